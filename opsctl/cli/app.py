@@ -1,0 +1,160 @@
+"""The table of verbs, the shared options, and `App`: builds only what a verb asks for."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from opsctl.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from opsctl.config import Settings, Value
+    from opsctl.model.host import Host, Inventory
+    from opsctl.ssh.session import Transport
+    from opsctl.state.ledger import Ledger
+    from opsctl.state.store import Store
+
+EVERY_DAY, ON_CALL, AUDIT, SET_UP = "Every day", "On call", "Audit", "Set-up"
+SECTIONS = (EVERY_DAY, ON_CALL, AUDIT, SET_UP)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A line of `opsctl --help`, known without importing the verb (a test holds it equal to the verb's own)."""
+
+    section: str
+    help: str
+
+
+COMMANDS = {
+    "inventory": Verb(EVERY_DAY, "The hosts: take them from the source, list, show, compare, check."),
+    "host": Verb(EVERY_DAY, "One host: approve its key, probe it, show all that is known."),
+    "provision": Verb(EVERY_DAY, "Bring hosts to their configured state, ring by ring."),
+    "patch": Verb(EVERY_DAY, "Security updates: plan, roll out, follow."),
+    "monitor": Verb(ON_CALL, "Live state of every host, and targets for Prometheus."),
+    "doctor": Verb(ON_CALL, "What this machine, workspace and the hosts still need, each with its mend."),
+    "comply": Verb(AUDIT, "Check hosts against the catalogue of controls, and report."),
+    "ledger": Verb(AUDIT, "The log of every changing act, and the proof that it is whole."),
+    "state": Verb(AUDIT, "Back up, restore and check the store."),
+    "init": Verb(SET_UP, "Make a workspace."),
+    "config": Verb(SET_UP, "Show every setting and where it comes from."),
+    "lab": Verb(SET_UP, "The embedded fleet of real hosts on this machine."),
+    "demo": Verb(SET_UP, "The whole job, start to end, on the embedded fleet."),
+    "completion": Verb(SET_UP, "Shell completion for bash, zsh and fish."),
+}
+
+
+class App:
+    """What one command line works with. Each part is built on first use and closed at the end."""
+
+    def __init__(self, *, start: Path | None = None, debug: bool = False) -> None:
+        self._start = start
+        self.debug = debug
+        self.overrides: dict[str, Value] = {}
+        self._open = ExitStack()
+
+    def close(self) -> None:
+        self._open.close()
+
+    @cached_property
+    def settings(self) -> Settings:
+        from opsctl import config
+
+        # -C is said on this very command line, so it wins over the variable.
+        environ = (
+            os.environ if self._start is None else {k: v for k, v in os.environ.items() if k != "OPSCTL_WORKSPACE"}
+        )
+        workspace = config.find_workspace(self._start or Path.cwd(), environ)
+        return config.load(workspace, os.environ, self.overrides)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        from opsctl.inventory import files
+
+        return files.load(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        from opsctl.state.store import Store
+
+        return self._open.enter_context(Store.open(self.settings.state))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from opsctl.state.ledger import Ledger
+
+        return Ledger(self.store)
+
+    @cached_property
+    def transport(self) -> Transport:
+        from opsctl.ssh.hostkeys import Pins
+        from opsctl.ssh.session import Transport
+
+        pins = Pins.load(self.settings.inventories)
+        return self._open.enter_context(Transport(self.inventory, pins, self.settings))
+
+    @property
+    def who(self) -> str:
+        """The login user, for the ledger: who sudo was called by, else who runs this."""
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Go on only if a person (or `--yes`) said so."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "this changes something, and nobody is there to ask", hint="look at --dry-run, then use --yes"
+            )
+        if not click.confirm(question, err=True):
+            raise Interrupted("nothing was done")
+
+
+pass_app = click.make_pass_decorator(App)
+
+output_option = click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or programs.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--tenant`, `--limit`, `--role`, `--ring`: the options with which every verb names its hosts."""
+    for option in (
+        click.option("--ring", "rings", multiple=True, metavar="RING", help="Only hosts of this ring."),
+        click.option("--role", "roles", multiple=True, metavar="ROLE", help="Only hosts with this role."),
+        click.option(
+            "--limit",
+            "limit",
+            multiple=True,
+            metavar="HOST",
+            help="Only these hosts: names or patterns, comma-separated.",
+        ),
+        click.option("--tenant", "tenants", multiple=True, metavar="TENANT", help="Only hosts of this tenant."),
+    ):
+        command = option(command)
+    return command
+
+
+def select(app: App, selection: dict[str, tuple[str, ...]], *, managed_only: bool = True) -> tuple[Host, ...]:
+    """The hosts that the shared options name; raises NothingMatches."""
+    return app.inventory.select(**selection, managed_only=managed_only)

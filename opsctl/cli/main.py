@@ -1,0 +1,115 @@
+"""The root of the command line, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from opsctl import __version__
+from opsctl.cli.app import COMMANDS, SECTIONS, App
+from opsctl.errors import Interrupted, OpsctlError, SetupError
+
+
+class Verbs(click.Group):
+    """The root group: a verb's module is imported when the verb is used, never for `--help`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        found = import_module(f"opsctl.cli.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in SECTIONS:
+            rows = [(name, verb.help) for name, verb in COMMANDS.items() if verb.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 ok, 1 failed or unreachable, 2 wrong usage, 3 configuration or nothing matches, "
+    "4 locked, 5 stopped, 6 not compliant, 130 interrupted.",
+)
+@click.option("-C", "--workspace", type=click.Path(path_type=Path, file_okay=False), help="The workspace folder.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="opsctl")
+@click.pass_context
+def root(ctx: click.Context, workspace: Path | None, *, debug: bool) -> None:
+    """Operate the servers of several municipalities: inventory, provisioning, patching, monitoring, compliance.
+
+    Without a verb: what is running, what waits for you, and what to do next.
+    """
+    ctx.obj = App(start=workspace, debug=debug)
+    ctx.call_on_close(ctx.obj.close)
+    if ctx.invoked_subcommand is None:
+        from opsctl.cli.overview import command
+
+        ctx.invoke(command)
+
+
+def entry() -> None:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; the exit code of convention 13."""
+    try:
+        answer = root.main(arguments, prog_name="opsctl", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        return _tell_interrupted(Interrupted())
+    except Interrupted as stop:
+        return _tell_interrupted(stop)
+    except OpsctlError as error:
+        if "--debug" in arguments:
+            raise
+        _tell(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (a pager, head): not our fault, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return answer if isinstance(answer, int) else 0
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell_interrupted(stop: Interrupted) -> int:
+    from opsctl.cli.output import note
+
+    note(stop.message)
+    if stop.hint:
+        note(f"  to go on: {stop.hint}")
+    return stop.exit_code
+
+
+def _tell(error: OpsctlError) -> None:
+    from opsctl.cli.output import note
+
+    note(f"error: {error.message}")
+    if isinstance(error, SetupError):
+        for problem in error.problems:
+            note(f"  {problem}")
+    if error.hint:
+        note(f"  what next: {error.hint}")

@@ -1,0 +1,101 @@
+"""Everything that is printed: tables and JSON to stdout, messages and progress to stderr.
+
+Foreign text loses its control characters here, once, for every table, message and progress line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Right-to-left and isolate marks reorder what a terminal shows; they belong to no name of ours.
+_UNSAFE_FORMAT = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def plain(text: object) -> str:
+    """Text that a terminal can show without being commanded by it: control characters become visible escapes."""
+    return "".join(
+        char
+        if char == "\n" or (unicodedata.category(char) not in ("Cc", "Cs") and char not in _UNSAFE_FORMAT)
+        else ascii(char)[1:-1]
+        for char in str(text)
+    )
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console that obeys NO_COLOR and, where the stream is no terminal, prints as wide as it likes."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "160"))
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", empty: str = "nothing to show"
+) -> None:
+    """A listing for people, on stdout."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [[plain(value) for value in row] for row in rows]
+    if not cells:
+        note(empty)
+        return
+    grid = Table(box=box.SIMPLE_HEAD, title=Text(plain(title)) if title else None, title_justify="left", pad_edge=False)
+    for column in columns:
+        grid.add_column(Text(column), overflow="fold")
+    for row in cells:
+        grid.add_row(*(Text(value) for value in row))
+    console().print(grid)
+
+
+def pairs(values: Mapping[str, object], *, title: str = "") -> None:
+    """Names with their values, one a line, on stdout."""
+    width = max((len(name) for name in values), default=0)
+    if title:
+        click.echo(plain(title))
+    for name, value in values.items():
+        click.echo(f"  {plain(name):<{width}}  {plain(value)}")
+
+
+def as_json(document: Mapping[str, object], *, outcome: str = "ok") -> None:
+    """A document for programs, on stdout; `outcome` carries the same word as the exit code."""
+    click.echo(json.dumps({"outcome": outcome, **document}, ensure_ascii=False, indent=2, default=_encode))
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if isinstance(value, (tuple, set, frozenset)):
+        return sorted(value) if isinstance(value, (set, frozenset)) else list(value)
+    return str(value)
+
+
+def line(text: object = "") -> None:
+    """One line of the answer itself, on stdout."""
+    click.echo(plain(text))
+
+
+def note(text: object) -> None:
+    """A message beside the answer, on stderr."""
+    click.echo(plain(text), err=True)
+
+
+def progress(text: object) -> None:
+    """A step of long work, on stderr: as it is on a terminal, with the time elsewhere (logs, timers)."""
+    if sys.stderr.isatty():
+        note(text)
+    else:
+        note(f"{datetime.now(UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')} {text}")

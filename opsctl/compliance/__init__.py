@@ -1,0 +1,1 @@
+"""Controls checked on hosts, judged on this side."""

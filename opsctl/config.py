@@ -1,0 +1,257 @@
+"""opsctl.yml, environment and command line, merged into frozen `Settings` that remember where each value came from.
+
+Default < file < environment < option. `OPTIONS` is the one list of options: the reader, the example configuration and
+the reference page are held against it by a test.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opsctl.documents import NAME, Problems, Section, read
+from opsctl.errors import ConfigError
+
+FILE = "opsctl.yml"
+Value = str | int | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of opsctl.yml: `section.key`, its default, what it means; `low`/`high` bound a number."""
+
+    name: str
+    default: Value
+    meaning: str
+    choices: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 1_000_000
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it (lists cannot be set there)."""
+        return "OPSCTL_" + self.name.replace(".", "_").upper()
+
+
+OPTIONS = (
+    Option(name="workspace.id", default="", meaning="name of this workspace in state and runtime folders"),
+    Option(
+        name="workspace.content",
+        default="package",
+        meaning="package: the content that came with opsctl; ./: the workspace's own roles and playbooks",
+        choices=("package", "./"),
+    ),
+    Option(name="state.path", default=".state", meaning="folder of store, ledger and reports"),
+    Option(name="inventory.source", default="file", meaning="where hosts come from", choices=("file",)),
+    Option(name="inventory.path", default="sources", meaning="folder of the file source, one TENANT.yml each"),
+    Option(
+        name="inventory.max_removed_percent",
+        default=10,
+        meaning="a sync that would remove more of a tenant's hosts than this, and at least 3, is refused",
+        high=100,
+    ),
+    Option(name="ssh.user", default="opsctl", meaning="the automation account on the hosts"),
+    Option(name="ssh.identity", default="", meaning="private key file; empty: the ssh agent"),
+    Option(name="ssh.connect_timeout", default=10, meaning="seconds until a silent host counts as unreachable", low=1),
+    Option(name="ssh.parallel", default=16, meaning="hosts spoken to at once", low=1, high=256),
+    Option(name="vault.password_command", default=(), meaning="command (a list) that prints the ansible-vault password"),
+    Option(name="provision.confirm_seconds", default=600, meaning="a host undoes an unconfirmed change after this", low=60),
+    Option(name="provision.max_hosts", default=10, meaning="more hosts at once need --hosts N", low=1),
+    Option(name="patch.failure_budget", default=1, meaning="failed hosts at which a rollout halts", low=1),
+    Option(name="patch.max_parallel", default=5, meaning="hosts changed at once within a wave", low=1),
+    Option(name="patch.reboot", default="if-required", meaning="reboot after updates",
+           choices=("never", "if-required", "always")),
+    Option(name="patch.timeout", default=3600, meaning="seconds for one host's installation", low=60),
+    Option(name="monitor.targets", default="monitoring/targets", meaning="folder of the Prometheus file_sd files"),
+    Option(name="comply.profile", default="standard", meaning="profile that comply run uses"),
+    Option(name="comply.max_list_age_days", default=7, meaning="package lists older than this are an error", low=1),
+    Option(name="report.languages", default=("sv", "en"), meaning="languages of the reports for auditors"),
+)  # fmt: skip
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All options of one workspace. `origin` tells for each one: default, opsctl.yml:LINE, its variable, or option."""
+
+    workspace: Path
+    values: Mapping[str, Value]
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        return str(self.values[name])
+
+    def number(self, name: str) -> int:
+        return int(str(self.values[name]))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.values[name]
+        return value if isinstance(value, tuple) else (str(value),)
+
+    def path(self, name: str) -> Path:
+        """A path option, relative to the workspace."""
+        return self.workspace / self.text(name)
+
+    @property
+    def id(self) -> str:
+        return self.text("workspace.id")
+
+    @property
+    def inventories(self) -> Path:
+        return self.workspace / "inventories"
+
+    @property
+    def state(self) -> Path:
+        return self.path("state.path")
+
+    @property
+    def own_content(self) -> Path | None:
+        return self.workspace if self.text("workspace.content") == "./" else None
+
+    @property
+    def runtime(self) -> Path:
+        """Folder for sockets and private files of running commands; `prepare_runtime` makes it, 0700."""
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "/tmp"))  # noqa: S108 - owner and mode are checked
+        return base / f"opsctl-{os.geteuid()}" / self.id
+
+
+def prepare_runtime(settings: Settings) -> Path:
+    """The runtime folder, made where it is missing: ours alone, or refused."""
+    for folder in (settings.runtime.parent, settings.runtime):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
+            raise ConfigError(
+                f"{folder} is not a private folder of this user", hint=f"remove it, or: chmod 0700 {folder}"
+            )
+    return settings.runtime
+
+
+def find_workspace(start: Path, environ: Mapping[str, str]) -> Path:
+    """The folder with opsctl.yml: `start` given by -C, else OPSCTL_WORKSPACE, else upward from the current folder."""
+    if named := environ.get("OPSCTL_WORKSPACE"):
+        start = Path(named)
+        if not (start / FILE).is_file():
+            raise ConfigError(f"OPSCTL_WORKSPACE is {start}, and there is no {FILE} in it")
+    for folder in (start.absolute(), *start.absolute().parents):
+        if (folder / FILE).is_file():
+            _refuse_writable_by_all(folder)
+            return folder
+    raise ConfigError(
+        f"no {FILE} in {start.absolute()} or above it", hint="go into a workspace, use -C DIR, or: opsctl init DIR"
+    )
+
+
+def _refuse_writable_by_all(workspace: Path) -> None:
+    for folder in (workspace, *workspace.parents):
+        mode = folder.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ConfigError(
+                f"{folder} can be written by everyone: anybody could change what opsctl does",
+                hint=f"chmod o-w {folder}",
+            )
+
+
+def load(workspace: Path, environ: Mapping[str, str], overrides: Mapping[str, Value] | None = None) -> Settings:
+    """Settings of a workspace. Raises ConfigError with every fault of opsctl.yml and of the variables."""
+    problems = Problems()
+    values: dict[str, Value] = {option.name: option.default for option in OPTIONS}
+    origin = {option.name: "default" for option in OPTIONS}
+    _read_file(workspace / FILE, problems, values, origin)
+    for option in OPTIONS:
+        if option.variable in environ:
+            values[option.name] = _from_environment(option, environ[option.variable], problems)
+            origin[option.name] = option.variable
+    problems.finish(ConfigError, f"{FILE} is not usable")
+    for name, value in (overrides or {}).items():
+        values[name], origin[name] = value, "option"
+    values["workspace.id"] = values["workspace.id"] or _default_id(workspace)
+    return Settings(workspace=workspace, values=values, origin=origin)
+
+
+def _read_file(path: Path, problems: Problems, values: dict[str, Value], origin: dict[str, str]) -> None:
+    document = read(path, problems)
+    document.number("version", 1, low=1, high=1)
+    for name in dict.fromkeys(option.name.partition(".")[0] for option in OPTIONS):
+        section = document.section(name)
+        for option in (o for o in OPTIONS if o.name.startswith(name + ".")):
+            key = option.name.partition(".")[2]
+            if section.has(key):
+                values[option.name] = _from_file(option, key, section)
+                origin[option.name] = section.line_of(key)
+        section.done()
+    document.done()
+
+
+def _from_file(option: Option, key: str, section: Section) -> Value:
+    if isinstance(option.default, tuple):
+        return section.texts(key, option.default)
+    if isinstance(option.default, bool):
+        return section.flag(key, default=option.default)
+    if isinstance(option.default, int):
+        return section.number(key, option.default, low=option.low, high=option.high)
+    if option.choices:
+        return section.one_of(key, option.choices, str(option.default))
+    if option.name == "workspace.id":
+        return section.name(key)
+    return section.text(key, option.default)
+
+
+def _from_environment(option: Option, given: str, problems: Problems) -> Value:
+    if isinstance(option.default, tuple):
+        problems.note(option.variable, "a list cannot come from the environment", f"set {option.name} in {FILE}")
+    elif isinstance(option.default, int):
+        if given.isascii() and given.isdigit() and option.low <= int(given) <= option.high:
+            return int(given)
+        problems.note(
+            option.variable, f"{given!r} is not allowed", f"a whole number from {option.low} to {option.high}"
+        )
+    elif option.choices and given not in option.choices:
+        problems.note(option.variable, f"{given!r} is not known", "one of: " + ", ".join(option.choices))
+    elif option.name == "workspace.id" and not NAME.fullmatch(given):
+        problems.note(option.variable, f"{given!r} is not a name")
+    else:
+        return given
+    return option.default
+
+
+def _default_id(workspace: Path) -> str:
+    """Stable for a folder: its own name made plain, and a short hash of its path."""
+    import hashlib
+    import re
+
+    plain = re.sub(r"[^a-z0-9]+", "-", workspace.name.lower()).strip("-") or "workspace"
+    return f"{plain[:24]}-{hashlib.sha256(str(workspace).encode()).hexdigest()[:8]}"
+
+
+EXAMPLE_HEAD = """\
+# opsctl.yml: the settings of this workspace. Every option is listed with its default; remove the # to change one.
+version: 1
+"""
+
+
+def example(values: Mapping[str, Value] | None = None) -> str:
+    """An opsctl.yml with every option: those in `values` set, the others as comments with their default."""
+    lines = [EXAMPLE_HEAD]
+    given = values or {}
+    for section in dict.fromkeys(option.name.partition(".")[0] for option in OPTIONS):
+        options = [o for o in OPTIONS if o.name.startswith(section + ".")]
+        lines.append(f"\n{'' if any(o.name in given for o in options) else '# '}{section}:\n")
+        for option in options:
+            value = given.get(option.name, option.default)
+            mark = "" if option.name in given else "# "
+            lines.append(
+                f"  # {option.meaning}" + (f" ({' | '.join(option.choices)})" if option.choices else "") + "\n"
+            )
+            lines.append(f"{mark}  {option.name.partition('.')[2]}: {_as_yaml(value)}\n")
+    return "".join(lines)
+
+
+def _as_yaml(value: Value) -> str:
+    import json
+
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

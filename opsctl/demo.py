@@ -1,0 +1,1 @@
+"""The demonstration: runs real `opsctl ...` command lines, in a workspace of its own."""

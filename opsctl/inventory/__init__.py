@@ -1,0 +1,1 @@
+"""Hosts from their source into a careful, diffable copy."""

@@ -1,0 +1,1 @@
+"""The embedded fleet: real Debian hosts under systemd-nspawn on this machine."""

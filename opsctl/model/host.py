@@ -1,0 +1,248 @@
+"""Tenants, their hosts, and the inventory that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from opsctl.errors import NothingMatches, UnknownName
+
+CRITICALITIES = ("low", "normal", "high", "critical")
+DEFAULT_RINGS = ("canary", "early", "broad")
+MANAGED_FAMILIES = ("debian", "ubuntu", "rhel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Something that a host answers for: a port, and where residents or colleagues find it."""
+
+    name: str
+    port: int
+    protocol: str = "tcp"
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One server. `address` is where ssh connects to; names are unique within a tenant."""
+
+    name: str
+    tenant: str
+    address: str
+    role: str
+    platform: str
+    port: int = 22
+    ring: str = "broad"
+    organisation: str = ""
+    site: str = ""
+    cluster: str = ""
+    windows: tuple[str, ...] = ()
+    owner: str = ""
+    criticality: str = "normal"
+    services: tuple[Service, ...] = ()
+    jump: str = ""
+    status: str = "active"
+
+    @property
+    def key(self) -> str:
+        """`tenant.host`: unique over all tenants; the name that pins, ssh, store and ledger use."""
+        return f"{self.tenant}.{self.name}"
+
+    @property
+    def family(self) -> str:
+        """The platform without its version: debian-12 -> debian."""
+        return self.platform.partition("-")[0]
+
+    @property
+    def managed(self) -> bool:
+        """False for what opsctl shows but never touches: Windows, appliances, hosts that are not active."""
+        return self.family in MANAGED_FAMILIES and self.status == "active"
+
+    @property
+    def why_not_managed(self) -> str:
+        if self.family not in MANAGED_FAMILIES:
+            return f"platform {self.platform} is not managed by opsctl"
+        return "" if self.managed else f"status {self.status}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Organisation:
+    """An administration or company of a municipality."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A place with servers; `jump` names the host through which its hosts are reached."""
+
+    name: str
+    title: str = ""
+    jump: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Hosts that carry one service together; fewer than `minimum` in service is an outage."""
+
+    name: str
+    minimum: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A recurring maintenance window in local time: days are mon..sun, `start` and `end` HH:MM."""
+
+    name: str
+    days: tuple[str, ...]
+    start: str
+    end: str
+    zone: str = "Europe/Stockholm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """An approved account: the keys (OpenSSH public key lines) that open it; exactly one is the automation's."""
+
+    name: str
+    keys: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    automation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """A municipality, with the lists that its hosts are held to. None means that nobody gave the list."""
+
+    name: str
+    title: str
+    operator: str = ""
+    organisations: tuple[Organisation, ...] = ()
+    sites: tuple[Site, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+    rings: tuple[str, ...] = DEFAULT_RINGS
+    windows: tuple[Window, ...] = ()
+    management_networks: tuple[str, ...] | None = None
+    accounts: tuple[Account, ...] | None = None
+    ssh_groups: tuple[str, ...] | None = None
+    package_sources: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """A record that cannot be used: kept out of every act, kept in every count."""
+
+    tenant: str
+    record: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """All tenants with their hosts, in a fixed order, and the hash of what they were read from."""
+
+    tenants: tuple[Tenant, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    digest: str = ""
+
+    def __iter__(self) -> Iterator[Host]:
+        return iter(self.hosts)
+
+    def __len__(self) -> int:
+        return len(self.hosts)
+
+    @cached_property
+    def _by_key(self) -> dict[str, Host]:
+        return {host.key: host for host in self.hosts}
+
+    @cached_property
+    def _by_tenant(self) -> dict[str, Tenant]:
+        return {tenant.name: tenant for tenant in self.tenants}
+
+    def tenant(self, name: str) -> Tenant:
+        try:
+            return self._by_tenant[name]
+        except KeyError:
+            known = ", ".join(sorted(self._by_tenant)) or "none yet"
+            raise UnknownName(f"no tenant is called {name!r}", hint=f"tenants: {known}") from None
+
+    def host(self, name: str) -> Host:
+        """A host by `tenant.host`, or by its bare name where only one tenant has it."""
+        if name in self._by_key:
+            return self._by_key[name]
+        found = [host for host in self.hosts if host.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            keys = ", ".join(host.key for host in found)
+            raise UnknownName(f"{name!r} is the name of {len(found)} hosts", hint=f"say which: {keys}")
+        raise UnknownName(f"no host is called {name!r}", hint="opsctl inventory list shows every host")
+
+    def jumps(self, host: Host) -> tuple[Host, ...]:
+        """The hosts to go through to reach `host`, outermost first; the host's own `jump` wins over its site's."""
+        path: list[Host] = []
+        current = host
+        while name := current.jump or self._site_jump(current):
+            current = self._by_key.get(f"{current.tenant}.{name}") or self.host(name)
+            if current == host or current in path:
+                raise UnknownName(f"the jump hosts of {host.key} form a circle")
+            path.insert(0, current)
+        return tuple(path)
+
+    def _site_jump(self, host: Host) -> str:
+        tenant = self._by_tenant.get(host.tenant)
+        for site in tenant.sites if tenant else ():
+            if site.name == host.site and site.jump not in ("", host.name, host.key):
+                return site.jump
+        return ""
+
+    def cluster_minimum(self, host: Host) -> int:
+        """How many members of the host's cluster must stay in service (0: the host is in no cluster)."""
+        if not host.cluster:
+            return 0
+        stated = {c.name: c.minimum for c in self.tenant(host.tenant).clusters}
+        members = sum(1 for h in self.hosts if h.tenant == host.tenant and h.cluster == host.cluster)
+        return stated.get(host.cluster, max(members - 1, 0))
+
+    def select(
+        self,
+        *,
+        tenants: Iterable[str] = (),
+        limit: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        rings: Iterable[str] = (),
+        managed_only: bool = True,
+    ) -> tuple[Host, ...]:
+        """The hosts that fit every given criterion, in the inventory's order.
+
+        `limit` takes names, `tenant.host` and shell patterns; a word that fits no host at all is an error, and so is
+        an empty selection: zero hosts is never green.
+        """
+        wanted = tuple(tenants)
+        for name in wanted:
+            self.tenant(name)
+        patterns = tuple(word for item in limit for word in item.split(",") if word)
+        for pattern in patterns:
+            if not any(_fits(host, pattern) for host in self.hosts):
+                raise NothingMatches(f"no host fits {pattern!r}")
+        role_set, ring_set = frozenset(roles), frozenset(rings)
+        chosen = tuple(
+            host
+            for host in self.hosts
+            if (not wanted or host.tenant in wanted)
+            and (not patterns or any(_fits(host, p) for p in patterns))
+            and (not role_set or host.role in role_set)
+            and (not ring_set or host.ring in ring_set)
+            and (host.managed or not managed_only)
+        )
+        if not chosen:
+            raise NothingMatches("no host matches the selection; nothing was done")
+        return chosen
+
+
+def _fits(host: Host, pattern: str) -> bool:
+    return fnmatchcase(host.name, pattern) or fnmatchcase(host.key, pattern)

@@ -1,0 +1,1 @@
+"""How the hosts are right now, and what Prometheus should watch."""

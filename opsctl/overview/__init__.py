@@ -1,0 +1,1 @@
+"""What looks across the rooms: one host, the machine, the workspace, what waits."""

@@ -1,0 +1,1 @@
+"""What patching adds to a rollout: pending updates, exact versions, installation, reboot."""

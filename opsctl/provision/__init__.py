@@ -1,0 +1,1 @@
+"""What provisioning adds to a rollout: playbook runs, confirmed changes."""

@@ -1,0 +1,1 @@
+"""What was found, for people: the same facts as HTML and JSON."""

@@ -1,0 +1,1 @@
+"""The engine that every change of a fleet rides: plan, states, gates, driver."""

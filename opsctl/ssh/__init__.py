@@ -1,0 +1,1 @@
+"""The one way to a host: pinned keys and a shared OpenSSH connection."""

@@ -1,0 +1,1 @@
+"""What survives a crash: the store, its leases and the ledger."""
