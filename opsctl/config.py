@@ -47,7 +47,7 @@ OPTIONS = (
     ),
     Option(name="state.path", default=".state", meaning="folder of store, ledger and reports"),
     Option(name="inventory.source", default="file", meaning="where hosts come from", choices=("file",)),
-    Option(name="inventory.path", default="sources", meaning="folder of the file source, one TENANT.yml each"),
+    Option(name="inventory.path", default="inventories", meaning="folder of the file source, one TENANT/source.yml each"),
     Option(
         name="inventory.max_removed_percent",
         default=10,
