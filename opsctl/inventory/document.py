@@ -1,0 +1,94 @@
+"""The inventory as one JSON document: the canonical content that its digest is made of, and the parsed copy on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from opsctl.model.host import Account, Cluster, Host, Inventory, Organisation, Service, Site, Tenant, Window
+
+_HOST = tuple(field.name for field in fields(Host))
+_SERVICE = tuple(field.name for field in fields(Service))
+_PARTS: dict[str, type[Any]] = {
+    "organisations": Organisation,
+    "sites": Site,
+    "clusters": Cluster,
+    "windows": Window,
+    "accounts": Account,
+}
+
+
+def digest(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> str:
+    """SHA-256 over the content: the same for the same tenants and hosts, in whatever order the files list them."""
+    return hashlib.sha256(json.dumps(encode(tenants, hosts), sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def encode(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> dict[str, Any]:
+    return {
+        "tenants": [_tenant(tenant) for tenant in sorted(tenants, key=lambda tenant: tenant.name)],
+        "hosts": [encode_host(host) for host in sorted(hosts, key=lambda host: (host.tenant, host.name))],
+    }
+
+
+def encode_host(host: Host) -> dict[str, Any]:
+    """Every field of a host as JSON knows it."""
+    found = {name: getattr(host, name) for name in _HOST}
+    found["windows"] = sorted(host.windows)
+    found["services"] = [
+        {name: getattr(service, name) for name in _SERVICE}
+        for service in sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
+    ]
+    return found
+
+
+def _tenant(tenant: Tenant) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields(Tenant):
+        value = getattr(tenant, field.name)
+        if field.name in _PARTS:
+            value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
+        elif isinstance(value, tuple):
+            # Only the order of the rings says something: it is the order of a rollout.
+            value = list(value) if field.name == "rings" else sorted(value)
+        found[field.name] = value
+    return found
+
+
+def _part(part: Any) -> dict[str, Any]:
+    return {
+        field.name: list(value) if isinstance(value := getattr(part, field.name), tuple) else value
+        for field in fields(part)
+    }
+
+
+def decode(found: Mapping[str, Any], content: str) -> Inventory:
+    """The inventory that `encode` wrote."""
+    return Inventory(
+        tenants=tuple(_decode_tenant(entry) for entry in found["tenants"]),
+        hosts=tuple(decode_host(entry) for entry in found["hosts"]),
+        digest=content,
+    )
+
+
+def decode_host(found: Mapping[str, Any]) -> Host:
+    return Host(
+        **{
+            **found,
+            "windows": tuple(found["windows"]),
+            "services": tuple(Service(**service) for service in found["services"]),
+        }
+    )
+
+
+def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    for name, kind in _PARTS.items():
+        if found[name] is not None:
+            values[name] = tuple(
+                kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
+                for part in found[name]
+            )
+    return Tenant(**values)

@@ -1,0 +1,95 @@
+"""The written copy of the inventory, and the file source it is taken from.
+
+    inventories/TENANT/tenant.yml   what the hosts are held to (people)
+    inventories/TENANT/source.yml   the hosts as they should be (people; the folder is `inventory.path`)
+    inventories/TENANT/hosts.yml    the careful copy that every verb works with (`opsctl inventory sync`)
+
+Every fault of every file is told at once, with file:line. A large inventory is parsed once: see `cache`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opsctl.documents import NAME, NAME_RULE, Problems
+from opsctl.errors import InventoryError
+from opsctl.inventory import cache
+from opsctl.inventory.document import digest
+from opsctl.model.host import Inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from opsctl.config import Settings
+    from opsctl.inventory.hostfile import Located
+    from opsctl.inventory.tenantfile import TenantFile
+
+TENANT, HOSTS, SOURCE = "tenant.yml", "hosts.yml", "source.yml"
+
+
+def load(settings: Settings) -> Inventory:
+    """The inventory as it is written in this workspace. Raises InventoryError with every fault."""
+    folders = tenant_folders(settings.inventories)
+    texts = cache.fingerprint([folder / name for folder in folders for name in (TENANT, HOSTS)])
+    if (known := cache.recall(settings, texts)) is not None:
+        return known
+    problems = Problems()
+    inventory = read_inventory(folders, problems)
+    problems.finish(InventoryError, "the inventory is not usable")
+    cache.remember(settings, texts, inventory)
+    return inventory
+
+
+def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
+    """The inventory of these tenant folders, with all that is wrong in it noted."""
+    from opsctl.inventory.references import check_references
+
+    tenants = read_tenants(folders, problems)
+    hosts = read_copies(folders, problems)
+    check_references(tenants, hosts, problems)
+    return assemble(tenants, hosts)
+
+
+def tenant_folders(inventories: Path) -> tuple[Path, ...]:
+    """The folders of the tenants, in the order of their names; a workspace may have none yet."""
+    if not inventories.is_dir():
+        return ()
+    return tuple(
+        sorted(folder for folder in inventories.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    )
+
+
+def read_tenants(folders: Iterable[Path], problems: Problems) -> list[TenantFile]:
+    from opsctl.inventory.tenantfile import read_tenant
+
+    for folder in (folder for folder in folders if not NAME.fullmatch(folder.name)):
+        problems.note(str(folder), f"{folder.name!r} is not a tenant's name", NAME_RULE)
+    return [read_tenant(folder / TENANT, problems) for folder in folders]
+
+
+def read_copies(folders: Iterable[Path], problems: Problems) -> list[Located]:
+    """The hosts of every hosts.yml; a tenant that was never synced has none."""
+    from opsctl.inventory.hostfile import read_hosts
+
+    return [
+        located
+        for folder in folders
+        if (folder / HOSTS).exists()
+        for located in read_hosts(folder / HOSTS, folder.name, problems)
+    ]
+
+
+def read_source(settings: Settings, tenants: Iterable[str], problems: Problems) -> list[Located]:
+    """The hosts that the file source gives for these tenants; a file that is missing is a problem."""
+    from opsctl.inventory.hostfile import read_hosts
+
+    base = settings.path("inventory.path")
+    return [located for name in tenants for located in read_hosts(base / name / SOURCE, name, problems)]
+
+
+def assemble(tenants: Iterable[TenantFile], hosts: Iterable[Located]) -> Inventory:
+    """An inventory in its fixed order, with its digest."""
+    listed = tuple(sorted((entry.tenant for entry in tenants), key=lambda tenant: tenant.name))
+    servers = tuple(sorted((located.host for located in hosts), key=lambda host: (host.tenant, host.name)))
+    return Inventory(tenants=listed, hosts=servers, digest=digest(listed, servers))

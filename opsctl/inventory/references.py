@@ -1,0 +1,86 @@
+"""Do the hosts fit their tenants and each other: rings, sites, windows, clusters, jump hosts, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from opsctl.documents import Problems
+from opsctl.errors import UnknownName
+from opsctl.inventory.hostfile import Located
+from opsctl.inventory.tenantfile import TenantFile
+from opsctl.model.host import Inventory, Tenant
+
+
+def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], problems: Problems) -> None:
+    """Note every reference that leads nowhere, every circle of jump hosts and every address that two hosts claim."""
+    before = len(problems.found)
+    by_name = {entry.tenant.name: entry.tenant for entry in tenants}
+    keys = frozenset(located.host.key for located in hosts)
+    for entry in tenants:
+        for site in entry.tenant.sites:
+            if site.jump and not _is_host(site.jump, entry.tenant.name, keys):
+                problems.note(entry.site_lines[site.name], f"jump: no host is called {site.jump!r}", _jump_rule(keys))
+    for located in hosts:
+        _check_host(located, by_name[located.host.tenant], keys)
+    if len(problems.found) == before:
+        _check_circles([entry.tenant for entry in tenants], hosts)
+    _check_addresses(hosts)
+
+
+def _check_host(located: Located, tenant: Tenant, keys: frozenset[str]) -> None:
+    host, section = located.host, located.section
+    for key, value, known in (
+        ("ring", host.ring, tenant.rings),
+        ("organisation", host.organisation, [o.name for o in tenant.organisations]),
+        ("site", host.site, [s.name for s in tenant.sites]),
+        ("cluster", host.cluster, [c.name for c in tenant.clusters]),
+    ):
+        # A host that is not managed is in no rollout: its ring does not matter.
+        if value and value not in known and (section.has(key) or host.managed):
+            section.wrong(key, f"{key}: {value!r} is not in tenant.yml", _known(known))
+    windows = [window.name for window in tenant.windows]
+    for window in host.windows:
+        if window not in windows:
+            section.wrong("windows", f"windows: {window!r} is not in tenant.yml", _known(windows))
+    if host.jump and not _is_host(host.jump, host.tenant, keys):
+        section.wrong("jump", f"jump: no host is called {host.jump!r}", _jump_rule(keys))
+
+
+def _known(names: Iterable[str]) -> str:
+    listed = ", ".join(names)
+    return f"known: {listed}" if listed else "tenant.yml lists none"
+
+
+def _is_host(name: str, tenant: str, keys: frozenset[str]) -> bool:
+    return f"{tenant}.{name}" in keys or name in keys
+
+
+def _jump_rule(keys: frozenset[str]) -> str:
+    return "a host of this tenant, or TENANT.HOST" if keys else "there is no host yet"
+
+
+def _check_circles(tenants: Sequence[Tenant], hosts: Sequence[Located]) -> None:
+    whole = Inventory(tenants=tuple(tenants), hosts=tuple(located.host for located in hosts))
+    for located in hosts:
+        try:
+            whole.jumps(located.host)
+        except UnknownName as error:
+            located.section.wrong("jump", error.message, "follow the jumps: they must end at a host without one")
+
+
+def _check_addresses(hosts: Sequence[Located]) -> None:
+    """One address and port on one network is one host. Other sites, and other jump hosts, may use it again."""
+    taken: dict[tuple[str, str, str, str, int], Located] = {}
+    for located in hosts:
+        host = located.host
+        if not host.address:
+            continue
+        claim = (host.tenant, host.site, host.jump, host.address, host.port)
+        if claim in taken:
+            other = taken[claim]
+            located.section.wrong(
+                "address",
+                f"address: {host.address} port {host.port} is also {other.host.name}'s",
+                f"see {other.section.line_of('address')}",
+            )
+        taken.setdefault(claim, located)

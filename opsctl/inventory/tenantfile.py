@@ -1,0 +1,165 @@
+"""tenant.yml: what a municipality's hosts are held to. People write it; a sync never touches it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from opsctl.documents import Problems, Section, read
+from opsctl.inventory import publickey
+from opsctl.inventory.words import ACCOUNT, ACCOUNT_RULE, free_text, names, networks, sound
+from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Organisation, Site, Tenant, Window
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
+SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantFile:
+    """A tenant, and file:line of its sites for faults that show only together with the hosts."""
+
+    tenant: Tenant
+    site_lines: Mapping[str, str]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Entry = TypeVar("_Entry", bound=_Named)
+
+
+def read_tenant(path: Path, problems: Problems) -> TenantFile:
+    """The tenant of one file; its name must be its folder's."""
+    document = read(path, problems)
+    document.number("version", 1, low=1, high=1)
+    name = document.name("name", required=True)
+    if name and name != path.parent.name:
+        document.wrong("name", f"name: {name!r} stands in the folder {path.parent.name!r}", "both must be the same")
+    site_lines: dict[str, str] = {}
+    groups = _groups(document, "ssh_groups")
+    tenant = Tenant(
+        name=path.parent.name,
+        title=free_text(document, "title", path.parent.name),
+        operator=document.name("operator"),
+        organisations=_entries(document, "organisations", _organisation),
+        sites=_entries(document, "sites", lambda section: _site(section, site_lines)),
+        clusters=_entries(document, "clusters", _cluster),
+        rings=names(document, "rings", DEFAULT_RINGS),
+        windows=_entries(document, "windows", _window),
+        management_networks=networks(document, "management_networks"),
+        ssh_groups=groups,
+        accounts=_accounts(document, groups),
+        package_sources=_package_sources(document),
+    )
+    document.done()
+    return TenantFile(tenant=tenant, site_lines=site_lines)
+
+
+def _entries(document: Section, key: str, make: Callable[[Section], _Entry]) -> tuple[_Entry, ...]:
+    """The entries of a list by name, each name once, in the order of their names."""
+    found: dict[str, _Entry] = {}
+    for section in document.sections(key):
+        entry = make(section)
+        section.done()
+        if entry.name in found:
+            section.wrong("name", f"{key}: {entry.name!r} is there twice")
+        elif entry.name:
+            found[entry.name] = entry
+    return tuple(found[name] for name in sorted(found))
+
+
+def _organisation(section: Section) -> Organisation:
+    name = section.name("name", required=True)
+    return Organisation(name=name, title=free_text(section, "title", name))
+
+
+def _site(section: Section, lines: dict[str, str]) -> Site:
+    name = section.name("name", required=True)
+    lines[name] = section.line_of("jump")
+    jump = section.text("jump", pattern=HOST_REFERENCE, allowed="a host's name, or TENANT.HOST")
+    return Site(name=name, title=free_text(section, "title", name), jump=jump)
+
+
+def _cluster(section: Section) -> Cluster:
+    return Cluster(name=section.name("name", required=True), minimum=section.number("minimum", 1, low=0, high=10_000))
+
+
+def _window(section: Section) -> Window:
+    name = section.name("name", required=True)
+    days = section.texts("days")
+    if not days:
+        section.wrong("days", "days is missing or empty", "a list of: " + ", ".join(DAYS))
+    for day in days:
+        if day not in DAYS:
+            section.wrong("days", f"days: {day!r} is not known", "a list of: " + ", ".join(DAYS))
+    start = section.text("start", required=True, pattern=CLOCK, allowed='HH:MM in quotes, as "22:00"')
+    end = section.text("end", required=True, pattern=CLOCK, allowed='HH:MM in quotes, as "04:00"')
+    if start and start == end:
+        section.wrong("end", f"end: the window ends when it starts, at {start}")
+    zone = section.text("zone", "Europe/Stockholm")
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; odd keys raise the others
+        section.wrong("zone", f"zone: {zone!r} is not known", "a name as Europe/Stockholm")
+    ordered = tuple(day for day in DAYS if day in days)
+    return Window(name=name, days=ordered, start=start, end=end, zone=zone)
+
+
+def _groups(document: Section, key: str) -> tuple[str, ...] | None:
+    given = document.has(key)
+    found = names(document, key, pattern=ACCOUNT, rule=ACCOUNT_RULE)
+    return tuple(sorted(found)) if given else None
+
+
+def _accounts(document: Section, ssh_groups: tuple[str, ...] | None) -> tuple[Account, ...] | None:
+    """The approved accounts. The automation's own must stay able to log in, or a run would lock itself out."""
+    if not document.has("accounts"):
+        document.texts("accounts")
+        return None
+    accounts = _entries(document, "accounts", _account)
+    ours = [account for account in accounts if account.automation]
+    if len(ours) != 1:
+        document.wrong(
+            "accounts", f"accounts: {len(ours)} have automation: true", "exactly one account is the automation's"
+        )
+    for account in ours:
+        if not account.keys:
+            document.wrong("accounts", f"accounts: the automation account {account.name} has no key")
+        if ssh_groups is not None and not set(account.groups) & set(ssh_groups):
+            document.wrong(
+                "accounts",
+                f"accounts: the automation account {account.name} is in none of ssh_groups: it could not log in",
+                "one of: " + ", ".join(ssh_groups),
+            )
+    return accounts
+
+
+def _account(section: Section) -> Account:
+    name = section.text("name", required=True, pattern=ACCOUNT, allowed=ACCOUNT_RULE)
+    keys = section.texts("keys")
+    for key in keys:
+        if what := publickey.fault(key) or ("" if sound(key) else "the key holds control characters"):
+            section.wrong("keys", f"keys of {name}: {what}", publickey.RULE)
+    return Account(
+        name=name,
+        keys=tuple(sorted(keys)),
+        groups=tuple(sorted(names(section, "groups", pattern=ACCOUNT, rule=ACCOUNT_RULE))),
+        automation=section.flag("automation", default=False),
+    )
+
+
+def _package_sources(document: Section) -> tuple[str, ...] | None:
+    given = document.has("package_sources")
+    found = document.texts("package_sources")
+    for line in found:
+        if not SOURCE.fullmatch(line) or not sound(line):
+            document.wrong("package_sources", f"package_sources: {line!r} is not allowed", "URI SUITE [COMPONENT ...]")
+    return tuple(sorted(found)) if given else None
