@@ -1,1 +1,1 @@
-"""The one way to a host: pinned keys and a shared OpenSSH connection."""
+"""Contact with hosts: approved keys, and the one shared OpenSSH connection of each host."""

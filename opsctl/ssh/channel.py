@@ -1,0 +1,122 @@
+"""One process whose input, output and life are bounded: how every ssh client is run."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+_BLOCK = 1 << 16
+_GLANCE = 0.2  # seconds between looks at whether the process has ended or somebody wants us to stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended; `code` is None when it was killed because of `why` (timeout, size, stopped)."""
+
+    code: int | None
+    stdout: bytes
+    stderr: bytes
+    why: str = ""
+
+
+def run(
+    command: Sequence[str],
+    given: bytes,
+    *,
+    timeout: float,
+    largest: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Ended:
+    """Run a command with `given` on its stdin; at most `largest` bytes of stdout and a few KiB of stderr are kept.
+
+    The end of the process counts, not the end of its output: a shared connection left in the background may hold
+    the pipes for minutes. Killing it ends only this client.
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    streams = _Streams(given, process.stdin, process.stdout, process.stderr)
+    deadline = time.monotonic() + timeout
+    why = ""
+    try:
+        while process.poll() is None and not why:
+            streams.move(_GLANCE)
+            if len(streams.stdout) > largest:
+                why = "size"
+            elif time.monotonic() > deadline:
+                why = "timeout"
+            elif stopped():
+                why = "stopped"
+        if not why:
+            streams.move(0, until_dry=True)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        code = process.wait()
+        streams.close()
+    return Ended(code=None if why else code, stdout=bytes(streams.stdout), stderr=bytes(streams.stderr), why=why)
+
+
+class _Streams:
+    """The three pipes of a process, moved without ever blocking on one of them."""
+
+    def __init__(self, given: bytes, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self._left = memoryview(given)
+        self._stdin = stdin
+        self._pipes = (stdin, stdout, stderr)
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self._selector = selectors.DefaultSelector()
+        for pipe in self._pipes:
+            os.set_blocking(pipe.fileno(), False)
+        self._selector.register(stdin, selectors.EVENT_WRITE)
+        self._selector.register(stdout, selectors.EVENT_READ, self.stdout)
+        self._selector.register(stderr, selectors.EVENT_READ, self.stderr)
+
+    def move(self, timeout: float, *, until_dry: bool = False) -> None:
+        if not self._selector.get_map():
+            time.sleep(min(timeout, 0.01))
+            return
+        while ready := self._selector.select(timeout):
+            for key, _ in ready:
+                self._write() if key.data is None else self._read(key.fileobj, key.data)
+            if not until_dry:
+                return
+
+    def _write(self) -> None:
+        try:
+            written = os.write(self._stdin.fileno(), self._left[:_BLOCK])
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            written = len(self._left)
+        self._left = self._left[written:]
+        if not self._left:
+            self._selector.unregister(self._stdin)
+            self._stdin.close()
+
+    def _read(self, pipe: object, into: bytearray) -> None:
+        assert hasattr(pipe, "fileno")
+        try:
+            block = os.read(pipe.fileno(), _BLOCK)
+        except BlockingIOError:
+            return
+        if not block:
+            self._selector.unregister(pipe.fileno())
+        elif into is self.stdout or len(into) < _BLOCK:
+            into += block
+
+    def close(self) -> None:
+        self._selector.close()
+        for pipe in self._pipes:
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue
