@@ -16,8 +16,10 @@ def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], pr
     before = len(problems.found)
     by_name = {entry.tenant.name: entry.tenant for entry in tenants}
     keys = frozenset(located.host.key for located in hosts)
+    inhabited = {located.host.tenant for located in hosts}
     for entry in tenants:
-        for site in entry.tenant.sites:
+        # Before the first sync there is nothing that a site could name.
+        for site in entry.tenant.sites if entry.tenant.name in inhabited else ():
             if site.jump and not _is_host(site.jump, entry.tenant.name, keys):
                 problems.note(entry.site_lines[site.name], f"jump: no host is called {site.jump!r}", _jump_rule(keys))
     for located in hosts:

@@ -1,0 +1,160 @@
+"""What a sync would change, and the fuse that refuses a source which gives too little to be believed. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+
+from opsctl.errors import FuseTripped, Problem, UnknownName
+from opsctl.model.host import Host
+
+# A tenant may lose this many hosts in one sync whatever the share: small tenants would trip the fuse daily.
+FEW = 3
+_FIELDS = tuple(field.name for field in fields(Host))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldChange:
+    """One field of a host, before and after, as text."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """One host in its old and its new form."""
+
+    before: Host
+    after: Host
+
+    @property
+    def changes(self) -> tuple[FieldChange, ...]:
+        return tuple(
+            FieldChange(name=name, before=_as_text(old), after=_as_text(new))
+            for name in _FIELDS
+            if (old := getattr(self.before, name)) != (new := getattr(self.after, name))
+        )
+
+
+def _as_text(value: object) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return ", ".join(
+        item if isinstance(item, str) else f"{item.name} {item.protocol}/{item.port} {item.url}".rstrip()
+        for item in value
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diff:
+    """Hosts that come, go, change, get another name (same address, same tenant) or another tenant (same name)."""
+
+    added: tuple[Host, ...] = ()
+    removed: tuple[Host, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    renamed: tuple[Changed, ...] = ()
+    moved: tuple[Changed, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.renamed or self.moved)
+
+    @property
+    def gone(self) -> tuple[Host, ...]:
+        """The hosts that their tenant loses: removed ones, and those that another tenant takes."""
+        return (*self.removed, *(move.before for move in self.moved))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every host that this touches, by its old and its new name."""
+        pairs = (*self.changed, *self.renamed, *self.moved)
+        hosts = (*self.added, *self.removed, *(p.before for p in pairs), *(p.after for p in pairs))
+        return tuple(sorted({host.key for host in hosts}))
+
+    @property
+    def summary(self) -> str:
+        counts = {name: len(getattr(self, name)) for name in ("added", "changed", "renamed", "moved", "removed")}
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no difference"
+
+
+def compare(before: Iterable[Host], after: Iterable[Host]) -> Diff:
+    """The difference between two states of the same tenants, each list in the order of its keys."""
+    old, new = ({host.key: host for host in sorted(hosts, key=lambda h: h.key)} for hosts in (before, after))
+    changed = tuple(Changed(before=old[key], after=new[key]) for key in old if key in new and old[key] != new[key])
+    gone = [host for key, host in old.items() if key not in new]
+    come = [host for key, host in new.items() if key not in old]
+    renamed = _pairs(gone, come, _place)
+    moved = _pairs(gone, come, lambda host: (host.name,))
+    return Diff(added=tuple(come), removed=tuple(gone), changed=changed, renamed=renamed, moved=moved)
+
+
+def _place(host: Host) -> tuple[str, ...]:
+    return (host.tenant, host.site, host.jump, host.address, str(host.port)) if host.address else ()
+
+
+def _pairs(gone: list[Host], come: list[Host], mark: Callable[[Host], tuple[str, ...]]) -> tuple[Changed, ...]:
+    """Take out of both lists the hosts that share a mark which nobody else has: they are one and the same."""
+    counts_gone, counts_come = Counter(map(mark, gone)), Counter(map(mark, come))
+    single = {mark(host): host for host in come if mark(host) and counts_come[mark(host)] == 1}
+    found = tuple(
+        Changed(before=host, after=single[mark(host)])
+        for host in gone
+        if mark(host) in single and counts_gone[mark(host)] == 1
+    )
+    for pair in found:
+        gone.remove(pair.before)
+        come.remove(pair.after)
+    return found
+
+
+def refuse_losses(
+    diff: Diff,
+    *,
+    before: Sequence[Host],
+    after: Sequence[Host],
+    max_removed_percent: int,
+    accepted: Collection[str] = (),
+) -> None:
+    """Raise FuseTripped where the source has nothing, or where a tenant would lose too many hosts at once.
+
+    Raises UnknownName for an accepted removal that would not happen: then somebody expects another change than this.
+    """
+    gone = {host.key: host for host in diff.gone}
+    for name in accepted:
+        if name not in gone and not any(host.name == name for host in gone.values()):
+            raise UnknownName(
+                f"{name} would not be removed by this sync", hint="opsctl inventory diff shows what would"
+            )
+    if not after and not before:
+        raise FuseTripped("the source holds no host at all", hint="write the hosts into TENANT/source.yml")
+    for tenant in sorted({host.tenant for host in before}):
+        had = sum(1 for host in before if host.tenant == tenant)
+        left = any(host.tenant == tenant for host in after)
+        lost = [host for host in gone.values() if host.tenant == tenant and not {host.key, host.name} & set(accepted)]
+        if lost and not left:
+            raise _tripped(f"the source is empty for {tenant}, which has {had} hosts", lost)
+        if len(lost) >= FEW and len(lost) * 100 > max_removed_percent * had:
+            raise _tripped(
+                f"{tenant} would lose {len(lost)} of its {had} hosts, more than {max_removed_percent} %", lost
+            )
+
+
+def _tripped(message: str, lost: Sequence[Host]) -> FuseTripped:
+    return FuseTripped(
+        message + "; nothing was written",
+        problems=tuple(Problem(where=host.key, what="would be removed") for host in lost),
+        hint="mend the source; if they are really gone: "
+        f"opsctl inventory sync --accept-removals {','.join(host.key for host in lost)}",
+    )
+
+
+def refuse_missing(missing: Sequence[str]) -> None:
+    """Raise FuseTripped for source files that are not there: a lost file is not an empty list."""
+    if missing:
+        raise FuseTripped(
+            "the source is not complete; nothing was written",
+            problems=tuple(Problem(where=path, what="no such file") for path in missing),
+            hint="bring the files back; a tenant without hosts has a source.yml with `hosts: []`",
+        )

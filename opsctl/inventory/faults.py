@@ -1,0 +1,42 @@
+"""Everything that is wrong with a workspace's inventory: tenants, copies and source, all in one list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsctl.documents import Problems
+from opsctl.errors import Problem
+from opsctl.inventory import files
+from opsctl.inventory.references import check_references
+
+if TYPE_CHECKING:
+    from opsctl.config import Settings
+    from opsctl.inventory.tenantfile import TenantFile
+
+
+def faults(settings: Settings) -> tuple[Problem, ...]:
+    """Every fault, in the order of the files; empty where all is well."""
+    problems = Problems()
+    folders = files.tenant_folders(settings.inventories)
+    names = [folder.name for folder in folders]
+    tenants = files.read_tenants(folders, problems)
+    _check_automation(tenants, settings, problems)
+    check_references(tenants, files.read_copies(folders, problems), problems)
+    check_references(tenants, files.read_source(settings, names, problems), problems)
+    for folder in files.tenant_folders(settings.path("inventory.path")):
+        if folder.name not in names:
+            problems.note(str(folder), f"the source names a tenant {folder.name!r} that is not in inventories/")
+    return tuple(dict.fromkeys(problems.found))
+
+
+def _check_automation(tenants: list[TenantFile], settings: Settings, problems: Problems) -> None:
+    """opsctl logs in as ssh.user; a tenant that approves another account would have its hosts close ours."""
+    user = settings.text("ssh.user")
+    for entry in tenants:
+        for account in entry.tenant.accounts or ():
+            if account.automation and account.name != user:
+                problems.note(
+                    str(settings.inventories / entry.tenant.name / files.TENANT),
+                    f"accounts: the automation account is {account.name}, and opsctl logs in as {user}",
+                    f"ssh.user comes from {settings.origin['ssh.user']}",
+                )
