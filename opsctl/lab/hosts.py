@@ -1,0 +1,152 @@
+"""One host of a lab: its file system on a disk of fixed size, and its life as a systemd-nspawn container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from opsctl.errors import LabError
+from opsctl.lab import mounts
+from opsctl.lab.cgroups import Groups
+from opsctl.lab.fleet import LabHost
+from opsctl.lab.place import Place
+from opsctl.lab.units import Unit, send
+
+REBOOT = "133"  # how systemd-nspawn ends when the host wants to start again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A host of the lab at `place`."""
+
+    place: Place
+    host: LabHost
+
+    @property
+    def unit(self) -> Unit:
+        return Unit(lab=self.place.name, name=self.host.name)
+
+    @property
+    def groups(self) -> Groups:
+        return Groups(group=self.place.group)
+
+    @property
+    def root(self) -> Path:
+        return self.place.root(self.host.name)
+
+    @property
+    def veth(self) -> str:
+        return self.place.veth(self.host.index)
+
+    def mount(self, layers: Iterable[Path], size: str) -> None:
+        """Puts the disk in place: a tmpfs of `size`, and above the layers an overlay that writes to it."""
+        folder = self.place.host(self.host.name)
+        mounts.tmpfs(folder, label=f"{self.place.group}-{self.host.name}", size=size)
+        work = folder / "w"
+        for path in (self.place.upper(self.host.name), work):
+            path.mkdir()
+        mounts.overlay(self.root, lower=layers, upper=self.place.upper(self.host.name), work=work)
+
+    def start(self) -> None:
+        """Boots the host; returns before it is up."""
+        if self.unit.runs():
+            return
+        self.groups.make(self.host.name)
+        self.unit.start(self._command(), groups=self.groups, log=self.place.log(self.host.name), again=REBOOT)
+
+    def _command(self) -> list[str]:
+        return [
+            "systemd-nspawn",
+            f"--directory={self.root}",
+            f"--machine={self.place.machine(self.host.index)}",
+            f"--hostname={self.host.name}",
+            f"--network-bridge={self.place.bridge}",
+            "--register=no",
+            "--keep-unit",
+            "--link-journal=no",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--settings=no",
+            "--console=read-only",
+            "--boot",
+        ]
+
+    def power_off(self, *, patience: float = 30.0) -> None:
+        """Shuts the host down in good order."""
+        pid = self.unit.nspawn()
+        if pid is not None:
+            send(pid, signal.SIGTERM, lambda number: number == self.unit.nspawn())
+        wait(lambda: not self.unit.runs(), patience, f"{self.host.name} did not shut down")
+
+    def cut_power(self, *, patience: float = 15.0) -> None:
+        """Ends the host at once, as a power cut does."""
+        pid = self.unit.leader()
+        if pid is not None:
+            send(pid, signal.SIGKILL, lambda number: number == self.unit.leader())
+        wait(lambda: not self.unit.runs(), patience, f"{self.host.name} did not end")
+
+    def listening(self) -> frozenset[int]:
+        """The TCP ports on which the host listens for others, seen from inside: firewalls do not count."""
+        leader = self.unit.leader()
+        return frozenset() if leader is None else _listening(Path("/proc", str(leader)))
+
+    def up(self) -> bool:
+        """True once the host lets people in and its services listen."""
+        leader = self.unit.leader()
+        if leader is None:
+            return False
+        proc = Path("/proc", str(leader))
+        wanted = {22, *(service.port for service in self.host.services)}
+        return wanted <= _listening(proc) and not _exists(proc / "root/run/nologin")
+
+    def banner(self, timeout: float = 1.0) -> bool:
+        """True when sshd answers over the network."""
+        try:
+            with socket.create_connection((self.host.address, self.host.port), timeout) as connection:
+                connection.settimeout(timeout)
+                return connection.recv(32).startswith(b"SSH-")
+        except OSError:
+            return False
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):
+        return os.path.lexists(path)
+    return False
+
+
+def _listening(proc: Path) -> frozenset[int]:
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in (proc / "net" / name).read_text().splitlines()[1:]:
+                words = line.split()
+                if words[3] == "0A":
+                    found.add(int(words[1].rpartition(":")[2], 16))
+    return frozenset(found)
+
+
+def wait(condition: Callable[[], bool], patience: float, otherwise: str) -> None:
+    """Waits until the condition holds; raises LabError after `patience` seconds."""
+    until = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > until:
+            raise LabError(f"{otherwise} within {patience:.0f} s")
+        time.sleep(0.03)
+
+
+def wait_until_up(machines: Iterable[Machine], *, patience: float) -> None:
+    """Waits until all these hosts are up; raises LabError with those that are not."""
+    left = list(machines)
+    until = time.monotonic() + patience
+    while left := [machine for machine in left if not machine.up()]:
+        if time.monotonic() > until:
+            names = ", ".join(f"{machine.host.name} (see {machine.place.log(machine.host.name)})" for machine in left)
+            raise LabError(f"not up after {patience:.0f} s: {names}")
+        time.sleep(0.1)

@@ -1,0 +1,247 @@
+"""A lab's life: up, described, taken down.
+
+`up` writes down what it is going to make (subnet and hosts) before it makes anything, and the description of the
+fleet last. Everything in between can be found by the lab's name; so `down` needs no more than the name, whatever
+moment `up` was killed at, and `up` itself begins by clearing away what an unfinished one left.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from opsctl.errors import LabError, Refused, UnknownName
+from opsctl.lab import base, fleet, machine, mounts, network, recipe, seed, units
+from opsctl.lab.base import Base
+from opsctl.lab.cgroups import Groups
+from opsctl.lab.command import clean_environment, run
+from opsctl.lab.fleet import Fleet
+from opsctl.lab.hosts import Machine, wait_until_up
+from opsctl.lab.locks import held
+from opsctl.lab.mirror import Mirror
+from opsctl.lab.network import Subnet
+from opsctl.lab.place import Place
+from opsctl.model.host import Account
+
+DISK = "512m"
+_BUILD = "@build"
+
+
+def quiet(_line: str) -> None:
+    """For callers that want no progress."""
+
+
+def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str = DISK) -> Fleet:
+    """Boots the plan's hosts as the lab `name` and returns its description when all of them are up.
+
+    A lab that stands already with the same hosts is returned as it is. Raises Refused when this machine is not fit
+    or the lab stands with other hosts, LabError when something does not work.
+    """
+    machine.refuse_unless_fit()
+    place = Place(name=name)
+    with held(place.lock, what=f"the lab {name}"):
+        if standing := _standing(place, plan):
+            return standing
+        if place.folder.exists():
+            say(f"an earlier start of the lab {name} did not end; clearing away what it left")
+            _clear(place)
+        return _raise(place, plan, say, disk)
+
+
+def down(name: str) -> bool:
+    """Takes the lab down and leaves nothing of it; False when there was nothing. Needs no more than the name."""
+    machine.refuse_unless_fit()
+    place = Place(name=name)
+    existed = place.folder.exists()
+    with held(place.lock, what=f"the lab {name}"):
+        _clear(place)
+        place.lock.unlink()
+    with held(place.common_lock, what="the labs of this machine"):
+        if not any(entry != place.common_lock for entry in place.run.iterdir()):
+            place.common_lock.unlink()
+            with suppress(OSError):
+                place.run.rmdir()
+    return existed
+
+
+def description(name: str) -> Fleet:
+    """The lab as it stands; raises UnknownName when it does not."""
+    place = Place(name=name)
+    try:
+        return Fleet.from_json(place.description.read_text())
+    except FileNotFoundError:
+        known = ", ".join(sorted(machine.labs(place))) or "none"
+        raise UnknownName(f"no lab called {name!r} stands", hint=f"labs: {known}; start it: opsctl lab up") from None
+    except PermissionError as error:
+        raise Refused("only root can look into a lab") from error
+
+
+def machines(lab: Fleet) -> tuple[Machine, ...]:
+    """The lab's hosts as things that can be started and stopped."""
+    place = Place(name=lab.name)
+    return tuple(Machine(place=place, host=host) for host in lab.hosts)
+
+
+def one(name: str, host: str) -> Machine:
+    """One host of the lab `name`."""
+    lab = description(name)
+    return Machine(place=Place(name=name), host=lab.host(host))
+
+
+def execute(
+    name: str, host: str, argv: Sequence[str], *, text: str | None = None, timeout: float | None = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a host as root, also when its network is down; raises LabError when the host is off."""
+    words = enter(name, host, argv)
+    try:
+        return subprocess.run(
+            words,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout,
+            env=clean_environment(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"{host}: {argv[0]} did not end within {timeout:.0f} s") from error
+
+
+def enter(name: str, host: str, argv: Sequence[str]) -> list[str]:
+    """The command line that runs `argv` inside a host as root."""
+    leader = one(name, host).unit.leader()
+    if leader is None:
+        raise LabError(f"{host} is off", hint=f"opsctl lab mend {host} --name {name}")
+    return ["nsenter", "--all", "--wdns=/root", "--target", str(leader), "--", *argv]
+
+
+# --- up, step by step ---------------------------------------------------------------------------------------------
+
+
+def _standing(place: Place, plan: Fleet) -> Fleet | None:
+    """The lab when it stands whole and is the one that is wanted; raises Refused when it is another."""
+    if not place.description.exists():
+        return None
+    lab = Fleet.from_json(place.description.read_text())
+    if [host.key for host in lab.hosts] != [host.key for host in plan.hosts]:
+        names = ", ".join(host.name for host in lab.hosts)
+        raise Refused(f"the lab {place.name} stands with other hosts: {names}", hint="take it down, or use --name")
+    return lab if all(item.unit.runs() for item in machines(lab)) else None
+
+
+def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> Fleet:
+    subnet = _claim(place, plan)
+    groups = Groups(group=place.group)
+    groups.make(_BUILD)
+    built = base.ensure(place, say=say, groups=groups.box(_BUILD))
+    network.make_bridge(place.bridge, subnet)
+    mirror = Mirror(place=place, address=str(subnet.gateway))
+    mirror.lay_out(built)
+    mirror.start()
+    lab = fleet.placed(
+        plan, name=place.name, address=lambda n: str(subnet.host(n)), subnet=str(subnet.network), mirror=mirror.url
+    )
+    lab = _with_people(place, lab)
+    say(f"booting {len(lab.hosts)} hosts on {subnet.network}")
+    lab = _boot(place, lab, built, subnet, disk)
+    place.description.write_text(lab.to_json())
+    return lab
+
+
+def _claim(place: Place, plan: Fleet) -> Subnet:
+    """Chooses the subnet, writes the intent, and raises the machine's limits: all that labs could quarrel about."""
+    with held(place.common_lock, what="the labs of this machine"):
+        others = [Place(name=name) for name in machine.labs(place) - {place.name}]
+        for other in others:
+            if other.code == place.code:
+                raise Refused(f"the names {place.name} and {other.name} give the same bridge", hint="use another --name")
+        intents = [_intent(other) for other in others]
+        claimed = [IPv4Network(str(intent["subnet"])) for intent in intents if "subnet" in intent]
+        subnet = network.choose(place.code, [*claimed, *network.taken_by_machine()])
+        place.folder.mkdir(parents=True, mode=0o711)
+        intent = {"subnet": str(subnet.network), "hosts": len(plan.hosts), "base": recipe.digest()}
+        place.intent.write_text(json.dumps(intent))
+        total = len(plan.hosts) + sum(int(str(intent.get("hosts", 0))) for intent in intents)
+        machine.raise_inotify(place, total)
+    return subnet
+
+
+def _intent(place: Place) -> dict[str, object]:
+    """What a lab set out to make; empty when it was killed before it wrote that down."""
+    try:
+        found = json.loads(place.intent.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _with_people(place: Place, lab: Fleet) -> Fleet:
+    """Makes the keys: the automation's, and one for each tenant's human account, which no host has yet."""
+    place.identity.mkdir(mode=0o700)
+    identity = place.identity / "id_ed25519"
+    automation = Account(name=fleet.AUTOMATION_USER, keys=(_key(identity, "opsctl@control"),), automation=True)
+    tenants = []
+    for tenant in lab.tenants:
+        person = f"{tenant.name}-admin"
+        human = Account(name=person, keys=(_key(place.identity / person, f"{person}@lab"),), groups=("sudo", "ssh-login"))
+        tenants.append(replace(tenant, accounts=(automation, human)))
+    return replace(lab, tenants=tuple(tenants), identity_file=identity, fingerprints_file=place.fingerprints)
+
+
+def _key(path: Path, comment: str) -> str:
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path)
+    return path.with_suffix(".pub").read_text().strip()
+
+
+def _boot(place: Place, lab: Fleet, built: Base, subnet: Subnet, disk: str) -> Fleet:
+    groups = Groups(group=place.group)
+    hosts = []
+    key = lab.identity_file.with_suffix(".pub").read_text().strip()
+    for item in machines(lab):
+        item.mount(built.layers(item.host.role), disk)
+        seed.furnish(item.root, item.host, lab, gateway=str(subnet.gateway), key=key)
+        hosts.append(replace(item.host, fingerprint=seed.fingerprint(item.root)))
+    lab = replace(lab, hosts=tuple(hosts))
+    lines = (f"{host.key} {host.fingerprint}\n" for host in lab.hosts)
+    lab.fingerprints_file.write_text("".join(lines))
+    for item in machines(lab):
+        item.start()
+    groups.weigh(len(hosts))
+    wait_until_up(machines(lab), patience=60.0 + 3.0 * len(hosts))
+    return lab
+
+
+# --- down ------------------------------------------------------------------------------------------------------------
+
+
+def _clear(place: Place) -> None:
+    """Removes everything that bears the lab's name, in the order in which things hold each other."""
+    groups = Groups(group=place.group)
+    for unit in groups.units():
+        with suppress(LabError):
+            groups.freeze(unit, False)  # a frozen process does not die
+    units.end_all(place.name, groups)
+    mounts.unmount_below(place.folder)
+    base.remove_unfinished(place)
+    groups.remove()
+    subnet = _intent(place).get("subnet")
+    network.remove_bridge(place.bridge, Subnet(network=IPv4Network(str(subnet))) if subnet else None)
+    _remove_nspawn_traces(place)
+    with held(place.common_lock, what="the labs of this machine"):
+        machine.put_inotify_back(place)
+        mounts.remove_tree(place.folder)
+
+
+def _remove_nspawn_traces(place: Place) -> None:
+    for trace in Path("/run/systemd/nspawn").glob(f"*/{place.bridge}n*"):
+        with suppress(OSError):
+            trace.rmdir() if trace.is_dir() else trace.unlink()
+
+

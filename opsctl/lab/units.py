@@ -1,0 +1,176 @@
+"""The running parts of a lab: a supervisor for each host and for the archive's server, found by name in /proc.
+
+A process id alone says nothing: it may belong to another process by now. So processes are looked up when they are
+needed, by the words they were started with, and are signalled through a pidfd that was opened before they were
+looked at a second time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from opsctl.errors import LabError
+from opsctl.lab.cgroups import Groups
+from opsctl.lab.command import clean_environment
+
+MARK = "opsctl-lab"
+SCRIPT = Path(__file__).with_name("supervise.sh")
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One supervised part of the lab `lab`: a host's name, or `@mirror`."""
+
+    lab: str
+    name: str
+
+    def fits(self, pid: int, proc: Path = PROC) -> bool:
+        """True when this process is the unit's supervisor."""
+        words = _words(pid, proc)
+        return len(words) > 4 and Path(words[1]).name == SCRIPT.name and words[2:5] == [MARK, self.lab, self.name]
+
+    def start(self, command: Sequence[str], *, groups: Groups, log: Path, again: str) -> None:
+        """Starts the supervisor in a session of its own, so that it outlives whoever started it."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        extra = {
+            "LAB_WATCH": " ".join(map(str, groups.watch(self.name))),
+            "LAB_BOX": " ".join(map(str, groups.box(self.name))),
+            "LAB_AGAIN": again,
+        }
+        with log.open("ab") as output:
+            subprocess.Popen(
+                ["/bin/sh", str(SCRIPT), MARK, self.lab, self.name, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=clean_environment() | extra,
+                start_new_session=True,
+            )
+
+    def supervisor(self) -> int | None:
+        return next(iter(self.supervisors()), None)
+
+    def supervisors(self) -> tuple[int, ...]:
+        """Every supervisor of this unit; more than one only for a moment after a crash."""
+        return tuple(pid for pid in _pids() if self.fits(pid))
+
+    def runs(self) -> bool:
+        return self.supervisor() is not None
+
+    def leader(self) -> int | None:
+        """The host's own PID 1 as this machine sees it: the child of systemd-nspawn that calls itself 1."""
+        for outer in self.supervisors():
+            for nspawn in _children(outer):
+                for inner in _children(nspawn):
+                    if _pid_inside(inner) == 1:
+                        return inner
+        return None
+
+    def nspawn(self) -> int | None:
+        for outer in self.supervisors():
+            for inner in _children(outer):
+                if _comm(inner) == "systemd-nspawn":
+                    return inner
+        return None
+
+
+def supervisors_of(lab: str) -> tuple[int, ...]:
+    """The supervisors of every unit of a lab."""
+    return tuple(pid for pid in _pids() if _is_of(pid, lab))
+
+
+def _is_of(pid: int, lab: str) -> bool:
+    words = _words(pid, PROC)
+    return len(words) > 4 and Path(words[1]).name == SCRIPT.name and words[2:4] == [MARK, lab]
+
+
+def send(pid: int, number: signal.Signals, still: Callable[[int], bool]) -> bool:
+    """Signals a process that, once its pidfd is open, is `still` the right one; False when it is gone."""
+    with _pidfd(pid) as handle:
+        if handle is None or not still(pid):
+            return False
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, number)
+            return True
+    return False
+
+
+@contextmanager
+def _pidfd(pid: int) -> Iterator[int | None]:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def end_all(lab: str, groups: Groups, *, patience: float = 15.0) -> None:
+    """Kills every process of a lab: the supervisors first, so that nothing starts again. Raises LabError after a while."""
+    until = time.monotonic() + patience
+    while True:
+        for pid in supervisors_of(lab):
+            send(pid, signal.SIGKILL, lambda number: _is_of(number, lab))
+        left = groups.processes()
+        for pid in left:
+            send(pid, signal.SIGKILL, lambda number: number in groups.processes())
+        if not left and not supervisors_of(lab):
+            return
+        if time.monotonic() > until:
+            raise LabError(f"processes of the lab {lab} that would not end: {sorted(left)}")
+        time.sleep(0.02)
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks after the machine's boot: with its id, a name that is never reused."""
+    try:
+        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry) for entry in os.listdir(PROC) if entry.isdigit())
+
+
+def _words(pid: int, proc: Path) -> list[str]:
+    try:
+        return (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _comm(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in (PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _pid_inside(pid: int) -> int:
+    """The id that a process has in the innermost namespace that it is in (0: gone, or in this machine's alone)."""
+    try:
+        status = (PROC / str(pid) / "status").read_text()
+    except OSError:
+        return 0
+    words = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+    return int(words[-1]) if len(words) > 1 else 0
