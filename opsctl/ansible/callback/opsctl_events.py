@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible callback: each event of a run as one line of JSON on an inherited pipe; nothing on the screen.
+
+Only what is kept later leaves this process: task, role, host, outcome, message, and in check mode the diff. Results that
+a task hides with `no_log` arrive here censored already. When nobody reads the pipe any more, the run is stopped: changes
+that no one records must not go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+    name: opsctl_events
+    type: stdout
+    short_description: events as JSON lines on an inherited pipe
+    description:
+      - The stdout callback of opsctl's own runs. The pipe's number comes in the variable OPSCTL_EVENTS_FD.
+"""
+
+MESSAGE_LIMIT = 4000
+DIFF_LIMIT = 20000
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no types
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "opsctl_events"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pipe = int(os.environ["OPSCTL_EVENTS_FD"])
+        os.set_inheritable(self._pipe, False)  # ssh masters outlive us and would hold it open
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        line = json.dumps({"kind": kind, "at": time.time(), **fields}, default=str) + "\n"
+        data = line.encode("utf-8", "backslashreplace")
+        try:
+            while data:
+                data = data[os.write(self._pipe, data) :]
+        except BrokenPipeError:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def _start(self, task: Any) -> None:
+        self._tell("task", **_names(task))
+
+    def _end(self, outcome: str, result: Any, *, ignored: bool = False) -> None:
+        found = result.result
+        if outcome == "ok" and found.get("changed"):
+            outcome = "changed"
+        fields = {"host": result.host.get_name(), "outcome": outcome, **_names(result.task)}
+        hidden = bool(found.get("_ansible_no_log")) or bool(getattr(result.task, "no_log", False))
+        if hidden:
+            fields["message"] = "hidden by no_log" if outcome in ("failed", "unreachable") else ""
+        else:
+            fields["message"] = _message(found, outcome, result.task.action)
+            if found.get("diff"):
+                fields["diff"] = self._get_diff(found["diff"])[:DIFF_LIMIT]
+        self._tell("result", ignored=ignored, **fields)
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: FBT001 - Ansible's signature
+        self._start(task)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        self._start(task)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._end("ok", result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: FBT001, FBT002
+        self._end("failed", result, ignored=ignore_errors)
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._end("skipped", result)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._end("unreachable", result, ignored=bool(getattr(result.task, "ignore_unreachable", False)))
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        for host in sorted(stats.processed):
+            counts = stats.summarize(host)
+            counts["failed"] = counts.pop("failures")
+            self._tell("recap", host=host, **counts)
+
+
+def _names(task: Any) -> dict[str, str]:
+    role = getattr(task, "_role", None)
+    # The name as it was written: a rendered one may hold a secret.
+    return {"task": str(task.name or task.action), "role": str(role.get_name()) if role else ""}
+
+
+def _message(found: dict[str, Any], outcome: str, action: str) -> str:
+    """What a person needs: why it failed, or what a task that only speaks has to say."""
+    if outcome in ("failed", "unreachable"):
+        parts = [str(found.get(key) or "") for key in ("msg", "stderr", "module_stderr")]
+        parts += [_message(item, outcome, action) for item in found.get("results", ()) if item.get("failed")]
+        text = "\n".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
+        return text[:MESSAGE_LIMIT]
+    if action in ("ansible.builtin.debug", "debug"):
+        return str(found.get("msg", ""))[:MESSAGE_LIMIT]
+    if outcome == "skipped":
+        return str(found.get("skip_reason", ""))[:MESSAGE_LIMIT]
+    return ""

@@ -1,0 +1,107 @@
+"""What one run of Ansible is told: ansible.cfg, environment and command line, all generated; nothing is inherited."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from opsctl import content
+from opsctl.config import Settings
+
+CALLBACKS = Path(__file__).parent / "callback"
+HOSTSIDE = Path(__file__).parent.parent / "hostside"
+# What Ansible and ssh need of the caller's environment; no ANSIBLE_ variable is among it.
+_PASSED_ON = ("PATH", "SSH_AUTH_SOCK", "TZ", "USER", "LOGNAME")
+
+# Win over whatever a tenant's variables say (extra variables beat all others). `ansible_host` is the name that the
+# generated ssh_config knows; address, port, account and key are in there, and the pinned host key.
+CONNECTION = {
+    "ansible_connection": "ansible.builtin.ssh",
+    "ansible_host": "{{ inventory_hostname }}",
+    "ansible_ssh_common_args": "",
+    "ansible_ssh_extra_args": "",
+    "ansible_sftp_extra_args": "",
+    "ansible_scp_extra_args": "",
+    "ansible_ssh_executable": "ssh",
+    "ansible_python_interpreter": "/usr/bin/python3",
+    "opsctl_hostside": str(HOSTSIDE),
+}
+
+
+def ansible_cfg(private: Path, *, ssh_config: Path, forks: int, settings: Settings) -> str:
+    """The text of ansible.cfg. `-F` brings the shared sockets with it: Ansible adds no ControlPath of its own, because
+    its ssh_args name no ControlPersist."""
+    own = settings.own_content
+    return f"""\
+[defaults]
+roles_path = {content.folder("roles", own)}
+collections_path = {private}/none
+callback_plugins = {CALLBACKS}
+stdout_callback = opsctl_events
+callbacks_enabled =
+local_tmp = {private}/tmp
+remote_tmp = ~/.ansible/tmp
+forks = {forks}
+timeout = {settings.number("ssh.connect_timeout")}
+gathering = explicit
+fact_caching = memory
+host_key_checking = True
+interpreter_python = /usr/bin/python3
+force_valid_group_names = ignore
+no_target_syslog = True
+retry_files_enabled = False
+deprecation_warnings = False
+localhost_warning = False
+nocows = True
+nocolor = True
+log_path =
+
+[inventory]
+enable_plugins = ansible.builtin.yaml
+any_unparsed_is_failed = True
+
+[connection]
+pipelining = True
+
+[ssh_connection]
+pipelining = True
+ssh_args = -F {ssh_config}
+retries = 0
+
+[privilege_escalation]
+become = True
+become_method = ansible.builtin.sudo
+become_user = root
+become_flags = -H -S -n
+"""
+
+
+def environment(private: Path, events: int) -> dict[str, str]:
+    """The environment of the run: HOME is the private folder, so nothing of Ansible's lands in a person's."""
+    return {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        "HOME": str(private),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUTF8": "1",
+        "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
+        "ANSIBLE_HOME": str(private / "ansible"),
+        "OPSCTL_EVENTS_FD": str(events),
+    }
+
+
+def command(
+    program: Path, playbook: Path, private: Path, *, check: bool, tags: Sequence[str], vault: int | None
+) -> list[str]:
+    """The command line; variables and the vault's password are never in it."""
+    return [
+        str(program),
+        "--inventory",
+        str(private / "inventory.yml"),
+        "--extra-vars",
+        f"@{private}/extra.yml",
+        *(["--check", "--diff"] if check else []),
+        *(["--tags", ",".join(tags)] if tags else []),
+        *(["--vault-password-file", f"/dev/fd/{vault}"] if vault is not None else []),
+        str(playbook),
+    ]

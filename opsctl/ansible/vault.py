@@ -1,0 +1,52 @@
+"""The vault's password: from a command, through a pipe, never in a file, an argument or a variable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from opsctl.config import Settings
+from opsctl.errors import ConfigError
+
+SECONDS = 60
+LONGEST = 4096  # fits a pipe's buffer, so writing never waits for a reader
+
+
+@contextmanager
+def password_pipe(settings: Settings, *, needed: bool) -> Iterator[int | None]:
+    """The reading end of a pipe that holds the password; None where no value in use is vaulted."""
+    if not needed:
+        yield None
+        return
+    command = settings.texts("vault.password_command")
+    if not command:
+        raise ConfigError(
+            "variables of these hosts are vaulted, and vault.password_command is not set",
+            hint="say in opsctl.yml which command prints the password",
+        )
+    reader, writer = os.pipe()
+    try:
+        try:
+            os.write(writer, _asked(command))
+        finally:
+            os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
+
+
+def _asked(command: Sequence[str]) -> bytes:
+    """What the command prints. Its own messages go to the terminal; its output is never shown."""
+    try:
+        ended = subprocess.run(list(command), stdout=subprocess.PIPE, timeout=SECONDS, check=False)
+    except OSError as error:
+        raise ConfigError(f"vault.password_command cannot be started: {error}") from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"vault.password_command gave no answer within {SECONDS} s") from None
+    password = ended.stdout.strip()
+    if ended.returncode or not password or len(password) > LONGEST:
+        what = f"ended with {ended.returncode}" if ended.returncode else "printed no usable password"
+        raise ConfigError(f"vault.password_command {what}")
+    return password
