@@ -74,7 +74,7 @@ become = True
 become_method = ansible.builtin.sudo
 become_user = root
 become_flags = -H -S -n
-"""
+"""  # noqa: S108 - local_tmp lies in the private folder
 
 
 def environment(private: Path, events: int) -> dict[str, str]:

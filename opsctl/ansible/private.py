@@ -18,7 +18,7 @@ from pathlib import Path
 from opsctl.config import Settings
 from opsctl.errors import Refused
 
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - owner and mode are checked
 MOUNTS = Path("/proc/self/mounts")
 
 

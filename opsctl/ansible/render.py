@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -26,6 +27,7 @@ from opsctl.model.host import Host, Inventory
 INVENTORY_FILE = "inventory.yml"
 MONITORING_ROLE = "monitoring"
 _VAULTED = re.compile(rb"\$ANSIBLE_VAULT;")
+_OURS = ("ansible_", "inventory_", "opsctl_")
 _ROLE_RANK, _RING_RANK = 10, 20  # ansible_group_priority: a ring's variables win over a role's
 
 
@@ -112,7 +114,7 @@ def jump_targets(host: Host, inventory: Inventory) -> list[str]:
         if not other.managed:
             continue
         path = (*inventory.jumps(other), other)
-        for here, following in zip(path, path[1:], strict=False):
+        for here, following in pairwise(path):
             if here == host:
                 address = f"[{following.address}]" if ":" in following.address else following.address
                 targets.add(f"{address}:{following.port}")
@@ -158,10 +160,12 @@ def refuse_connection_variables(files: Iterable[Path]) -> None:
     """How a host is reached and who it is comes from opsctl alone, never from a tenant's variables."""
     problems = Problems()
     for file in dict.fromkeys(files):
-        if not file.read_bytes().startswith(b"$ANSIBLE_VAULT;") and file.read_text(encoding="utf-8").strip("-\n\r\t "):
-            for key in (section := read(file, problems)).keys():
-                if key.startswith(("ansible_", "inventory_", "opsctl_")):
-                    problems.note(section.line_of(key), f"{key} cannot be set here", "opsctl sets it for each run")
+        text = file.read_bytes().strip(b"-\n\r\t ")
+        if not text or text.startswith(b"$ANSIBLE_VAULT;"):
+            continue
+        section = read(file, problems)
+        for key in filter(lambda key: key.startswith(_OURS), section.keys()):
+            problems.note(section.line_of(key), f"{key} cannot be set here", "opsctl sets it for each run")
     problems.finish(InventoryError, "variable files of a tenant are not usable")
 
 

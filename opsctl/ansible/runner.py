@@ -25,7 +25,7 @@ from opsctl.ansible import configuration, events, render
 from opsctl.ansible.private import private_folder
 from opsctl.ansible.vault import password_pipe
 from opsctl.config import Settings
-from opsctl.errors import Interrupted, NothingMatches, OpsctlError, Unreachable, UnknownName
+from opsctl.errors import Interrupted, NothingMatches, OpsctlError, UnknownName, Unreachable
 from opsctl.model.host import Host, Inventory
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded, recaps
 

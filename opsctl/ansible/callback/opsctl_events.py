@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible callback: each event of a run as one line of JSON on an inherited pipe; nothing on the screen.
 
-Only what is kept later leaves this process: task, role, host, outcome, message, and in check mode the diff. Results that
-a task hides with `no_log` arrive here censored already. When nobody reads the pipe any more, the run is stopped: changes
-that no one records must not go on.
+Only what is kept later leaves this process: task, role, host, outcome, message, and in check mode the diff. Results
+that a task hides with `no_log` arrive here censored already. When nobody reads the pipe any more, the run is stopped:
+changes that no one records must not go on.
 """
 
 from __future__ import annotations
