@@ -135,13 +135,13 @@ class Ledger:
     def entries(
         self, *, verb: str | None = None, host: str | None = None, limit: int | None = None, newest_first: bool = False
     ) -> list[Entry]:
-        """Entries in order, or newest first; `limit` counts from the newest either way."""
+        """Entries in order, or newest first; `limit` counts from the newest either way. `host`: NAME or TENANT.NAME."""
         found: list[Entry] = []
         for row in self._store.read("SELECT seq, body, hash FROM ledger ORDER BY seq DESC"):
             if limit is not None and len(found) >= limit:
                 break
             entry = _entry(json.loads(row["body"]), row["hash"])
-            if (verb is None or entry.verb == verb) and (host is None or host in entry.hosts):
+            if (verb is None or entry.verb == verb) and (host is None or _names(entry, host)):
                 found.append(entry)
         return found if newest_first else found[::-1]
 
@@ -221,11 +221,7 @@ def verify_rows(rows: Iterable[tuple[int, str, str]], kept: Head | None = None) 
             found_kept = True
         previous, last = stored, seq
     if not found_kept and kept is not None:
-        where = f"entry {kept.seq}" if kept.seq else "no entry"
-        what = "is not the one that you kept" if 0 < kept.seq <= last else "has the hash that you kept"
-        if kept.seq > last:
-            where, what = f"the chain ends at entry {last}", f"but you kept the head of entry {kept.seq}"
-        faults.append(f"{where} {what}: the chain was cut or rewritten")
+        faults.append(f"{_how_missed(kept, last)}: the chain was cut or rewritten")
     return Verdict(
         entries=count,
         head=Head(seq=last, hash=previous),
@@ -233,6 +229,12 @@ def verify_rows(rows: Iterable[tuple[int, str, str]], kept: Head | None = None) 
         unfinished=tuple(open_acts.values()),
         with_head=kept is not None,
     )
+
+
+def _how_missed(kept: Head, last: int) -> str:
+    if kept.seq > last:
+        return f"the chain ends at entry {last}, but you kept the head of entry {kept.seq}"
+    return f"entry {kept.seq} is not the one that you kept" if kept.seq else "no entry has the hash that you kept"
 
 
 def _judge(seq: int, body: str, stored: str, last: int, previous: str) -> tuple[Entry | None, list[str]]:
@@ -279,3 +281,7 @@ def _outcome_of(error: BaseException) -> str:
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
         return Interrupted.outcome
     return error.outcome if isinstance(error, OpsctlError) else "failed"
+
+
+def _names(entry: Entry, host: str) -> bool:
+    return any(key == host or key.partition(".")[2] == host for key in entry.hosts)

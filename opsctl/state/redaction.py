@@ -27,7 +27,7 @@ _SHAPES = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
     re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]{8,}"),
-    re.compile(r"\bnbt_[A-Za-z0-9]{12}\.[A-Za-z0-9]{40}\b"),
+    re.compile(r"\bnbt_[A-Za-z0-9]{6,}\.[A-Za-z0-9]{16,}"),
     re.compile(r"(?<![\w$])\$(?:y|gy|7|6|5|2[aby]|1)\$[\w./,=$]{8,}"),
 )
 _ASSIGNED = re.compile(
