@@ -1,0 +1,185 @@
+"""Controls, results and findings: what compliance speaks of.
+
+A check on a host gives a `CheckResult` with its `Evidence`. A waiver changes how a failed result is judged (`Finding`),
+never the result itself. `Coverage` is the denominator: every host in scope is in exactly one of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+# XCCDF's words (NIST IR 7275r4, 6.6.4.2), in the order in which a reader should meet them.
+RESULTS = ("fail", "error", "notchecked", "pass", "notapplicable")
+SEVERITIES = ("high", "medium", "low")
+DISPOSITIONS = ("open", "expired", "waived")
+
+Setting = int | str | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A requirement with a stable id; `maps` names the sections of each benchmark that it supports.
+
+    `values` are its bounds and lists, as a profile may tailor them. `built` tells whether a check function exists:
+    what is not built is never claimed.
+    """
+
+    id: str
+    title: str
+    severity: str
+    check: str
+    remediation_role: str
+    title_sv: str = ""
+    check_sv: str = ""
+    remediation_variable: str = ""
+    maps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, Setting] = field(default_factory=dict)
+    where: str = "host"
+    built: bool = False
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """The worst severity first, then by id."""
+        return SEVERITIES.index(self.severity), self.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """Every control that is known, in the file's order, and the SHA-256 of that file."""
+
+    controls: tuple[Control, ...]
+    benchmarks: Mapping[str, str]
+    digest: str
+
+    @property
+    def by_id(self) -> dict[str, Control]:
+        return {control.id: control for control in self.controls}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A selection of controls, each with the values that hold in it."""
+
+    name: str
+    title: str
+    controls: tuple[Control, ...]
+    title_sv: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One command behind a result: `output` is its bounded text, `sha256` the hash of all the bytes it printed.
+
+    `how` is `batch` (sent with others before the checks began) or `live` (run when the check asked for it).
+    """
+
+    command: str
+    exit_code: int
+    output: str
+    sha256: str
+    at: datetime
+    how: str = "live"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What one check said of one host. `reason` explains error, notapplicable and notchecked."""
+
+    control: str
+    host: str
+    result: str
+    at: datetime
+    observed: str = ""
+    expected: str = ""
+    reason: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiver:
+    """An accepted failure. `hosts` are shell patterns over `tenant.host`; `expires` is in UTC."""
+
+    control: str
+    tenant: str
+    hosts: tuple[str, ...]
+    reason: str
+    owner: str
+    approver: str
+    expires: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A failed result, judged: open, expired (its waiver has run out) or waived."""
+
+    result: CheckResult
+    disposition: str = "open"
+    waiver: Waiver | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """A host in scope that was not assessed, and why; `last_good` is when it last was."""
+
+    host: str
+    reason: str
+    last_good: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Assessed hosts against all that should be. Nothing ever leaves this sum."""
+
+    assessed: tuple[str, ...] = ()
+    unreachable: tuple[Absent, ...] = ()
+    excluded: tuple[Absent, ...] = ()
+    quarantined: tuple[Absent, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return len(self.assessed) + len(self.unreachable) + len(self.excluded) + len(self.quarantined)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What a run was asked to look at, and with what: the head of every report."""
+
+    profile: str
+    controls: tuple[Control, ...]
+    selection: Mapping[str, tuple[str, ...]]
+    deselected: tuple[tuple[str, str], ...]
+    operator: str
+    control_node: str
+    tool_version: str
+    catalogue_sha256: str
+    content_sha256: str
+    inventory_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """One run over a fleet. `faults` says what is missing from it; a run with faults is incomplete."""
+
+    scope: Scope
+    started: datetime
+    ended: datetime
+    coverage: Coverage
+    results: tuple[CheckResult, ...]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not self.faults
+
+    def of(self, host: str) -> tuple[CheckResult, ...]:
+        return tuple(result for result in self.results if result.host == host)
+
+
+def count(results: Iterable[CheckResult]) -> dict[str, int]:
+    """How many results there are of each kind; kinds without any are named with 0."""
+    totals = dict.fromkeys(RESULTS, 0)
+    for result in results:
+        totals[result.result] += 1
+    return totals

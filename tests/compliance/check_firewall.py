@@ -1,0 +1,104 @@
+"""Firewall and listening ports."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+import ruleset
+from judging import CannotJudge, Expectations, Verdict, listed
+from reading import lines, output
+
+LOADED = "nft -j list ruleset"
+# An empty network namespace that vanishes with the command: the host's own rules are not touched.
+SAVED = "unshare --net sh -c 'nft -f /etc/nftables.conf && nft -j list ruleset'"
+
+
+def rules_of(host: Any) -> ruleset.Ruleset | None:
+    """The rules in force; None where nft is not installed, so nothing filters."""
+    found = host.run(LOADED)
+    if found.rc == 127:
+        return None
+    if found.rc != 0:
+        raise CannotJudge(f"`{LOADED}` ended with {found.rc}: {found.stderr.strip()[:300]}")
+    return ruleset.parse(found.stdout)
+
+
+@pytest.mark.control("FW-02")
+def check_firewall_runs(host: Any, verdict: Verdict) -> None:
+    package = host.run("dpkg-query -W -f '${Status}' nftables").stdout.strip() or "not installed"
+    shown = output(host, "systemctl show -p UnitFileState -p ActiveState nftables.service")
+    unit = dict(line.split("=", 1) for line in shown.split())
+    states = (unit.get("UnitFileState", ""), unit.get("ActiveState", ""))
+    verdict(
+        package == "install ok installed" and states == ("enabled", "active"),
+        observed=f"package {package}; service {states[0] or 'unknown'}, {states[1] or 'unknown'}",
+        expected="package install ok installed; service enabled, active",
+    )
+
+
+@pytest.mark.control("FW-03")
+def check_incoming_is_denied(host: Any, verdict: Verdict) -> None:
+    rules = rules_of(host)
+    chains = rules.base(*ruleset.FILTERED_HOOKS) if rules else []
+    shown = [f"{c.family} {c.table} {c.name} (hook {c.hook}): {c.policy}" for c in chains]
+    hooks = {chain.hook for chain in chains}
+    verdict(
+        hooks == set(ruleset.FILTERED_HOOKS) and all(chain.policy == "drop" for chain in chains),
+        observed=listed(shown, none="no base chain filters anything" if rules else "nft is not installed"),
+        expected="a base chain at input and at forward, each with policy drop",
+    )
+
+
+@pytest.mark.control("FW-05")
+def check_firewall_survives_a_reboot(host: Any, verdict: Verdict) -> None:
+    expected = "the same rules in /etc/nftables.conf as in force"
+    now = host.run(LOADED)
+    if now.rc == 127:
+        verdict(False, observed="nft is not installed", expected=expected)
+    saved = host.run(SAVED)
+    if saved.rc != 0:
+        verdict(False, observed=f"/etc/nftables.conf cannot be loaded: {saved.stderr.strip()[:300]}", expected=expected)
+    in_force, on_disk = set(ruleset.normal(now.stdout)), set(ruleset.normal(saved.stdout))
+    verdict(
+        in_force == on_disk and bool(on_disk),
+        observed=f"{len(in_force & on_disk)} objects in both, {len(in_force - on_disk)} only in force, "
+        f"{len(on_disk - in_force)} only on disk",
+        expected=expected,
+    )
+
+
+@pytest.mark.control("FW-06")
+def check_only_approved_ports_listen(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    approved = {*expectations.texts("services"), *expectations.texts("also_allowed")}
+    open_ports = set()
+    for line in lines(host, "ss -Htuln"):
+        protocol, address = line.split()[0], line.split()[4]
+        where, _, port = address.rpartition(":")
+        if not _loopback(where):
+            open_ports.add(f"{protocol}/{port}")
+    others = open_ports - approved
+    verdict(
+        not others,
+        observed=f"not approved: {listed(others)}; open: {listed(open_ports)}",
+        expected=f"only {listed(approved)}",
+    )
+
+
+def _loopback(where: str) -> bool:
+    bare = where.strip("[]").partition("%")[0]
+    return bare != "*" and ipaddress.ip_address(bare).is_loopback
+
+
+@pytest.mark.control("FW-07")
+def check_ssh_from_management_networks_only(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    networks = ruleset.collapsed(expectations.texts("management_networks"))
+    port = expectations.number("ssh_port")
+    rules = rules_of(host)
+    sources = ruleset.sources_of(rules, port) if rules else set(ruleset.ANYWHERE)
+    verdict(
+        sources == networks,
+        observed=f"tcp/{port} is open to {listed((str(source) for source in sources), none='nobody')}",
+        expected=listed((str(network) for network in networks), none="nobody"),
+    )

@@ -1,0 +1,138 @@
+"""Packages: where they come from, whether updates wait, whether the database is whole."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from judging import CannotJudge, Expectations, Verdict, listed, not_applicable
+from reading import lines, output
+
+# The simulation writes nothing: no lock, no caches.
+_APT = "LC_ALL=C apt-get -o Debug::NoLocking=true -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
+_SIMULATED = f"{_APT} -s --ignore-hold -o APT::Get::Always-Include-Phased-Updates=true dist-upgrade"
+_SOURCES = (
+    f"{_APT} indextargets --no-release-info --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages'"
+)
+_LISTS = "date +%s; find /var/lib/apt/lists -maxdepth 1 -type f ! -name lock -printf '%T@\\n' | sort -n | tail -n 1"
+_SOURCE_FILES = (
+    "grep -rHnEi '(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)[[:space:]]*[:=]' "
+    "/etc/apt/sources.list /etc/apt/sources.list.d --include=sources.list --include='*.list' --include='*.sources'"
+)
+_UNSIGNED = ("AllowUnauthenticated", "AllowInsecureRepositories", "AllowDowngradeToInsecureRepositories")
+
+
+def only_apt(host: Any) -> None:
+    """The checks of this file read apt and dpkg; other package systems are not built yet."""
+    if host.run("command -v dpkg-query").rc != 0:
+        not_applicable("this host does not use dpkg, and the check is not built for its package system yet")
+
+
+def sources(host: Any) -> set[tuple[str, str, str]]:
+    """(URI, suite, component) of each active source, downloaded or not."""
+    found = set()
+    for line in lines(host, _SOURCES):
+        uri, suite, component = line.split(" ")
+        found.add((uri.rstrip("/"), suite.rstrip("/"), component))
+    return found
+
+
+def age_of_lists(host: Any) -> float:
+    """Days since the newest package list was made; infinite where there is none."""
+    printed = lines(host, _LISTS)
+    return (float(printed[0]) - float(printed[1])) / 86400 if len(printed) > 1 else float("inf")
+
+
+def security(suite: str) -> bool:
+    return suite.endswith(("-security", "/updates")) or "-security/" in suite
+
+
+def refuse_end_of_life(host: Any, supported: tuple[str, ...]) -> None:
+    text = output(host, "cat /etc/os-release")
+    fields = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)"?$', text))
+    release = f"{fields.get('ID', '')}-{fields.get('VERSION_ID', '')}"
+    until = dict(entry.split(" ", 1) for entry in supported).get(release)
+    if until is None or datetime.now(UTC).date() > date.fromisoformat(until):
+        raise CannotJudge(f"{release} has no support {'that is known' if until is None else f'since {until}'} (BAS-01)")
+
+
+@pytest.mark.control("PAT-01")
+def check_no_security_update_waits(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    only_apt(host)
+    refuse_end_of_life(host, expectations.of("BAS-01").texts("supported_until"))
+    longest, age = expectations.of("PAT-04").number("max_age_days"), age_of_lists(host)
+    if age > longest:
+        raise CannotJudge(f"the package lists are {_days(age)} old (at most {longest} days): run apt-get update first")
+    if not any(security(suite) for _, suite, _ in sources(host)):
+        raise CannotJudge("no security source is configured: nothing would be listed")
+    waiting = []
+    for line in lines(host, _SIMULATED):
+        # Inst NAME [OLD] (NEW ORIGIN:VERSION/SUITE, ... [ARCH])
+        update = re.match(r"Inst (\S+) (?:\[[^]]*\] )?\((\S+) ([^)]*)\)", line)
+        if update and re.search(r"-security\b|Debian-Security", update[3]):
+            waiting.append(f"{update[1]} {update[2]}")
+    verdict(not waiting, observed=f"{len(waiting)} waiting: {listed(waiting)}", expected="0 waiting")
+
+
+@pytest.mark.control("PAT-02")
+def check_sources_are_approved(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    only_apt(host)
+    approved = set()
+    for line in expectations.texts("package_sources"):
+        uri, suite, *components = line.split()
+        approved |= {(uri.rstrip("/"), suite.rstrip("/"), component) for component in components or [""]}
+    active = sources(host)
+    others = active - approved
+    verdict(
+        bool(active) and not others,
+        observed=f"not approved: {listed(map(' '.join, others))}; {len(active)} active",
+        expected=f"only {listed(map(' '.join, approved))}",
+    )
+
+
+@pytest.mark.control("PAT-03")
+def check_signatures_are_checked(host: Any, verdict: Verdict) -> None:
+    only_apt(host)
+    wrong = []
+    for line in lines(host, "apt-config dump"):
+        name, _, value = line.partition(" ")
+        if name.rpartition("::")[2] in _UNSIGNED and value.strip(' ";').lower() in ("1", "true", "yes", "on", "enable"):
+            wrong.append(line.strip())
+    # 2: a file that is not there.
+    for line in lines(host, _SOURCE_FILES, ok=(0, 1, 2)):
+        place, text = line.rsplit(":", 1) if ":" not in line else line.split(":", 2)[::2]
+        if not text.lstrip().startswith("#") and re.search(r"(?i)[:=]\s*(yes|true|1|on)\b", text):
+            wrong.append(f"{text.strip()} ({place})")
+    verdict(not wrong, observed=f"unsigned is allowed by: {listed(wrong)}", expected="nothing allows unsigned packages")
+
+
+@pytest.mark.control("PAT-04")
+def check_lists_are_fresh(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    only_apt(host)
+    longest, age = expectations.number("max_age_days"), age_of_lists(host)
+    verdict(
+        age <= longest,
+        observed="no package list" if age == float("inf") else f"newest list {_days(age)} old",
+        expected=f"at most {longest} days old",
+    )
+
+
+def _days(age: float) -> str:
+    return f"{max(age, 0):.1f} days"
+
+
+@pytest.mark.control("PAT-07")
+def check_nothing_is_held(host: Any, verdict: Verdict) -> None:
+    only_apt(host)
+    held = lines(host, "apt-mark showhold")
+    verdict(not held, observed=f"held: {listed(held)}", expected="held: none")
+
+
+@pytest.mark.control("PAT-08")
+def check_package_database_is_whole(host: Any, verdict: Verdict) -> None:
+    only_apt(host)
+    told = lines(host, "dpkg --audit", ok=(0, 1))
+    clean = "dpkg --audit prints nothing"
+    verdict(not told, observed=" ".join(told)[:300] or clean, expected=clean)

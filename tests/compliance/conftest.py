@@ -1,0 +1,152 @@
+"""How the checks are run and what is kept of each: only with `--hosts`, one JSON line for each control and host.
+
+Ordinary pytest-testinfra otherwise. The lists of approved accounts, ports and so on come from a file
+(`--opsctl-expectations`), `{"hosts": {"tenant.host": {...}}, "controls": {"SSH-06": {...}}}`; without one the values of
+catalogue.yml hold, and checks that need a list end in an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from _pytest.outcomes import Skipped
+from judging import Expectations, NotApplicable, Verdict
+
+EXCERPT = 4000
+EVIDENCE = pytest.StashKey[list[dict[str, object]]]()
+VERDICT = pytest.StashKey[Verdict]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("opsctl")
+    group.addoption("--opsctl-expectations", metavar="FILE", help="JSON: lists of each host, values of each control")
+    group.addoption("--opsctl-results", metavar="FILE", help="append one JSON line for each control and host")
+    group.addoption("--control", action="append", default=[], metavar="ID", help="only this control (repeatable)")
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    if not session.config.getoption("hosts"):
+        raise pytest.UsageError("these checks are about other machines: say which, with --hosts=ssh://NAME")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = set(config.getoption("--control"))
+    keep = [item for item in items if not wanted or control_of(item) in wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in keep])
+    items[:] = keep
+
+
+def control_of(item: pytest.Item) -> str:
+    marks = list(item.iter_markers("control"))
+    if len(marks) != 1:
+        raise pytest.UsageError(f"{item.nodeid}: one control marker is needed, there are {len(marks)}")
+    return str(marks[0].args[0])
+
+
+@cache
+def _document(file: str) -> dict[str, Any]:
+    found = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    if "controls" not in found:
+        catalogue = yaml.safe_load((Path(__file__).parent / "catalogue.yml").read_text(encoding="utf-8"))
+        found["controls"] = {entry["id"]: entry.get("values", {}) for entry in catalogue["checks"]}
+    return dict(found)
+
+
+@pytest.fixture
+def expectations(request: pytest.FixtureRequest, _testinfra_host: Any) -> Expectations:
+    document = _document(request.config.getoption("--opsctl-expectations") or "")
+    lists = document.get("hosts", {}).get(_testinfra_host.backend.get_hostname(), {})
+    return Expectations(lists, document["controls"], control_of(request.node))
+
+
+@pytest.fixture
+def verdict(request: pytest.FixtureRequest) -> Verdict:
+    found: Verdict = request.node.stash.setdefault(VERDICT, Verdict())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _recorder(request: pytest.FixtureRequest, _testinfra_host: Any) -> Iterator[None]:
+    """Keep each command of this check with its exit code, output and hash."""
+    backend = _testinfra_host.backend
+    kept = request.node.stash.setdefault(EVIDENCE, [])
+    # An attribute of this one object hides the method of its class; deleting it brings the method back.
+    backend.run = _recording(type(backend).run.__get__(backend), kept)
+    if hasattr(backend, "control"):
+        backend.control = control_of(request.node)
+    yield
+    del backend.run
+
+
+def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callable[..., Any]:
+    def recorded(command: str, *arguments: str, **options: Any) -> Any:
+        at = time.time()
+        found = run(command, *arguments, **options)
+        printed: bytes = found.stdout_bytes
+        text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+        if found.rc and not printed:
+            text = found.stderr_bytes[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+        kept.append(
+            {
+                "command": command % tuple(arguments) if arguments else command,
+                "exit_code": found.rc,
+                "output": text[:EXCERPT] + (f"\n[{len(printed)} bytes in all]" if len(text) > EXCERPT else ""),
+                "sha256": hashlib.sha256(printed).hexdigest(),
+                "at": getattr(found, "at", at),
+                "how": getattr(found, "how", "live"),
+            }
+        )
+        return found
+
+    return recorded
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    file = item.config.getoption("--opsctl-results")
+    if file and (call.when == "call" or (call.when == "setup" and call.excinfo is not None)):
+        with Path(file).open("a", encoding="utf-8") as results:
+            results.write(json.dumps(_result(item, call)) + "\n")
+    return report
+
+
+def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
+    evidence = item.stash.get(EVIDENCE, [])
+    verdict = item.stash.get(VERDICT, Verdict())
+    result, reason = _judged(call, verdict, has_evidence=bool(evidence))
+    return {
+        "control": control_of(item),
+        "host": item.callspec.params["_testinfra_host"].backend.get_hostname(),  # type: ignore[attr-defined]  # a Function
+        "result": result,
+        "reason": reason,
+        "observed": verdict.observed,
+        "expected": verdict.expected,
+        "evidence": evidence,
+        "at": call.stop,
+    }
+
+
+def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str]:
+    if call.excinfo is None:
+        if has_evidence and verdict.expected:
+            return "pass", ""
+        return "error", "the check ended without evidence or without saying what it expects"
+    error = call.excinfo.value
+    if isinstance(error, NotApplicable):
+        return "notapplicable", str(error)
+    if isinstance(error, Skipped) or getattr(error, "notchecked", False):
+        return "notchecked", str(error)
+    if isinstance(error, AssertionError) and call.when == "call":
+        return ("fail", "") if has_evidence else ("error", f"a failure without evidence: {error}")
+    if type(error).__name__ == "CannotJudge":
+        return "error", str(error)
+    return "error", f"{type(error).__name__}: {error}\n{call.excinfo.getrepr(style='short')}"[:EXCERPT]

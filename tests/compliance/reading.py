@@ -1,0 +1,159 @@
+"""What the checks read from a host more than once: command output, accounts, sudoers, the effective sshd settings."""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from judging import CannotJudge
+
+NOBODY = "192.0.2.1"  # an address of the documentation range (RFC 5737): fits no Match block by chance
+
+
+def output(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
+    """What a command printed; another exit code than expected is an error of the check, not a finding."""
+    found = host.run(command, *arguments)
+    if found.rc not in ok:
+        raise CannotJudge(f"`{command}` ended with {found.rc}: {found.stderr.strip()[:300]}")
+    return str(found.stdout)
+
+
+def lines(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,)) -> list[str]:
+    return [line for line in output(host, command, *arguments, ok=ok).splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class Account:
+    """A line of /etc/passwd."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+def accounts(host: Any) -> list[Account]:
+    found = []
+    for line in lines(host, "cat /etc/passwd"):
+        fields = line.split(":")
+        if len(fields) != 7 or not (fields[2] + fields[3]).isdigit():
+            raise CannotJudge(f"/etc/passwd has a line that is none: {line[:80]!r}")
+        found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5], fields[6]))
+    return found
+
+
+def uid_range(host: Any) -> tuple[int, int]:
+    """UID_MIN and UID_MAX of /etc/login.defs (login.defs(5); the values of its source where it is silent)."""
+    given = {"UID_MIN": "1000", "UID_MAX": "60000"}
+    for line in lines(host, "grep -E '^(UID_MIN|UID_MAX)[[:space:]]' /etc/login.defs", ok=(0, 1)):
+        name, _, value = line.partition(" ") if " " in line else line.partition("\t")
+        given[name.strip()] = value.strip()
+    if not all(value.isdigit() for value in given.values()):
+        raise CannotJudge(f"/etc/login.defs: not numbers: {given}")
+    return int(given["UID_MIN"]), int(given["UID_MAX"])
+
+
+def sudoers(host: Any) -> list[tuple[str, str]]:
+    """(file, rule) for every rule of /etc/sudoers and all that it includes; comments gone, continued lines joined."""
+    found: list[tuple[str, str]] = []
+    waiting, seen = ["/etc/sudoers"], set()
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        text = output(host, "cat %s", name)
+        for raw in re.sub(r"\\\n\s*", " ", text).splitlines():
+            rule = raw.strip()
+            included = re.match(r"[@#](include|includedir)\s+(\S+)$", rule)
+            if included and included[1] == "include":
+                waiting.append(_beside(included[2]))
+            elif included:
+                # sudoers(5): files whose name holds a dot or ends in ~ are not read.
+                directory = _beside(included[2])
+                names = lines(host, "find -L %s -maxdepth 1 -type f -printf '%%f\\n' | sort", directory)
+                waiting += [f"{directory}/{n}" for n in names if "." not in n and not n.endswith("~")]
+            elif rule and not re.match(r"#(?!-?\d)", rule):
+                found.append((name, re.sub(r"\s#(?!-?\d).*", "", rule)))
+    return found
+
+
+def _beside(path: str) -> str:
+    return path if path.startswith("/") else f"/etc/{path}"
+
+
+Settings = dict[str, list[str]]
+
+
+def sshd(host: Any) -> Iterator[tuple[str, Settings]]:
+    """The effective settings of sshd, for everybody and for each case that a Match block may treat apart.
+
+    `sshd -T` is the truth (sshd takes the first value it meets); without -C it applies no Match block (sshd(8)).
+    """
+    yield "everybody", _settings(lines(host, "sshd -T"))
+    for user, address in _cases(host):
+        case = f"user={user},host={address},addr={address},laddr=127.0.0.1,lport=22"
+        yield f"{user} from {address}", _settings(lines(host, "sshd -T -C %s", case))
+
+
+def _settings(printed: list[str]) -> Settings:
+    found: Settings = {}
+    for line in printed:
+        name, _, value = line.partition(" ")
+        found.setdefault(name.lower(), []).append(value.strip())
+    return found
+
+
+_INCLUDED = "awk 'tolower($1) == \"include\" { for (i = 2; i <= NF; i++) print $i }' sshd_config"
+_CONFIGURATION = f"cd /etc/ssh && cat sshd_config $({_INCLUDED})"
+
+
+def _cases(host: Any) -> list[tuple[str, str]]:
+    """Users and addresses that the Match blocks name; nothing where there are none."""
+    # An Include whose pattern fits no file makes cat end with 1; the rest is still printed.
+    text = output(host, _CONFIGURATION, ok=(0, 1))
+    users, addresses = {"root"}, {NOBODY}
+    matches = [m[1] for m in re.finditer(r"(?mi)^\s*match\s*[\s=]\s*(.+)$", text)]
+    if not any(match.strip().lower() != "all" for match in matches):
+        return []
+    for kind, pattern in _criteria(matches):
+        if kind == "user":
+            users |= {a.name for a in accounts(host) if fnmatch.fnmatchcase(a.name, pattern)}
+        elif kind == "group":
+            users |= _members(host, pattern)
+        elif kind == "address":
+            addresses.add(_inside(pattern))
+    return list(product(sorted(users), sorted(addresses)))[:60]
+
+
+def _criteria(matches: list[str]) -> Iterator[tuple[str, str]]:
+    for match in matches:
+        words = re.split(r"[\s=]+", match.strip())
+        for kind, patterns in zip(words[::2], words[1::2], strict=False):
+            for pattern in patterns.strip('"').split(","):
+                yield kind.lower(), pattern.lstrip("!")
+
+
+def _members(host: Any, pattern: str) -> set[str]:
+    named: set[str] = set()
+    numbers = set()
+    for line in lines(host, "cat /etc/group"):
+        fields = line.split(":")
+        if len(fields) == 4 and fnmatch.fnmatchcase(fields[0], pattern):
+            named |= set(filter(None, fields[3].split(",")))
+            numbers.add(fields[2])
+    return named | {a.name for a in accounts(host) if str(a.gid) in numbers}
+
+
+def _inside(pattern: str) -> str:
+    """One address that a Match Address pattern fits."""
+    try:
+        return str(ipaddress.ip_network(pattern, strict=False)[0])
+    except ValueError:
+        return pattern.replace("*", "1").replace("?", "1")
