@@ -9,6 +9,9 @@ Every fault of every file is told at once, with file:line. A large inventory is 
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +38,23 @@ def load(settings: Settings) -> Inventory:
     if (known := cache.recall(settings, texts)) is not None:
         return known
     problems = Problems()
-    inventory = read_inventory(folders, problems)
+    with quick():
+        inventory = read_inventory(folders, problems)
     problems.finish(InventoryError, "the inventory is not usable")
     cache.remember(settings, texts, inventory)
     return inventory
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Reads large files without Python's cycle collection: the nodes of 5,000 hosts make it half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:

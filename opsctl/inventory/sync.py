@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from opsctl.documents import Problems
 from opsctl.errors import InventoryError, Locked, OpsctlError, StalePlan, UnknownName
-from opsctl.inventory import emit, files
+from opsctl.inventory import cache, emit, files
 from opsctl.inventory.cache import Fingerprint, fingerprint
 from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing
 from opsctl.inventory.references import check_references
@@ -33,14 +33,13 @@ if TYPE_CHECKING:
 class SyncPlan:
     """What a sync would do: the inventory before and after, the difference, and the files it would write."""
 
-    inventories: Path
+    settings: Settings
     before: tuple[Host, ...]
     after: tuple[Host, ...]
     diff: Diff
     inventory: Inventory
     texts: Mapping[str, str]
     copies: Fingerprint
-    max_removed_percent: int
 
     def refuse_losses(self, accepted: Iterable[str] = ()) -> None:
         """The fuse: see `diff.refuse_losses`."""
@@ -48,7 +47,7 @@ class SyncPlan:
             self.diff,
             before=self.before,
             after=self.after,
-            max_removed_percent=self.max_removed_percent,
+            max_removed_percent=self.settings.number("inventory.max_removed_percent"),
             accepted=tuple(accepted),
         )
 
@@ -61,9 +60,10 @@ def plan(settings: Settings, tenants: Iterable[str] = ()) -> SyncPlan:
     refuse_missing([str(base / name / files.SOURCE) for name in wanted if not (base / name / files.SOURCE).is_file()])
     copies = _copies(settings.inventories)
     problems = Problems()
-    described = files.read_tenants(folders, problems)
-    copied = files.read_copies(folders, problems)
-    source = files.read_source(settings, wanted, problems)
+    with files.quick():
+        described = files.read_tenants(folders, problems)
+        copied = files.read_copies(folders, problems)
+        source = files.read_source(settings, wanted, problems)
     others = [located for located in copied if located.host.tenant not in wanted]
     # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
     check_references(described, [*others, *source], problems)
@@ -71,14 +71,13 @@ def plan(settings: Settings, tenants: Iterable[str] = ()) -> SyncPlan:
     before = tuple(located.host for located in copied if located.host.tenant in wanted)
     after = tuple(located.host for located in source)
     return SyncPlan(
-        inventories=settings.inventories,
+        settings=settings,
         before=before,
         after=after,
         diff=compare(before, after),
         inventory=files.assemble(described, [*others, *source]),
         texts=_texts(wanted, before, after),
         copies=copies,
-        max_removed_percent=settings.number("inventory.max_removed_percent"),
     )
 
 
@@ -111,12 +110,13 @@ def _texts(tenants: Iterable[str], before: Iterable[Host], after: Iterable[Host]
 def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> None:
     """Write the copies as planned and enter it in the ledger. Raises Locked, StalePlan, OpsctlError (disk full)."""
     detail = {"inventory": planned.inventory.digest, "summary": planned.diff.summary, "tenants": sorted(planned.texts)}
-    with _alone(planned.inventories):
-        if _copies(planned.inventories) != planned.copies:
+    inventories = planned.settings.inventories
+    with _alone(inventories):
+        if _copies(inventories) != planned.copies:
             raise StalePlan("the inventory was changed by somebody else meanwhile", hint="run the sync again")
-        with ledger.act("inventory sync", planned.diff.keys, detail, who, now) as act:
-            _replace({planned.inventories / name / files.HOSTS: text for name, text in planned.texts.items()})
-            act.outcome = "ok"
+        with ledger.act("inventory sync", planned.diff.keys, detail, who, now):
+            _replace({inventories / name / files.HOSTS: text for name, text in planned.texts.items()})
+        cache.remember(planned.settings, _copies(inventories), planned.inventory)
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""What a sync would change, and when the fuse refuses it."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opsctl.errors import FuseTripped, UnknownName
+from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing
+from opsctl.model.host import Host, Service
+
+
+def host(number: int, tenant: str = "ange") -> Host:
+    return Host(
+        name=f"web{number}", tenant=tenant, address=f"192.0.2.{number}", role="web", platform="debian-12", site=tenant
+    )
+
+
+def fleet(count: int, tenant: str = "ange") -> list[Host]:
+    return [host(number, tenant) for number in range(1, count + 1)]
+
+
+def judge(before: list[Host], after: list[Host], *accepted: str, percent: int = 10) -> None:
+    refuse_losses(compare(before, after), before=before, after=after, max_removed_percent=percent, accepted=accepted)
+
+
+def test_equal_inventories_have_no_difference() -> None:
+    found = compare(fleet(3), fleet(3)[::-1])
+    assert not found
+    assert found.summary == "no difference"
+
+
+def test_added_removed_and_changed_hosts_are_told_field_by_field() -> None:
+    services = (Service(name="http", port=80),)
+    found = compare(fleet(3), [host(1), replace(host(2), ring="early", services=services), host(4)])
+    assert [h.name for h in found.added] == ["web4"]
+    assert [h.name for h in found.removed] == ["web3"]
+    assert [(c.name, c.before, c.after) for c in found.changed[0].changes] == [
+        ("ring", "broad", "early"),
+        ("services", "", "http tcp/80"),
+    ]
+    assert found.summary == "1 added, 1 changed, 1 removed"
+    assert found.keys == ("ange.web2", "ange.web3", "ange.web4")
+
+
+def test_a_host_with_another_name_at_the_same_address_is_renamed() -> None:
+    found = compare(fleet(2), [host(1), replace(host(2), name="app2")])
+    assert [(pair.before.name, pair.after.name) for pair in found.renamed] == [("web2", "app2")]
+    assert not found.gone
+
+
+def test_a_host_that_another_tenant_takes_is_moved_and_gone_from_the_first() -> None:
+    found = compare(fleet(2), [host(1), replace(host(2), tenant="sundsvall", address="198.51.100.2")])
+    assert [(pair.before.key, pair.after.key) for pair in found.moved] == [("ange.web2", "sundsvall.web2")]
+    assert [h.key for h in found.gone] == ["ange.web2"]
+
+
+def test_hosts_without_an_address_are_not_taken_for_each_other() -> None:
+    blank = replace(host(1), address="", platform="windows-2022")
+    found = compare([blank], [replace(blank, name="web9")])
+    assert (len(found.added), len(found.removed), len(found.renamed)) == (1, 1, 0)
+
+
+KEYS = st.lists(st.tuples(st.sampled_from(["ange", "sundsvall"]), st.integers(1, 9)), unique=True)
+
+
+@given(KEYS, KEYS)
+def test_every_host_of_either_side_is_in_exactly_one_place(
+    before: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    old, new = [host(n, t) for t, n in before], [host(n, t) for t, n in after]
+    found = compare(old, new)
+    left = {*found.removed, *(p.before for p in (*found.renamed, *found.moved))}
+    come = {*found.added, *(p.after for p in (*found.renamed, *found.moved))}
+    assert left == set(old) - set(new)
+    assert come == set(new) - set(old)
+    assert found.changed == ()
+    assert bool(found) == (set(old) != set(new))
+
+
+@pytest.mark.parametrize(
+    ("had", "left", "refused"),
+    [
+        (30, 28, False),
+        (30, 27, False),
+        (29, 26, True),
+        (5, 3, False),
+        (5, 2, True),
+        (3, 1, False),
+        (100, 90, False),
+        (100, 89, True),
+    ],
+)
+def test_the_fuse_trips_at_three_hosts_and_more_than_ten_percent(had: int, left: int, refused: bool) -> None:
+    before = fleet(had)
+    if not refused:
+        judge(before, before[:left])
+        return
+    with pytest.raises(FuseTripped, match=f"ange would lose {had - left} of its {had} hosts, more than 10 %") as caught:
+        judge(before, before[:left])
+    assert [problem.where for problem in caught.value.problems] == sorted(h.key for h in before[left:])
+
+
+def test_a_tenant_that_would_lose_its_only_host_trips_the_fuse() -> None:
+    with pytest.raises(FuseTripped, match="the source is empty for ange, which has 1 hosts"):
+        judge([host(1), host(1, "sundsvall")], [host(1, "sundsvall")])
+
+
+def test_a_source_without_any_host_is_refused_even_when_there_was_none() -> None:
+    with pytest.raises(FuseTripped, match="the source holds no host at all"):
+        judge([], [])
+
+
+def test_each_tenant_is_judged_alone() -> None:
+    with pytest.raises(FuseTripped, match="ange would lose 3 of its 5 hosts"):
+        judge(fleet(5) + fleet(200, "sundsvall"), fleet(2) + fleet(200, "sundsvall"))
+
+
+def test_removals_that_are_named_are_accepted_and_only_those() -> None:
+    before, after = fleet(8), fleet(3)
+    judge(before, after, "web4", "ange.web5", "web6", "web7", "web8")
+    with pytest.raises(FuseTripped, match="would lose 3 of its 8"):
+        judge(before, after, "web4", "web5")
+
+
+def test_a_removal_that_would_not_happen_cannot_be_accepted() -> None:
+    with pytest.raises(UnknownName, match="web1 would not be removed"):
+        judge(fleet(3), fleet(2), "web1")
+
+
+def test_a_moved_host_counts_as_gone_for_its_tenant() -> None:
+    moved = [replace(h, tenant="sundsvall") for h in fleet(6)[:3]]
+    with pytest.raises(FuseTripped, match="ange would lose 3 of its 6"):
+        judge(fleet(6), [*fleet(6)[3:], *moved])
+
+
+def test_a_source_file_that_is_missing_has_its_own_message() -> None:
+    refuse_missing([])
+    with pytest.raises(FuseTripped, match="the source is not complete") as caught:
+        refuse_missing(["inventories/ange/source.yml"])
+    assert str(caught.value.problems[0]) == "inventories/ange/source.yml: no such file"
+
+
+def test_an_empty_difference_is_false() -> None:
+    assert not Diff()
