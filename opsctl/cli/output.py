@@ -18,12 +18,16 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+# From this many rows on a listing is for searching and piping, not for folding.
+MANY = 200
 # Right-to-left and isolate marks reorder what a terminal shows; they belong to no name of ours.
 _UNSAFE_FORMAT = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
 def plain(text: object) -> str:
     """Text that a terminal can show without being commanded by it: control characters become visible escapes."""
+    if isinstance(text, str) and text.isascii() and text.isprintable():
+        return text
     return "".join(
         char
         if char == "\n" or (unicodedata.category(char) not in ("Cc", "Cs") and char not in _UNSAFE_FORMAT)
@@ -45,20 +49,36 @@ def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", empty: str = "nothing to show"
 ) -> None:
     """A listing for people, on stdout."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     cells = [[plain(value) for value in row] for row in rows]
     if not cells:
         note(empty)
         return
+    if len(cells) >= MANY:
+        _long_table(columns, cells, title)
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table(box=box.SIMPLE_HEAD, title=Text(plain(title)) if title else None, title_justify="left", pad_edge=False)
     for column in columns:
         grid.add_column(Text(column), overflow="fold")
     for row in cells:
         grid.add_row(*(Text(value) for value in row))
     console().print(grid)
+
+
+def _long_table(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:
+    """The same look without folding: rich needs seconds for thousands of rows."""
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    if title:
+        click.echo(plain(title))
+    head = [
+        "   ".join(name.ljust(width) for name, width in zip(columns, widths, strict=True)),
+        "─" * (sum(widths) + 3 * len(widths) - 3),
+    ]
+    rows = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    click.echo("\n".join(f" {text}".rstrip() for text in (*head, *rows)))
 
 
 def pairs(values: Mapping[str, object], *, title: str = "") -> None:
