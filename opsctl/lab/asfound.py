@@ -36,14 +36,9 @@ def furnish_base(root: Path, public_key: Path) -> None:
     shutil.copyfile(public_key, keyring)
     keyring.chmod(0o644)
     for unit in recipe.MASKED_UNITS:
-        _point(root / "etc/systemd/system" / unit, "/dev/null")
+        point(root / "etc/systemd/system" / unit, "/dev/null")
     for unit in recipe.ENABLED_UNITS:
-        _point(root / "etc/systemd/system/multi-user.target.wants" / unit, f"/lib/systemd/system/{unit}")
-
-
-def furnish_role(root: Path, role: str) -> None:
-    """What a role's layer holds besides its packages."""
-    write_files(root, recipe.ROLE_FILES.get(role, {}))
+        enable(root, unit)
 
 
 def write_files(root: Path, files: Mapping[str, tuple[int, str]]) -> None:
@@ -70,7 +65,11 @@ def authorize(root: Path, into: Path, account: str, key: str) -> None:
         shutil.chown(path, user, group)
 
 
-def _point(link: Path, to: str) -> None:
+def enable(root: Path, unit: str, target: str = "multi-user.target") -> None:
+    point(root / f"etc/systemd/system/{target}.wants" / unit, f"/lib/systemd/system/{unit}")
+
+
+def point(link: Path, to: str) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
         link.symlink_to(to)

@@ -161,7 +161,6 @@ class _Build:
             with self._layer(role) as merged:
                 files = (f"/mnt/{deb.path.name}" for deb in debs)
                 self._inside(merged, self.debs, "apt-get", "-q", "-y", "--no-install-recommends", "install", *files)
-                asfound.furnish_role(merged, role)
                 security |= set(fetcher.upgrade(merged))
         for wanted in recipe.WANTED_PACKAGES:
             release |= set(_files(fetcher.install(self.root, wanted, security=False)))

@@ -228,20 +228,24 @@ def _clear(place: Place) -> None:
         with suppress(LabError):
             groups.freeze(unit, False)  # a frozen process does not die
     units.end_all(place.name, groups)
+    _remove_nspawn_traces(place)
     mounts.unmount_below(place.folder)
     base.remove_unfinished(place)
     groups.remove()
     subnet = _intent(place).get("subnet")
     network.remove_bridge(place.bridge, Subnet(network=IPv4Network(str(subnet))) if subnet else None)
-    _remove_nspawn_traces(place)
     with held(place.common_lock, what="the labs of this machine"):
         machine.put_inotify_back(place)
         mounts.remove_tree(place.folder)
 
 
 def _remove_nspawn_traces(place: Place) -> None:
-    for trace in Path("/run/systemd/nspawn").glob(f"*/{place.bridge}n*"):
+    """systemd-nspawn that is killed leaves a lock named by the root's device and inode, and a folder by the machine."""
+    traces = Path("/run/systemd/nspawn")
+    for root in place.folder.glob("hosts/*/m"):
+        if root.is_mount():
+            status = root.stat()
+            (traces / "locks" / f"inode-{status.st_dev}:{status.st_ino}").unlink(missing_ok=True)
+    for trace in traces.glob(f"*/{place.bridge}n*"):
         with suppress(OSError):
             trace.rmdir() if trace.is_dir() else trace.unlink()
-
-

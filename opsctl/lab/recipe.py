@@ -122,19 +122,10 @@ BASE_FILES: dict[str, tuple[int, str]] = {
     "var/log/verksamhet.log": (0o666, "2024-03-01 02:00:01 backup klar\n2024-03-02 02:00:01 backup klar\n"),
     "etc/cron.d/verksamhet": (0o644, "0 2 * * * root echo backup klar >>/var/log/verksamhet.log\n"),
 }
+
 # Consoles that nobody sits at, and waits that nothing ends in a container.
 MASKED_UNITS = ("getty.target", "console-getty.service", "fstrim.timer", "systemd-networkd-wait-online.service")
 ENABLED_UNITS = ("systemd-networkd.service", "ssh.service")
-
-# --- what each role's layer adds to the files that its packages brought --------------------------------------------
-
-ROLE_FILES: dict[str, dict[str, tuple[int, str]]] = {
-    "file": {
-        "etc/rsyncd.conf": (0o644, "[gemensam]\npath = /srv/gemensam\nread only = yes\ncomment = Gemensamma filer\n"),
-        "srv/gemensam/LASMIG.txt": (0o644, "Gemensamma filer\n"),
-    },
-}
-
 
 def digest() -> str:
     """The name of the base that this recipe makes."""
@@ -142,6 +133,6 @@ def digest() -> str:
         4,  # raise it when the steps in base.py change
         SUITE, COMPONENT, BASE_PACKAGES, ROLE_PACKAGES, WANTED_PACKAGES, OLD, FIXED,
         [asdict(package) for package in (*OWN_PACKAGES, NEW_PACKAGE)],
-        OLD_ACCOUNTS, BASE_FILES, MASKED_UNITS, ENABLED_UNITS, ROLE_FILES,
+        OLD_ACCOUNTS, BASE_FILES, MASKED_UNITS, ENABLED_UNITS,
     )  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from opsctl.lab.archive import POCKETS
-from opsctl.lab.asfound import AUTOMATION, authorize, write_files
+from opsctl.lab.asfound import AUTOMATION, authorize, enable, write_files
 from opsctl.lab.command import run
 from opsctl.lab.fleet import Fleet, LabHost
 from opsctl.lab.recipe import KEYRING
@@ -25,6 +25,10 @@ def furnish(root: Path, host: LabHost, fleet: Fleet, *, gateway: str, key: str) 
     }
     files |= _ROLES.get(host.role, lambda _host, _fleet: {})(host, fleet)
     write_files(root, {name: (0o644, text) for name, text in files.items()})
+    if host.role == "file":
+        enable(root, "rsync.service")
+    if "etc/nftables.conf" in files:
+        enable(root, "nftables.service", "sysinit.target")
     authorize(root, root, AUTOMATION, key)
     (root / _HOST_KEY).unlink(missing_ok=True)
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{host.name}", "-f", root / _HOST_KEY)
@@ -74,12 +78,15 @@ def _database(host: LabHost, fleet: Fleet) -> dict[str, str]:
         webs = ", ".join(web.address for web in _members(fleet, "web", host.tenant))
         database = f"    ip saddr {{ {webs} }} tcp dport 5432 accept\n" if webs else ""
         files["etc/nftables.conf"] = _NFTABLES.replace("@jump@", jump).replace("@database@", database)
-        enabled = "etc/systemd/system/sysinit.target.wants/nftables.service"
-        files[f"{enabled}.d/.keep"] = ""
     return files
 
 
-_ROLES = {"loadbalancer": _loadbalancer, "web": _web, "database": _database}
+def _file(_host: LabHost, _fleet: Fleet) -> dict[str, str]:
+    module = "[gemensam]\npath = /srv/gemensam\nread only = yes\ncomment = Gemensamma filer\n"
+    return {"etc/rsyncd.conf": module, "srv/gemensam/LASMIG.txt": "Gemensamma filer\n"}
+
+
+_ROLES = {"loadbalancer": _loadbalancer, "web": _web, "database": _database, "file": _file}
 
 _HAPROXY = """\
 global
