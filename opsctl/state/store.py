@@ -282,6 +282,16 @@ class Store:
         )
         return [_run(row) for row in rows]
 
+    def runs_of(self, host_key: str, limit: int = 5) -> list[Run]:
+        """The latest runs with an event of this host, newest first; only the last 200 runs of all are looked at."""
+        rows = self.read(
+            """SELECT * FROM (SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT 200) AS latest
+               WHERE EXISTS (SELECT 1 FROM events WHERE events.run = latest.id AND events.host = ?)
+               ORDER BY started DESC, id DESC LIMIT ?""",
+            (host_key, limit),
+        )
+        return [_run(row) for row in rows]
+
     def events(self, run_id: str) -> list[Event]:
         rows = self.read("SELECT * FROM events WHERE run = ? ORDER BY seq", (run_id,))
         return [
