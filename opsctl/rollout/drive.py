@@ -1,0 +1,297 @@
+"""Drives a rollout: the only place where one has effects.
+
+The main thread decides and saves; worker threads do nothing but one effect at a time and report its outcome. Each
+state is in the store before its effect begins, so whatever happens to this process, `resume` begins where it was.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from opsctl.errors import HostError, OpsctlError, StoreError, Unreachable
+from opsctl.model.host import Inventory
+from opsctl.model.rollout import UNTOUCHED, Batch, HostState, Reference, RolloutState, Stage, Status
+from opsctl.rollout import gates, machine
+from opsctl.rollout.change import Change, Claim, Installed
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.limits import Limits
+from opsctl.rollout.machine import Event, Kind, Step
+from opsctl.state.leases import Lease, Leases
+
+LEASE_TIME = timedelta(minutes=15)
+RENEW_AFTER = timedelta(minutes=3)
+_GLANCE = 0.5  # seconds between looks at the stop flag and the leases
+_BATCH = ""  # the key under which the one effect of a whole batch flies
+_EFFECT_NAMES = {Step.PRECHECK: "reading its state", Step.DRAIN: "draining", Step.INSTALL: "installing",
+                 Step.REBOOT: "rebooting", Step.VERIFY: "verifying", Step.UNDRAIN: "undraining"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Something to show: a host's new stage, or (host empty) a word on the rollout as a whole."""
+
+    host: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    key: str
+    step: Step
+    result: object = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drivers:
+    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer."""
+
+    journal: Journal
+    leases: Leases
+    change: Change
+    inventory: Inventory
+    limits: Limits
+    clock: Callable[[], datetime]
+    observe: Callable[[Progress], None]
+    stop: threading.Event
+    down: frozenset[str] = frozenset()
+
+
+class Driver:
+    """Works through one rollout, from wherever it stands."""
+
+    def __init__(self, state: RolloutState, parts: Drivers) -> None:
+        self._state = state
+        self._parts = parts
+        self._plan = state.plan
+        self._items = {item.host: item for item in state.plan.hosts}
+        self._hosts = {key: parts.inventory.host(key) for key in self._items}
+        self._now = {host.host: host for host in state.hosts}
+        self._results: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._flying: dict[str, Step] = {}
+        self._prepared: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        self._claims: dict[str, Claim] = {}
+        self._leases: tuple[Lease, ...] = ()
+        self._renewed = parts.clock()
+
+    # --- the rollout as a whole ----------------------------------------------------------------------------------
+
+    def run(self, runner: str) -> RolloutState:
+        """Work until the end, a stop, a halt or a pause; the state then saved. Raises Locked where others are at it."""
+        parts = self._parts
+        with parts.journal.alone(self._plan.id, runner), self._leased():
+            self._state = parts.journal.save_status(replace(self._state, runner=runner), Status.RUNNING, parts.clock())
+            try:
+                status, reason = self._work()
+            except BaseException as error:
+                with suppress(StoreError):
+                    self._end(Status.INTERRUPTED, f"{type(error).__name__}: {error}")
+                raise
+            return self._end(status, reason)
+
+    def _end(self, status: Status, reason: str) -> RolloutState:
+        moved = self._parts.journal.save_status(self._state, status, self._parts.clock(), reason=reason)
+        self._state = replace(moved, hosts=tuple(self._now[key] for key in self._items))
+        return self._state
+
+    @contextmanager
+    def _leased(self) -> Iterator[None]:
+        leases, names = self._parts.leases, self._parts.limits.lease_names(self._items)
+        holder = f"rollout {self._plan.id} of {self._plan.made_by}"
+        self._leases = leases.acquire(names, holder, self._parts.clock(), LEASE_TIME)
+        self._claims = {lease.name: Claim(rollout=self._plan.id, token=lease.token) for lease in self._leases}
+        try:
+            yield
+        finally:
+            with suppress(StoreError):
+                leases.release(self._leases)
+
+    def _work(self) -> tuple[Status, str]:
+        self._reconcile()
+        ungated: Batch | None = None
+        for w, b, wave, batch in self._plan.batches():
+            if not any(self._open(item.host) for item in batch.hosts):
+                ungated = batch
+                continue
+            if ungated is not None and not (verdict := self._gate(ungated)).passed:
+                # Only at a resume: the process may have died between this batch and its gate.
+                return self._stopped(verdict)
+            ungated = None
+            if self._parts.stop.is_set():
+                break
+            self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
+            self._work_on(batch)
+            if not (verdict := self._gate(batch)).passed:
+                return self._stopped(verdict)
+        return self._judged()
+
+    def _judged(self) -> tuple[Status, str]:
+        if self._parts.stop.is_set():
+            return Status.INTERRUPTED, "stopped by hand"
+        if self._waiting:
+            return Status.PAUSED, "; ".join(f"{host} waits: {why}" for host, why in self._waiting.items())
+        drained = [state.host for state in self._now.values() if state.drained]
+        return (Status.HALTED, f"still drained: {', '.join(drained)}") if drained else (Status.DONE, "")
+
+    def _stopped(self, verdict: gates.Verdict) -> tuple[Status, str]:
+        self._say("", f"stopped: {verdict.reason}")
+        return (Status.HALTED if verdict.answer is gates.Answer.FAIL else Status.PAUSED), verdict.reason
+
+    def _gate(self, batch: Batch) -> gates.Verdict:
+        spent = gates.budget(self._now.values(), self._plan.failure_budget)
+        states = (self._now[item.host] for item in batch.hosts)
+        references = {s.host: s.reference for s in states if s.stage is Stage.DONE and s.reference is not None}
+        if not references:
+            return spent
+        readings = self._parts.change.health([self._hosts[key] for key in references])
+        return gates.first_not_passed([spent, gates.health(references, readings)])
+
+    def _reconcile(self) -> None:
+        """Hosts whose fate is unknown are taken up where they were lost: each step asks the host itself first."""
+        for state in list(self._now.values()):
+            if state.stage is Stage.UNKNOWN:
+                self._save(machine.advance(state, Event(kind=Kind.RECONCILED, at=self._parts.clock())))
+
+    # --- one batch -----------------------------------------------------------------------------------------------
+
+    def _work_on(self, batch: Batch) -> None:
+        keys = [item.host for item in batch.hosts]
+        while True:
+            ready_together = [key for key in keys if key not in self._flying and self._go_on(key)]
+            if not self._flying and ready_together:
+                self._prepare(ready_together)
+            if not self._flying:
+                return
+            self._take(self._wait())
+
+    def _go_on(self, key: str) -> bool:
+        """Take a host as far as it goes without waiting; True where it waits for its batch's one effect."""
+        while True:
+            state = self._now[key]
+            step = machine.next_step(state, drains=bool(self._items[key].drain_through))
+            if step is None or self._holds_back(state, step):
+                return False
+            if step is Step.INSTALL and self._parts.change.together and key not in self._prepared:
+                return True
+            if step in machine.EFFECTS:
+                self._save(machine.begin(state, step, self._parts.clock()))
+                self._fly(key, step, self._effect(key, step))
+                return False
+            self._save(machine.advance(state, Event(kind=machine.ended(step), at=self._parts.clock())))
+
+    def _holds_back(self, state: HostState, step: Step) -> bool:
+        """Nothing new starts after a stop or with the budget spent; what is drained goes on to its undrain."""
+        if self._parts.stop.is_set() and not state.drained and step is not Step.FINISH:
+            return True
+        if not state.untouched:
+            return False
+        spent = gates.budget(self._now.values(), self._plan.failure_budget).answer is gates.Answer.FAIL
+        if spent or step not in (Step.DRAIN, Step.INSTALL):
+            return spent
+        why = self._parts.limits.why_not(state.host, self._out_of_service(state.host))
+        if why:
+            self._waiting[state.host] = why
+        return bool(why)
+
+    def _out_of_service(self, but: str) -> set[str]:
+        """Hosts that must count as out: known to be down, failed, unknown, or in the middle of their own change."""
+        out = set(self._parts.down)
+        for key, state in self._now.items():
+            if state.stage in (Stage.DONE, Stage.SKIPPED):
+                out.discard(key)
+            elif state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched:
+                out.add(key)
+        return out - {but}
+
+    def _open(self, key: str) -> bool:
+        return machine.next_step(self._now[key], drains=False) is not None
+
+    def _prepare(self, keys: Sequence[str]) -> None:
+        now = self._parts.clock()
+        for key in keys:
+            self._save(machine.begin(self._now[key], Step.INSTALL, now))
+        self._prepared.update(keys)
+        hosts, claims = [self._hosts[key] for key in keys], {key: self._claims[key] for key in keys}
+        self._fly(_BATCH, Step.INSTALL, lambda: self._parts.change.prepare(hosts, claims))
+
+    # --- effects and their outcomes --------------------------------------------------------------------------------
+
+    def _effect(self, key: str, step: Step) -> Callable[[], object]:
+        change, host, item, state = self._parts.change, self._hosts[key], self._items[key], self._now[key]
+        effects: Mapping[Step, Callable[[], object]] = {
+            Step.PRECHECK: lambda: change.precheck(host, item),
+            Step.DRAIN: lambda: change.drain(host, item),
+            Step.INSTALL: lambda: change.install(host, item, state, self._claims[key]),
+            Step.REBOOT: lambda: change.reboot(host, state),
+            Step.VERIFY: lambda: change.verify(host, item, state),
+            Step.UNDRAIN: lambda: change.undrain(host, item),
+        }
+        return effects[step]
+
+    def _fly(self, key: str, step: Step, effect: Callable[[], object]) -> None:
+        def work() -> None:
+            try:
+                self._results.put(_Outcome(key=key, step=step, result=effect()))
+            except BaseException as error:  # noqa: BLE001 - handed to the main thread, which judges it
+                self._results.put(_Outcome(key=key, step=step, error=error))
+
+        self._flying[key] = step
+        if key and not (step is Step.INSTALL and self._parts.change.together):
+            self._say(key, f"{_EFFECT_NAMES[step]} ...")
+        threading.Thread(target=work, name=f"{step} {key}", daemon=True).start()
+
+    def _wait(self) -> _Outcome:
+        while True:
+            with suppress(queue.Empty):
+                return self._results.get(timeout=_GLANCE)
+            self._renew()
+
+    def _renew(self) -> None:
+        now = self._parts.clock()
+        if now - self._renewed > RENEW_AFTER:
+            self._leases = self._parts.leases.renew(self._leases, now, LEASE_TIME)
+            self._renewed = now
+
+    def _take(self, outcome: _Outcome) -> None:
+        del self._flying[outcome.key]
+        self._renew()
+        error = outcome.error
+        if error is not None and (outcome.key == _BATCH or not isinstance(error, OpsctlError)):
+            raise error
+        if outcome.key == _BATCH:
+            return
+        self._save(machine.advance(self._now[outcome.key], self._event(outcome)))
+
+    def _event(self, outcome: _Outcome) -> Event:
+        now, state, result = self._parts.clock(), self._now[outcome.key], outcome.result
+        if isinstance(outcome.error, Unreachable) and outcome.error.host == outcome.key:
+            return Event(kind=Kind.LOST, at=now, reason=outcome.error.reason)
+        if isinstance(outcome.error, OpsctlError):
+            reason = outcome.error.reason if isinstance(outcome.error, HostError) else outcome.error.message
+            return Event(kind=Kind.FAILED, at=now, reason=f"{_EFFECT_NAMES[outcome.step]}: {reason}")
+        if isinstance(result, Installed):
+            before = state.reference
+            reference = replace(before, boot_id=result.boot_id) if before and result.boot_id else before
+            return Event(kind=Kind.INSTALLED, at=now, reboot=result.reboot, reference=reference, notes=result.notes)
+        return Event(
+            kind=machine.ended(outcome.step), at=now, reference=result if isinstance(result, Reference) else None
+        )
+
+    def _save(self, state: HostState) -> None:
+        if state is self._now[state.host]:
+            return
+        self._parts.journal.save_host(self._plan.id, state)
+        shown = state.stage is not self._now[state.host].stage
+        self._now[state.host] = state
+        if shown and state.stage not in UNTOUCHED:
+            self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")
+
+    def _say(self, key: str, text: str) -> None:
+        self._parts.observe(Progress(host=key, text=text, at=self._parts.clock()))

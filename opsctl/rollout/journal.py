@@ -1,0 +1,119 @@
+"""Plans and rollouts in the store: what was saved last is where a resume begins.
+
+One process works on a rollout at a time: it holds a lock that the kernel lets go when the process dies, however it
+dies. So `patch status` can tell a rollout at work from one whose process is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from opsctl.errors import Locked, StoreError, UnknownName
+from opsctl.model import wire
+from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
+from opsctl.rollout import machine
+from opsctl.state.store import Store
+
+
+class Journal:
+    """Reads and writes rollouts. Raises UnknownName for an id that nobody made, StoreError for what cannot be read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, plan: Plan) -> RolloutState:
+        """Keep a new plan; nothing of it has begun."""
+        if self._store.rollout(plan.id) is not None:
+            raise StoreError(f"there is a plan {plan.id} already", hint="wait a second and plan again")
+        state = RolloutState(plan=plan, status=Status.PLANNED, at=plan.made_at)
+        self._store.save_rollout(plan.id, wire.dumps(state), plan.made_at)
+        return self._whole(state)
+
+    def load(self, rollout_id: str) -> RolloutState:
+        """A rollout by its id or an unmistakable part of it, with the last saved state of each of its hosts."""
+        saved = self._store.rollout(rollout_id)
+        if saved is None:
+            fits = [one for one in self._store.rollouts() if rollout_id and rollout_id in one.id]
+            if len(fits) != 1:
+                raise UnknownName(f"no plan or rollout is called {rollout_id!r}", hint=_named([one.id for one in fits]))
+            saved = fits[0]
+        return self._whole(wire.loads(RolloutState, saved.document_json))
+
+    def all(self, kind: str | None = None) -> list[RolloutState]:
+        """Every rollout and plan, newest first."""
+        found = (wire.loads(RolloutState, saved.document_json) for saved in self._store.rollouts())
+        return [self._whole(state) for state in found if kind in (None, state.plan.kind)]
+
+    def _whole(self, state: RolloutState) -> RolloutState:
+        saved = self._store.host_states(state.plan.id)
+        hosts = (
+            wire.loads(HostState, saved[item.host].state_json)
+            if item.host in saved
+            else HostState(host=item.host, stage=Stage.PLANNED, at=state.plan.made_at)
+            for item in state.plan.hosts
+        )
+        return replace(state, hosts=tuple(hosts))
+
+    def save_host(self, rollout_id: str, state: HostState) -> None:
+        """Keep a host's state; when this returns, it is on the disk."""
+        self._store.save_host_state(rollout_id, state.host, wire.dumps(state), state.at)
+
+    def save_status(self, state: RolloutState, to: Status, at: datetime, *, reason: str = "") -> RolloutState:
+        """Move the rollout as a whole, and keep that."""
+        moved = replace(
+            state,
+            status=machine.move(state.status, to),
+            at=at,
+            reason=reason,
+            started_at=state.started_at or (at if to is Status.RUNNING else None),
+            ended_at=at if to in (Status.DONE, Status.ABORTED) else None,
+        )
+        self._store.save_rollout(moved.plan.id, wire.dumps(replace(moved, hosts=())), at)
+        return moved
+
+    def _lock_file(self, rollout_id: str) -> Path:
+        folder = self._store.folder / "rollouts"
+        folder.mkdir(mode=0o770, exist_ok=True)
+        return folder / f"{rollout_id}.lock"
+
+    @contextmanager
+    def alone(self, rollout_id: str, runner: str) -> Iterator[None]:
+        """Nobody else works on this rollout meanwhile. Raises Locked, naming who does."""
+        handle = os.open(self._lock_file(rollout_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                by = os.pread(handle, 500, 0).decode("utf-8", "replace")
+                raise Locked(
+                    f"rollout {rollout_id} is at work: {by}", hint=f"opsctl patch status {rollout_id}"
+                ) from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, runner.encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def at_work(self, rollout_id: str) -> str:
+        """Who is working on a rollout now, or empty: no process is, whatever its status says."""
+        try:
+            handle = os.open(self._lock_file(rollout_id), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return ""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return os.pread(handle, 500, 0).decode("utf-8", "replace") or "a process that gave no name"
+        finally:
+            os.close(handle)
+        return ""
+
+
+def _named(ids: list[str]) -> str:
+    return f"several fit: {', '.join(ids[:5])}" if ids else "opsctl patch status lists every plan and rollout"

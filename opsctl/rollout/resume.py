@@ -1,0 +1,48 @@
+"""Taking up a rollout that stopped: what becomes of each saved state before the driver goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from opsctl.errors import Refused
+from opsctl.model.rollout import HostState, RolloutState, Stage, Status
+from opsctl.rollout import machine
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.machine import Event, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A rollout ready to go on; `left` are failed hosts that it will not touch again."""
+
+    state: RolloutState
+    left: tuple[str, ...]
+
+
+def take_up(journal: Journal, rollout_id: str, *, now: datetime, retry: bool = False) -> Taken:
+    """The rollout as it goes on: failures are acknowledged by whoever resumes, or with `retry` tried again.
+
+    Raises Refused for one that has nothing left to do.
+    """
+    state = journal.load(rollout_id)
+    if state.status is Status.PLANNED:
+        raise Refused(f"{state.plan.id} has not begun", hint=f"opsctl patch start {state.plan.id}")
+    failed = state.count(Stage.FAILED)
+    if state.status is Status.ABORTED or (state.status is Status.DONE and not (retry and failed)):
+        hint = f"opsctl patch resume {state.plan.id} --retry" if failed else "make a new plan"
+        raise Refused(f"{state.plan.id} is {state.status}: nothing is left to do", hint=hint)
+    hosts = tuple(_taken_up(host, now, retry=retry) for host in state.hosts)
+    for before, after in zip(state.hosts, hosts, strict=True):
+        if before != after:
+            journal.save_host(state.plan.id, after)
+    left = tuple(host.host for host in hosts if host.stage is Stage.FAILED)
+    return Taken(state=replace(state, hosts=hosts), left=left)
+
+
+def _taken_up(state: HostState, now: datetime, *, retry: bool) -> HostState:
+    if state.stage is not Stage.FAILED:
+        return state
+    if retry and not state.drained:
+        return machine.advance(state, Event(kind=Kind.RETRIED, at=now))
+    return machine.advance(state, Event(kind=Kind.ACKNOWLEDGED, at=now))

@@ -1,0 +1,387 @@
+"""The driver against hosts that exist only here: order, saving before effects, crashes at every point, stops."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from opsctl.errors import HostFailed, Locked, Unreachable
+from opsctl.model.host import Cluster, Host, Inventory, Tenant
+from opsctl.model.rollout import HostPlan, HostState, Reference, RolloutState, Stage, Status
+from opsctl.rollout import limits as limiting
+from opsctl.rollout import plan as planning
+from opsctl.rollout.change import Claim, Installed
+from opsctl.rollout.drive import Driver, Drivers, Progress
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.resume import Taken, take_up
+from opsctl.state.leases import Leases
+from opsctl.state.store import Store
+
+START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+BALANCER = "ange.lb1"
+FLEET = (
+    Host(name="app1", tenant="ange", address="192.0.2.5", role="application", platform="debian-12", ring="canary"),
+    Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12", cluster="web"),
+    Host(name="web2", tenant="ange", address="192.0.2.2", role="web", platform="debian-12", cluster="web"),
+    Host(name="lb1", tenant="ange", address="192.0.2.3", role="loadbalancer", platform="debian-12"),
+)
+STOCK = Inventory(
+    tenants=(Tenant(name="ange", title="Ånge kommun", clusters=(Cluster(name="web", minimum=1),)),),
+    hosts=FLEET,
+    digest="d",
+)
+BALANCERS = {"ange.web1": BALANCER, "ange.web2": BALANCER}
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class World:
+    """What is true on the hosts, whatever the control node believes."""
+
+    installs: dict[str, int] = field(default_factory=dict)
+    boots: dict[str, int] = field(default_factory=dict)
+    rebooted_for: set[str] = field(default_factory=set)
+    drained: set[str] = field(default_factory=set)
+    log: list[tuple[str, str]] = field(default_factory=list)
+    most_out: int = 0
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class FakeChange:
+    """Answers the Change Protocol from a World; `trouble` says what a step on a host raises, and how often."""
+
+    world: World
+    together: bool = False
+    reboots: frozenset[str] = frozenset({"ange.web1"})
+    trouble: dict[tuple[str, str], list[Exception]] = field(default_factory=dict)
+    after: Callable[[str, str], None] = lambda step, host: None
+    sick: set[str] = field(default_factory=set)
+
+    def _step(self, step: str, host: str) -> None:
+        self.world.log.append((step, host))
+        waiting = self.trouble.get((step, host))
+        if waiting:
+            raise waiting.pop(0)
+
+    def _boot(self, host: str) -> str:
+        return f"{host}-boot{self.world.boots.get(host, 1)}"
+
+    def precheck(self, host: Host, item: HostPlan) -> Reference:
+        self._step("precheck", host.key)
+        return Reference(boot_id=self._boot(host.key), answering=(80,))
+
+    def drain(self, host: Host, item: HostPlan) -> None:
+        self.world.drained.add(host.key)
+        self.world.most_out = max(self.world.most_out, len(self.world.drained))
+        self._step("drain", host.key)
+        self.after("drain", host.key)
+
+    def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
+        for host in hosts:
+            self.world.installs[host.key] = 1
+        self._step("prepare", ",".join(host.key for host in hosts))
+        self.after("prepare", "")
+
+    def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
+        with self.world.guard:
+            if not self.together and host.key not in self.world.installs:
+                self._step("install", host.key)
+                self.world.installs[host.key] = self.world.installs.get(host.key, 0) + 1
+        self.after("install", host.key)
+        return Installed(reboot=host.key in self.reboots, boot_id=self._boot(host.key))
+
+    def reboot(self, host: Host, state: HostState) -> None:
+        assert state.reference is not None
+        with self.world.guard:
+            if self._boot(host.key) == state.reference.boot_id:
+                self._step("reboot", host.key)
+                self.world.boots[host.key] = self.world.boots.get(host.key, 1) + 1
+        self.after("reboot", host.key)
+
+    def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
+        self._step("verify", host.key)
+
+    def undrain(self, host: Host, item: HostPlan) -> None:
+        self._step("undrain", host.key)
+        self.world.drained.discard(host.key)
+        self.after("undrain", host.key)
+
+    def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
+        return {host.key: Reference(boot_id="b", answering=() if host.key in self.sick else (80,)) for host in hosts}
+
+
+class DyingJournal(Journal):
+    """A journal whose process dies just before or just after its n-th write."""
+
+    def __init__(self, store: Store, die_at: int, *, before: bool) -> None:
+        super().__init__(store)
+        self.writes, self.die_at, self.before = 0, die_at, before
+
+    def save_host(self, rollout_id: str, state: HostState) -> None:
+        self.writes += 1
+        if self.writes == self.die_at and self.before:
+            raise Killed
+        if self.writes > self.die_at:
+            raise Killed
+        super().save_host(rollout_id, state)
+        if self.writes == self.die_at:
+            raise Killed
+
+    def save_status(self, state: RolloutState, to: Status, at: datetime, *, reason: str = "") -> RolloutState:
+        if self.writes >= self.die_at:
+            raise Killed
+        return super().save_status(state, to, at, reason=reason)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def plan(store: Store, *, budget: int = 1, parallel: int = 5, hosts: Sequence[Host] = FLEET) -> RolloutState:
+    balancers = BALANCERS
+    items = [HostPlan(host=h.key, drain_through=balancers.get(h.key, "")) for h in hosts]
+    pace = planning.Pace(limit=parallel)
+    found = planning.arrange(items, STOCK, limiting.of(STOCK, balancers=balancers), pace=pace)
+    return Journal(store).add(
+        planning.freeze(
+            found, kind="patch", now=START, made_by="anna", inventory_digest="d", content_digest="c", pace=pace,
+            failure_budget=budget,
+        )
+    )  # fmt: skip
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+def drive(
+    store: Store,
+    state: RolloutState,
+    change: FakeChange,
+    *,
+    journal: Journal | None = None,
+    stop: threading.Event | None = None,
+    down: frozenset[str] = frozenset(),
+    observe: Callable[[Progress], None] = lambda progress: None,
+) -> RolloutState:
+    parts = Drivers(
+        journal=journal or Journal(store), leases=Leases(store), change=change, inventory=STOCK,
+        limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=observe,
+        stop=stop or threading.Event(), down=down,
+    )  # fmt: skip
+    return Driver(state, parts).run("anna, process 1")
+
+
+def stages(state: RolloutState) -> dict[str, Stage]:
+    return {host.host.partition(".")[2]: host.stage for host in state.hosts}
+
+
+ALL_DONE = dict.fromkeys(("app1", "web1", "web2", "lb1"), Stage.DONE)
+
+
+def test_a_rollout_without_trouble_ends_done_with_no_lease_and_nothing_drained(store: Store) -> None:
+    world = World()
+    end = drive(store, plan(store), FakeChange(world))
+    assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
+    assert world.installs == dict.fromkeys([h.key for h in FLEET], 1)
+    assert world.drained == set()
+    assert world.most_out == 1
+    assert Leases(store).held() == ()
+    assert Journal(store).load(end.plan.id) == end
+
+
+def test_every_effect_is_in_the_store_before_it_begins(store: Store) -> None:
+    state = plan(store)
+    seen: list[tuple[str, str, Stage, bool]] = []
+
+    def look(step: str, host: str) -> None:
+        saved = {one.host: one for one in Journal(store).load(state.plan.id).hosts}
+        if host in saved:
+            seen.append((step, host, saved[host].stage, saved[host].drained))
+
+    drive(store, state, FakeChange(World(), after=look))
+    expected = {"drain": (Stage.PRECHECKED, True), "install": Stage.INSTALLING, "reboot": Stage.REBOOTING}
+    for step, _, stage, drained in seen:
+        assert step == "undrain" or expected[step] in ((stage, drained), stage)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("before", [True, False])
+def test_killed_at_every_saved_state_and_resumed_it_ends_as_if_nothing_had_happened(
+    tmp_path: Path, before: bool, together: bool
+) -> None:
+    deaths = 0
+    for die_at in range(1, 60):
+        with Store.open(tmp_path / f"{die_at}") as store:
+            world, state = World(), plan(store)
+            journal = DyingJournal(store, die_at, before=before)
+            try:
+                end = drive(store, state, FakeChange(world, together=together), journal=journal)
+            except Killed:
+                deaths += 1
+                Leases(store).acquire(["ange.web1"], f"rollout {state.plan.id} of anna", START, timedelta(minutes=15))
+                taken = take_up(Journal(store), state.plan.id, now=START)
+                end = drive(store, taken.state, FakeChange(world, together=together))
+            assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
+            assert world.installs == dict.fromkeys([h.key for h in FLEET], 1)
+            assert world.boots == {"ange.web1": 2}
+            assert world.drained == set()
+            assert world.most_out <= 1
+            assert Leases(store).held() == ()
+    assert 20 < deaths < 59, "every write of the rollout was a point of death, and the last runs had none"
+
+
+def test_a_failed_host_halts_the_rollout_and_the_rest_stays_untouched(store: Store) -> None:
+    world = World()
+    change = FakeChange(world, trouble={("install", "ange.app1"): [HostFailed("ange.app1", "postinst failed")]})
+    end = drive(store, plan(store), change)
+    assert end.status is Status.HALTED
+    assert stages(end) == {
+        "app1": Stage.FAILED, "web1": Stage.PLANNED, "web2": Stage.PLANNED, "lb1": Stage.PLANNED,
+    }  # fmt: skip
+    assert "failure budget" in end.reason
+    assert Leases(store).held() == ()
+
+
+def test_a_failed_host_is_put_back_into_service(store: Store) -> None:
+    world = World()
+    change = FakeChange(world, trouble={("install", "ange.web1"): [HostFailed("ange.web1", "no space left")]})
+    end = drive(store, plan(store), change)
+    web1 = next(s for s in end.hosts if s.host == "ange.web1")
+    assert (web1.stage, web1.drained, web1.reason) == (Stage.FAILED, False, "installing: no space left")
+    assert world.drained == set()
+
+
+def test_with_budget_left_the_other_hosts_go_on_but_never_the_last_of_a_cluster(store: Store) -> None:
+    change = FakeChange(World(), trouble={("install", "ange.web1"): [HostFailed("ange.web1", "broken")]})
+    end = drive(store, plan(store, budget=3), change)
+    assert stages(end)["lb1"] is Stage.DONE
+    assert stages(end)["web2"] is Stage.PRECHECKED
+    assert end.status is Status.PAUSED
+    assert "ange.web2 waits: ange.web needs 1 of 2 in service, and ange.web1 is out" in end.reason
+
+
+def test_a_member_waits_while_the_other_is_known_to_be_down(store: Store) -> None:
+    state = plan(store, hosts=FLEET[1:2])
+    end = drive(store, state, FakeChange(World()), down=frozenset({"ange.web2"}))
+    assert (end.status, stages(end)) == (Status.PAUSED, {"web1": Stage.PRECHECKED})
+
+
+def test_lost_contact_pauses_and_a_resume_goes_on_with_the_same_host(store: Store) -> None:
+    world = World()
+    change = FakeChange(world, trouble={("install", "ange.web1"): [Unreachable("ange.web1", "no answer")]})
+    end = drive(store, plan(store), change)
+    web1 = next(s for s in end.hosts if s.host == "ange.web1")
+    assert (end.status, web1.stage, web1.last, web1.drained) == (
+        Status.PAUSED, Stage.UNKNOWN, Stage.INSTALLING, True,
+    )  # fmt: skip
+    end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, change)
+    assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
+    assert world.installs["ange.web1"] == 1
+    assert world.drained == set()
+
+
+def test_a_host_that_is_sick_after_its_batch_halts_the_rollout(store: Store) -> None:
+    end = drive(store, plan(store), FakeChange(World(), sick={"ange.app1"}))
+    assert end.status is Status.HALTED
+    assert "ange.app1: tcp 80 no longer answers" in end.reason
+    assert stages(end)["web1"] is Stage.PLANNED
+
+
+def test_an_undrain_that_fails_is_tried_again_and_then_told(store: Store) -> None:
+    world = World()
+    change = FakeChange(world, trouble={("undrain", "ange.web1"): [HostFailed("ange.lb1", "x") for _ in range(9)]})
+    end = drive(store, plan(store), change)
+    web1 = next(s for s in end.hosts if s.host == "ange.web1")
+    assert (web1.stage, web1.drained, web1.stuck) == (Stage.FAILED, True, True)
+    assert world.log.count(("undrain", "ange.web1")) == 2
+    change.trouble.clear()
+    end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, change)
+    assert world.drained == set()
+    assert not next(s for s in end.hosts if s.host == "ange.web1").drained
+
+
+def test_a_stop_lets_drained_hosts_finish_and_starts_nothing_new(store: Store) -> None:
+    world, stop = World(), threading.Event()
+    change = FakeChange(world, after=lambda step, host: stop.set() if step == "drain" else None)
+    end = drive(store, plan(store), change, stop=stop)
+    assert end.status is Status.INTERRUPTED
+    assert world.drained == set()
+    assert stages(end)["web1"] is Stage.DONE
+    assert stages(end)["web2"] is Stage.PLANNED
+    end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, FakeChange(world))
+    assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
+    assert set(world.installs.values()) == {1}
+
+
+def test_a_second_process_on_the_same_rollout_is_refused(store: Store) -> None:
+    state = plan(store)
+    journal = Journal(store)
+    with journal.alone(state.plan.id, "anna, process 7"), pytest.raises(Locked, match="anna, process 7"):
+        drive(store, state, FakeChange(World()))
+    assert journal.at_work(state.plan.id) == ""
+
+
+def test_an_overlapping_rollout_is_refused_with_who_holds_the_host(store: Store) -> None:
+    state = plan(store)
+    Leases(store).acquire(["ange.lb1"], "rollout other of erik", START, timedelta(hours=1))
+    with pytest.raises(Locked, match="rollout other of erik"):
+        drive(store, state, FakeChange(World()))
+    assert [lease.name for lease in Leases(store).held()] == ["ange.lb1"]
+
+
+def test_a_batch_with_one_effect_prepares_its_hosts_at_once(store: Store) -> None:
+    world = World()
+    end = drive(store, plan(store), FakeChange(world, together=True))
+    assert end.status is Status.DONE
+    assert [host for step, host in world.log if step == "prepare"] == [
+        "ange.app1", "ange.web1", "ange.web2", "ange.lb1",
+    ] or all(step != "install" for step, _ in world.log)  # fmt: skip
+
+
+def test_a_retry_takes_failed_hosts_up_again_and_a_plain_resume_leaves_them(store: Store) -> None:
+    change = FakeChange(World(), trouble={("install", "ange.app1"): [HostFailed("ange.app1", "postinst failed")]})
+    end = drive(store, plan(store), change)
+    plain = take_up(Journal(store), end.plan.id, now=START)
+    assert plain.left == ("ange.app1",)
+    again = take_up(Journal(store), end.plan.id, now=START, retry=True)
+    assert isinstance(again, Taken)
+    end = drive(store, again.state, change)
+    assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
+    assert next(s for s in end.hosts if s.host == "ange.app1").attempt == 2
+
+
+def test_a_rollout_that_is_over_cannot_be_taken_up(store: Store) -> None:
+    from opsctl.errors import Refused
+
+    end = drive(store, plan(store), FakeChange(World()))
+    with pytest.raises(Refused, match="is done"):
+        take_up(Journal(store), end.plan.id, now=START)
+
+
+def test_states_in_the_store_read_back_as_they_were(store: Store) -> None:
+    state = plan(store)
+    journal = Journal(store)
+    one = HostState(
+        host="ange.app1", stage=Stage.UNKNOWN, at=START, last=Stage.REBOOTING, reason="no answer", reboot=True,
+        reference=Reference(boot_id="b", listening=(22,)), notes=("kept /etc/x",), started_at=START,
+    )  # fmt: skip
+    journal.save_host(state.plan.id, one)
+    assert journal.load(state.plan.id).hosts[0] == one
+    assert replace(journal.load(state.plan.id), hosts=()) == replace(state, hosts=())
