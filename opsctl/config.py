@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from opsctl.documents import NAME, Problems, Section, read
+from opsctl.documents import NAME, NAME_RULE, Problems, Section, read
 from opsctl.errors import ConfigError
 
 FILE = "opsctl.yml"
@@ -147,12 +147,15 @@ def find_workspace(start: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _refuse_writable_by_all(workspace: Path) -> None:
-    for folder in (workspace, *workspace.parents):
-        mode = folder.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    real = workspace.resolve()
+    own = (workspace / FILE, workspace)
+    for path in dict.fromkeys((*own, *workspace.parents, real, *real.parents)):
+        mode = path.stat().st_mode
+        # In a sticky folder (/tmp) nobody can replace what is ours, but anybody can put an opsctl.yml into it.
+        safe = mode & stat.S_ISVTX and path not in own
+        if mode & stat.S_IWOTH and not safe:
             raise ConfigError(
-                f"{folder} can be written by everyone: anybody could change what opsctl does",
-                hint=f"chmod o-w {folder}",
+                f"{path} can be written by everyone: anybody could change what opsctl does", hint=f"chmod o-w {path}"
             )
 
 
@@ -198,7 +201,10 @@ def _from_file(option: Option, key: str, section: Section) -> Value:
         return section.one_of(key, option.choices, str(option.default))
     if option.name == "workspace.id":
         return section.name(key)
-    return section.text(key, option.default)
+    found = section.text(key, option.default)
+    if option.default and not found:
+        section.wrong(key, f"{key} is empty", f"the default is {option.default}")
+    return found
 
 
 def _from_environment(option: Option, given: str, problems: Problems) -> Value:
@@ -213,7 +219,11 @@ def _from_environment(option: Option, given: str, problems: Problems) -> Value:
     elif option.choices and given not in option.choices:
         problems.note(option.variable, f"{given!r} is not known", "one of: " + ", ".join(option.choices))
     elif option.name == "workspace.id" and not NAME.fullmatch(given):
-        problems.note(option.variable, f"{given!r} is not a name")
+        problems.note(option.variable, f"{given!r} is not a name", NAME_RULE)
+    elif not given.isprintable():
+        problems.note(option.variable, "holds control characters")
+    elif option.default and not given:
+        problems.note(option.variable, "is empty", f"unset it, and {option.name} is {option.default}")
     else:
         return given
     return option.default

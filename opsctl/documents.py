@@ -161,7 +161,7 @@ class Section:
         found = self._scalar(key, required=False)
         if found is None:
             return default
-        if not re.fullmatch(r"-?\d{1,12}", found) or not low <= int(found) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,12}", found) or not low <= int(found) <= high:
             self.wrong(key, f"{key}: {found!r} is not allowed", f"a whole number from {low} to {high}")
             return default
         return int(found)
