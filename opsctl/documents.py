@@ -195,6 +195,18 @@ class Section:
             return default
         return tuple(str(v.value) for v in node.value)
 
+    def values(self) -> dict[str, int | str | tuple[str, ...]]:
+        """Every key with a number, a text or a list of texts, for mappings whose keys the file itself decides."""
+        found: dict[str, int | str | tuple[str, ...]] = {}
+        for key, (_, node) in self._values.items():
+            if isinstance(node, yaml.SequenceNode):
+                found[key] = self.texts(key)
+            elif isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int"):
+                found[key] = self.number(key, 0, low=0, high=1_000_000_000)
+            else:
+                found[key] = self.text(key)
+        return found
+
     def section(self, key: str) -> Section:
         """A mapping below this one; an empty one where the key is not given."""
         node = self._value(key)
