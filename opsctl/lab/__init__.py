@@ -1,1 +1,45 @@
-"""The embedded fleet: real Debian hosts under systemd-nspawn on this machine."""
+"""The lab: an embedded fleet of real Debian hosts on one machine, for demonstrations, tests and measurements.
+
+    from opsctl import lab
+
+    fleet = lab.up("trial", lab.demo())                 # or lab.generic(3), lab.only(lab.demo(), ["ange-web1"])
+    lab.description("trial")                            # the same Fleet, from any process
+    lab.execute("trial", "ange-web1", ["systemctl", "--failed"])
+    lab.break_("trial", "ange-web1", "disk");  lab.mend("trial", "ange-web1")
+    lab.reboot(...);  lab.crash(...);  lab.start(...)
+    lab.restore("trial", "ange-web1")                   # back to how it was found, in about a second
+    lab.snapshot("trial", "ange-web1", "provisioned");  lab.restore("trial", "ange-web1", "provisioned")
+    lab.publish("trial", "opslab-library", "1.0-1+deb12u2")
+    lab.down("trial")                                   # nothing stays
+
+The hosts are systemd-nspawn containers over one cached base; docs/explanation/lab.md says how and why. The lab
+returns a description of its fleet and writes no inventory: whoever wants a workspace of it makes one.
+"""
+
+from opsctl.lab.control import (
+    HostStatus,
+    LabStatus,
+    boot_id,
+    break_,
+    crash,
+    description,
+    enter,
+    execute,
+    mend,
+    publish,
+    reboot,
+    restore,
+    snapshot,
+    start,
+    status,
+)
+from opsctl.lab.faults import FAULTS
+from opsctl.lab.fleet import Fleet, LabHost, demo, generic, only
+from opsctl.lab.instance import down, up
+from opsctl.lab.place import DEFAULT_NAME
+
+__all__ = [
+    "DEFAULT_NAME", "FAULTS", "Fleet", "HostStatus", "LabHost", "LabStatus", "boot_id", "break_", "crash", "demo",
+    "description", "down", "enter", "execute", "generic", "mend", "only", "publish", "reboot", "restore", "snapshot",
+    "start", "status", "up",
+]  # fmt: skip

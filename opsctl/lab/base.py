@@ -12,11 +12,13 @@ is whole; a build that was killed is found by its folder's name and removed by w
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from opsctl.errors import LabError
 from opsctl.lab import archive, asfound, mounts, packages, recipe, sources
 from opsctl.lab.command import run
 from opsctl.lab.fetch import Deb, Fetcher
@@ -63,6 +65,14 @@ def ensure(place: Place, *, say: Say, groups: Sequence[Path] = ()) -> Base:
             _Build(cache=place.cache, folder=building, groups=groups, say=say).all()
             building.rename(base.folder)
     return base
+
+
+def of_lab(place: Place) -> Base:
+    """The base that a standing lab was booted from; it may be another than today's recipe makes."""
+    try:
+        return Base(folder=place.cache / str(json.loads(place.intent.read_text())["base"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise LabError(f"the lab {place.name} does not say what it was made from") from error
 
 
 def remove_unfinished(place: Place) -> None:
@@ -124,8 +134,8 @@ class _Build:
             f"--include={','.join(recipe.BASE_PACKAGES)}",
             f"--aptopt={options}",
             "--skip=download/empty,essential/unlink",
-            f"--setup-hook=mkdir -p \"$1\"{inside} && cp -l {self.debs}/*.deb \"$1\"{inside} 2>/dev/null || true",
-            f"--customize-hook=cp -n \"$1\"{inside}*.deb {self.debs}/",
+            f'--setup-hook=mkdir -p "$1"{inside} && cp -l {self.debs}/*.deb "$1"{inside} 2>/dev/null || true',
+            f'--customize-hook=cp -n "$1"{inside}*.deb {self.debs}/',
             recipe.SUITE,
             self.root,
             archives.release_line().strip(),
@@ -144,11 +154,11 @@ class _Build:
 
     def _inside(self, root: Path, debs: Path, *command: str) -> None:
         """Runs a program in a root file system that is not booted and has no network; `debs` is at /mnt."""
-        words = ("--quiet", "--register=no", "--keep-unit", "--as-pid2", "--private-network", "--settings=no")
-        more = ("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe", f"--bind-ro={debs}:/mnt")
-        noninteractive = ("--setenv=DEBIAN_FRONTEND=noninteractive", "--setenv=LC_ALL=C.UTF-8")
-        words = ("systemd-nspawn", *words, *more, *noninteractive, f"--directory={root}", *command)
-        run(*words, groups=self.groups, timeout=_PATIENCE)
+        apart = ("--register=no", "--keep-unit", "--as-pid2", "--private-network", "--settings=no", "--link-journal=no")
+        plain = ("--quiet", "--resolv-conf=off", "--timezone=off", "--console=pipe")
+        given = ("--setenv=DEBIAN_FRONTEND=noninteractive", "--setenv=LC_ALL=C.UTF-8", f"--bind-ro={debs}:/mnt")
+        nspawn = ("systemd-nspawn", *plain, *apart, *given, f"--directory={root}")
+        run(*nspawn, *command, groups=self.groups, timeout=_PATIENCE)
 
     def _debian(self, fetcher: Fetcher) -> tuple[set[Path], set[Path]]:
         """Builds the layers, and fetches what is installed, what is pending on it, and what roles will install."""

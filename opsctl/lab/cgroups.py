@@ -85,7 +85,7 @@ class Groups:
         else:
             _write(self.root / "cpu" / self.group / unit / "cpu.cfs_quota_us", str(quota or -1))
 
-    def freeze(self, unit: str, frozen: bool) -> None:
+    def freeze(self, unit: str, *, frozen: bool) -> None:
         if self.unified:
             _write(self.root / self.group / unit / "cgroup.freeze", "1" if frozen else "0")
         else:
@@ -131,7 +131,7 @@ def _remove(top: Path) -> list[Path]:
     left = []
     for folder, _, _ in os.walk(top, topdown=False):
         try:
-            os.rmdir(folder)
+            Path(folder).rmdir()
         except FileNotFoundError:
             continue
         except OSError:

@@ -65,11 +65,20 @@ class Fleet:
             raw: dict[str, Any] = json.loads(text)
             tenants = tuple(_tenant(item) for item in raw["tenants"])
             hosts = tuple(_host(item) for item in raw["hosts"])
-            paths = {name: Path(raw[name]) for name in ("identity_file", "fingerprints_file")}
+            paths = [Path(raw[name]) for name in ("identity_file", "fingerprints_file")]
             words = {name: str(raw[name]) for name in ("name", "subnet", "mirror", "user")}
         except (ValueError, KeyError, TypeError) as error:
             raise LabError(f"the lab's description cannot be read: {error}") from error
-        return cls(tenants=tenants, hosts=hosts, **paths, **words)
+        return cls(
+            name=words["name"],
+            tenants=tenants,
+            hosts=hosts,
+            subnet=words["subnet"],
+            identity_file=paths[0],
+            fingerprints_file=paths[1],
+            mirror=words["mirror"],
+            user=words["user"],
+        )
 
 
 def _tenant(raw: dict[str, Any]) -> Tenant:
@@ -93,22 +102,23 @@ def _frozen(raw: dict[str, Any]) -> dict[str, Any]:
 
 def demo() -> Fleet:
     """Ånge with two web hosts behind a load balancer, a database and a file host; Sundsvall with two hosts."""
-    web = Service(name="http", port=80)
+    web, files = Service(name="http", port=80), Service(name="rsync", port=873)
     ange = {"tenant": "ange", "site": "ange-stadshus", "organisation": "kommunstyrelsen", "owner": "it@ange.example"}
     sundsvall = {"tenant": "sundsvall", "site": "sundsvall-dc", "organisation": "servicecenter"}
     sundsvall |= {"owner": "drift@sundsvall.example"}
     rows = (
-        LabHost(name="ange-lb1", role="loadbalancer", ring="broad", criticality="high", services=(web,), **_blank(ange)),
+        LabHost(name="ange-lb1", role="loadbalancer", ring="broad", services=(web,), **_blank(ange)),
         LabHost(name="ange-web1", role="web", ring="early", cluster="ange-web", services=(web,), **_blank(ange)),
         LabHost(name="ange-web2", role="web", ring="broad", cluster="ange-web", services=(web,), **_blank(ange)),
         LabHost(
             name="ange-db1", role="database", ring="broad", criticality="critical", jump="ange-lb1",
             services=(Service(name="postgresql", port=5432),), **_blank(ange),
         ),
-        LabHost(name="ange-file1", role="file", ring="canary", services=(Service(name="rsync", port=873),), **_blank(ange)),
+        LabHost(name="ange-file1", role="file", ring="canary", services=(files,), **_blank(ange)),
         LabHost(
             name="sundsvall-mon1", role="monitoring", ring="early",
-            services=(Service(name="prometheus", port=9090), Service(name="alertmanager", port=9093)), **_blank(sundsvall),
+            services=(Service(name="prometheus", port=9090), Service(name="alertmanager", port=9093)),
+            **_blank(sundsvall),
         ),
         LabHost(
             name="sundsvall-app1", role="application", ring="canary",

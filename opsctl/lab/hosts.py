@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from opsctl.lab.fleet import LabHost
 from opsctl.lab.place import Place
 from opsctl.lab.units import Unit, send
 
+_CLONE_NEWNET = 0x40000000
 REBOOT = "133"  # how systemd-nspawn ends when the host wants to start again
 
 
@@ -48,9 +52,14 @@ class Machine:
         """Puts the disk in place: a tmpfs of `size`, and above the layers an overlay that writes to it."""
         folder = self.place.host(self.host.name)
         mounts.tmpfs(folder, label=f"{self.place.group}-{self.host.name}", size=size)
-        work = folder / "w"
-        for path in (self.place.upper(self.host.name), work):
-            path.mkdir()
+        self.place.upper(self.host.name).mkdir()
+        self.lay_over(layers)
+
+    def lay_over(self, layers: Iterable[Path]) -> None:
+        """Mounts the overlay of a host that is off, with a fresh work folder (one belongs to one mount)."""
+        work = self.place.host(self.host.name) / "w"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
         mounts.overlay(self.root, lower=layers, upper=self.place.upper(self.host.name), work=work)
 
     def start(self) -> None:
@@ -105,14 +114,35 @@ class Machine:
         wanted = {22, *(service.port for service in self.host.services)}
         return wanted <= _listening(proc) and not _exists(proc / "root/run/nologin")
 
-    def banner(self, timeout: float = 1.0) -> bool:
-        """True when sshd answers over the network."""
+    def answers(self, *, through: Machine | None = None, timeout: float = 1.0) -> bool:
+        """True when sshd answers over the network: this machine's, or that of the jump host `through`."""
+        if through is None:
+            return self._answers(timeout)
+        leader = through.unit.leader()
+        if leader is None:
+            return False
+        # A namespace belongs to a thread: this one enters the jump host's and ends.
+        with ThreadPoolExecutor(1, initializer=_enter_network, initargs=(leader,)) as thread, suppress(BrokenExecutor):
+            return thread.submit(self._answers, timeout).result()
+        return False
+
+    def _answers(self, timeout: float) -> bool:
         try:
             with socket.create_connection((self.host.address, self.host.port), timeout) as connection:
                 connection.settimeout(timeout)
                 return connection.recv(32).startswith(b"SSH-")
         except OSError:
             return False
+
+
+def _enter_network(leader: int) -> None:
+    handle = os.open(f"/proc/{leader}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # os.setns comes with Python 3.12
+        if ctypes.CDLL(None, use_errno=True).setns(handle, _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+    finally:
+        os.close(handle)
 
 
 def _exists(path: Path) -> bool:

@@ -8,20 +8,20 @@ moment `up` was killed at, and `up` itself begins by clearing away what an unfin
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from opsctl.errors import LabError, Refused, UnknownName
-from opsctl.lab import base, fleet, machine, mounts, network, recipe, seed, units
+from opsctl.errors import LabError, Refused
+from opsctl.lab import base, fleet, machine, mounts, network, recipe, seed, snapshots, units
 from opsctl.lab.base import Base
 from opsctl.lab.cgroups import Groups
-from opsctl.lab.command import clean_environment, run
+from opsctl.lab.command import run
+from opsctl.lab.control import machines
 from opsctl.lab.fleet import Fleet
-from opsctl.lab.hosts import Machine, wait_until_up
+from opsctl.lab.hosts import wait_until_up
 from opsctl.lab.locks import held
 from opsctl.lab.mirror import Mirror
 from opsctl.lab.network import Subnet
@@ -69,71 +69,24 @@ def down(name: str) -> bool:
     return existed
 
 
-def description(name: str) -> Fleet:
-    """The lab as it stands; raises UnknownName when it does not."""
-    place = Place(name=name)
-    try:
-        return Fleet.from_json(place.description.read_text())
-    except FileNotFoundError:
-        known = ", ".join(sorted(machine.labs(place))) or "none"
-        raise UnknownName(f"no lab called {name!r} stands", hint=f"labs: {known}; start it: opsctl lab up") from None
-    except PermissionError as error:
-        raise Refused("only root can look into a lab") from error
-
-
-def machines(lab: Fleet) -> tuple[Machine, ...]:
-    """The lab's hosts as things that can be started and stopped."""
-    place = Place(name=lab.name)
-    return tuple(Machine(place=place, host=host) for host in lab.hosts)
-
-
-def one(name: str, host: str) -> Machine:
-    """One host of the lab `name`."""
-    lab = description(name)
-    return Machine(place=Place(name=name), host=lab.host(host))
-
-
-def execute(
-    name: str, host: str, argv: Sequence[str], *, text: str | None = None, timeout: float | None = 120.0
-) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a host as root, also when its network is down; raises LabError when the host is off."""
-    words = enter(name, host, argv)
-    try:
-        return subprocess.run(
-            words,
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=timeout,
-            env=clean_environment(),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"{host}: {argv[0]} did not end within {timeout:.0f} s") from error
-
-
-def enter(name: str, host: str, argv: Sequence[str]) -> list[str]:
-    """The command line that runs `argv` inside a host as root."""
-    leader = one(name, host).unit.leader()
-    if leader is None:
-        raise LabError(f"{host} is off", hint=f"opsctl lab mend {host} --name {name}")
-    return ["nsenter", "--all", "--wdns=/root", "--target", str(leader), "--", *argv]
-
-
 # --- up, step by step ---------------------------------------------------------------------------------------------
 
 
 def _standing(place: Place, plan: Fleet) -> Fleet | None:
-    """The lab when it stands whole and is the one that is wanted; raises Refused when it is another."""
+    """The lab when it stands and is the one that is wanted, its hosts all on; raises Refused when it is another."""
     if not place.description.exists():
         return None
     lab = Fleet.from_json(place.description.read_text())
     if [host.key for host in lab.hosts] != [host.key for host in plan.hosts]:
         names = ", ".join(host.name for host in lab.hosts)
         raise Refused(f"the lab {place.name} stands with other hosts: {names}", hint="take it down, or use --name")
-    return lab if all(item.unit.runs() for item in machines(lab)) else None
+    if not all(item.root.is_mount() for item in machines(lab)) or not Path("/sys/class/net", place.bridge).exists():
+        return None  # the machine itself was started anew since
+    for item in machines(lab):
+        item.start()
+    Mirror(place=place, address=str(Subnet(network=IPv4Network(lab.subnet)).gateway)).start()
+    wait_until_up(machines(lab), patience=_patience(lab))
+    return lab
 
 
 def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> Fleet:
@@ -161,7 +114,9 @@ def _claim(place: Place, plan: Fleet) -> Subnet:
         others = [Place(name=name) for name in machine.labs(place) - {place.name}]
         for other in others:
             if other.code == place.code:
-                raise Refused(f"the names {place.name} and {other.name} give the same bridge", hint="use another --name")
+                raise Refused(
+                    f"the names {place.name} and {other.name} give the same bridge", hint="use another --name"
+                )
         intents = [_intent(other) for other in others]
         claimed = [IPv4Network(str(intent["subnet"])) for intent in intents if "subnet" in intent]
         subnet = network.choose(place.code, [*claimed, *network.taken_by_machine()])
@@ -190,7 +145,9 @@ def _with_people(place: Place, lab: Fleet) -> Fleet:
     tenants = []
     for tenant in lab.tenants:
         person = f"{tenant.name}-admin"
-        human = Account(name=person, keys=(_key(place.identity / person, f"{person}@lab"),), groups=("sudo", "ssh-login"))
+        human = Account(
+            name=person, keys=(_key(place.identity / person, f"{person}@lab"),), groups=("sudo", "ssh-login")
+        )
         tenants.append(replace(tenant, accounts=(automation, human)))
     return replace(lab, tenants=tuple(tenants), identity_file=identity, fingerprints_file=place.fingerprints)
 
@@ -207,6 +164,7 @@ def _boot(place: Place, lab: Fleet, built: Base, subnet: Subnet, disk: str) -> F
     for item in machines(lab):
         item.mount(built.layers(item.host.role), disk)
         seed.furnish(item.root, item.host, lab, gateway=str(subnet.gateway), key=key)
+        snapshots.keep_as_found(item)
         hosts.append(replace(item.host, fingerprint=seed.fingerprint(item.root)))
     lab = replace(lab, hosts=tuple(hosts))
     lines = (f"{host.key} {host.fingerprint}\n" for host in lab.hosts)
@@ -214,8 +172,12 @@ def _boot(place: Place, lab: Fleet, built: Base, subnet: Subnet, disk: str) -> F
     for item in machines(lab):
         item.start()
     groups.weigh(len(hosts))
-    wait_until_up(machines(lab), patience=60.0 + 3.0 * len(hosts))
+    wait_until_up(machines(lab), patience=_patience(lab))
     return lab
+
+
+def _patience(lab: Fleet) -> float:
+    return 60.0 + 3.0 * len(lab.hosts)
 
 
 # --- down ------------------------------------------------------------------------------------------------------------
@@ -226,7 +188,7 @@ def _clear(place: Place) -> None:
     groups = Groups(group=place.group)
     for unit in groups.units():
         with suppress(LabError):
-            groups.freeze(unit, False)  # a frozen process does not die
+            groups.freeze(unit, frozen=False)  # a frozen process does not die
     units.end_all(place.name, groups)
     _remove_nspawn_traces(place)
     mounts.unmount_below(place.folder)

@@ -46,7 +46,9 @@ def choose(code: str, taken: Iterable[IPv4Network]) -> Subnet:
         network = IPv4Network(f"10.{128 + place // 256}.{place % 256}.0/24")
         if not any(network.overlaps(other) for other in used):
             return Subnet(network=network)
-    raise LabError("no subnet of 10.128.0.0/10 is free on this machine", hint="take down labs: opsctl lab down --name X")
+    raise LabError(
+        "no subnet of 10.128.0.0/10 is free on this machine", hint="take down labs: opsctl lab down --name X"
+    )
 
 
 def taken_by_machine() -> tuple[IPv4Network, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 SUITE = "bookworm"
 COMPONENT = "main"
@@ -14,7 +14,8 @@ KEYRING = "usr/share/keyrings/opsctl-lab.gpg"
 
 # Every host, as its partner installed it. No time service: in a container it would set the machine's own clock.
 BASE_PACKAGES = (
-    "systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "sudo", "iproute2", "ca-certificates",
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-apt", "sudo", "iproute2",
+    "ca-certificates",
     "netbase", "procps", "cron", "logrotate", "less", "nano", "curl", "openssl", "perl", "tzdata",
     "unattended-upgrades", "gpgv", "iputils-ping",
 )  # fmt: skip
@@ -31,7 +32,8 @@ ROLE_PACKAGES = {
 # What opsctl's own roles install later, from the lab's mirror; in sets that go together.
 WANTED_PACKAGES = (
     (
-        "rsyslog", "rsyslog-gnutls", "nftables", "unattended-upgrades", "prometheus-node-exporter", "needrestart", "sudo",
+        "rsyslog", "rsyslog-gnutls", "nftables", "unattended-upgrades", "prometheus-node-exporter", "needrestart",
+        "sudo",
         "haproxy", "nginx-light", "logrotate", "openssh-server", "acl", "libpam-pwquality", "auditd", "chrony",
     ),
     ("systemd-timesyncd",),
@@ -48,6 +50,12 @@ class OwnPackage:
     postinst: str = ""
     postinst_when_fixed: str = ""
     files: tuple[tuple[str, str], ...] = ()
+
+
+def with_step(package: OwnPackage, step: str) -> OwnPackage:
+    """The package with one more step after its installation, in versions that count as fixed."""
+    steps = "\n".join(filter(None, (package.postinst_when_fixed, step)))
+    return replace(package, postinst_when_fixed=steps)
 
 
 OLD = "1.0-1"
@@ -104,7 +112,10 @@ _MONTHLY = "[Timer]\nOnCalendar=\nOnCalendar=Sun *-*-01..07 03:00\nRandomizedDel
 BASE_FILES: dict[str, tuple[int, str]] = {
     "etc/ssh/sshd_config.d/50-partner.conf": (
         0o644,
-        "# set by the former operator\nPasswordAuthentication yes\nPermitRootLogin prohibit-password\nX11Forwarding yes\n",
+        (
+            "# set by the former operator\n"
+            "PasswordAuthentication yes\nPermitRootLogin prohibit-password\nX11Forwarding yes\n"
+        ),
     ),
     "etc/sudoers.d/opsctl": (0o440, "opsctl ALL=(ALL) NOPASSWD: ALL\n"),
     "etc/sudoers.d/gammal-admin": (0o440, "gammal-admin ALL=(ALL) NOPASSWD: ALL\n"),
@@ -126,6 +137,7 @@ BASE_FILES: dict[str, tuple[int, str]] = {
 # Consoles that nobody sits at, and waits that nothing ends in a container.
 MASKED_UNITS = ("getty.target", "console-getty.service", "fstrim.timer", "systemd-networkd-wait-online.service")
 ENABLED_UNITS = ("systemd-networkd.service", "ssh.service")
+
 
 def digest() -> str:
     """The name of the base that this recipe makes."""

@@ -23,7 +23,8 @@ def furnish(root: Path, host: LabHost, fleet: Fleet, *, gateway: str, key: str) 
         "etc/systemd/network/10-host0.network": network_text(host),
         "etc/apt/sources.list.d/lab.sources": sources_text(fleet.mirror),
     }
-    files |= _ROLES.get(host.role, lambda _host, _fleet: {})(host, fleet)
+    if host.role in _ROLES:
+        files |= _ROLES[host.role](host, fleet)
     write_files(root, {name: (0o644, text) for name, text in files.items()})
     if host.role == "file":
         enable(root, "rsync.service")
@@ -48,7 +49,8 @@ def network_text(host: LabHost) -> str:
 def sources_text(mirror: str) -> str:
     """Both pockets, deb822."""
     stanzas = (
-        f"Types: deb\nURIs: {mirror}/{pocket.folder}\nSuites: {pocket.codename}\nComponents: main\nSigned-By: /{KEYRING}\n"
+        f"Types: deb\nURIs: {mirror}/{pocket.folder}\nSuites: {pocket.codename}\n"
+        f"Components: main\nSigned-By: /{KEYRING}\n"
         for pocket in POCKETS
     )
     return "\n".join(stanzas)

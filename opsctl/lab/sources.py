@@ -34,7 +34,7 @@ def of_this_machine() -> Archives:
 
 
 def parse(listed: str) -> Archives:
-    """Finds both archives in lines of `URI RELEASE COMPONENT ORIGIN/LABEL` (the last is empty before apt-get update)."""
+    """Finds both archives in lines of `URI RELEASE COMPONENT ORIGIN/LABEL`."""
     rows = [line.split(" ", 3) for line in listed.splitlines()]
     debian = [row for row in rows if len(row) == 4 and row[2] == COMPONENT]
     security = [row[0] for row in debian if row[1].endswith("-security") and row[3] in _either("Debian-Security")]
@@ -48,6 +48,7 @@ def parse(listed: str) -> Archives:
 
 
 def _either(label: str) -> tuple[str, str]:
+    # before the first apt-get update the last field is not filled in
     return f"Debian/{label}", "$(ORIGIN)/$(LABEL)"
 
 
@@ -57,7 +58,13 @@ def _signed_by() -> str:
 
 def reach_options() -> str:
     """This machine's settings for proxies, certificates and credentials, as an apt.conf."""
-    wanted = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::Retries")
+    wanted = (
+        "Acquire::http",
+        "Acquire::https",
+        "Acquire::Check-Valid-Until",
+        "Acquire::Check-Date",
+        "Acquire::Retries",
+    )
     dump = run("apt-config", "dump", "--format", '%F "%v";%n', *wanted).stdout
     kept = [line for line in dump.splitlines() if not line.endswith(' "";')]
     kept += ['Dir::Etc::netrc "/etc/apt/auth.conf";', 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";']

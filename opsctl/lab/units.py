@@ -118,7 +118,7 @@ def _pidfd(pid: int) -> Iterator[int | None]:
 
 
 def end_all(lab: str, groups: Groups, *, patience: float = 15.0) -> None:
-    """Kills every process of a lab: the supervisors first, so that nothing starts again. Raises LabError after a while."""
+    """Kills every process of a lab: the supervisors first, so that nothing starts again; or raises LabError."""
     until = time.monotonic() + patience
     while True:
         for pid in supervisors_of(lab):
@@ -142,7 +142,7 @@ def start_time(pid: int) -> int:
 
 
 def _pids() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir(PROC) if entry.isdigit())
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
 
 
 def _words(pid: int, proc: Path) -> list[str]:
