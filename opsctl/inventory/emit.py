@@ -1,4 +1,4 @@
-"""hosts.yml as text: one fixed schema, hosts in the order of their names: two syncs of one source are equal.
+"""hosts.yml and tenant.yml as text: one fixed schema in a fixed order, so that two syncs of one source are equal.
 
 Written here and not by PyYAML, which needs seconds for 5,000 hosts; a test holds that PyYAML reads back what went in.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
-from opsctl.model.host import Host, Service
+from opsctl.model.host import Account, Cluster, Host, Organisation, Service, Site, Tenant, Window
 
 HEAD = "# Written by `opsctl inventory sync`; change the source, not this copy.\n"
+HEAD_TENANT = "# What this tenant's hosts are held to. Written by people; a sync never touches it.\n"
 HEAD_SOURCE = "# What the file source says: the hosts as they should be, written by people.\n"
 
 # Words that YAML 1.1 reads as something else than text, and everything that is not plainly a word, are quoted.
@@ -73,3 +75,48 @@ def scalar(value: str | int) -> str:
 def _escape(found: re.Match[str]) -> str:
     code = ord(found.group())
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
+    """The text of a tenant.yml; lists that nobody gave stay away."""
+    lines = [head, "version: 1\n", f"name: {scalar(tenant.name)}\n", f"title: {scalar(tenant.title)}\n"]
+    if tenant.operator:
+        lines.append(f"operator: {scalar(tenant.operator)}\n")
+    for key in ("organisations", "sites", "clusters"):
+        _records(key, getattr(tenant, key), lines)
+    lines.append(f"rings: {_flow(tenant.rings)}\n")
+    _records("windows", tenant.windows, lines)
+    given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}
+    lines.extend(f"{key}: {_flow(values)}\n" for key, values in given.items() if values is not None)
+    if tenant.accounts is not None:
+        lines.append("accounts:\n" if tenant.accounts else "accounts: []\n")
+        for account in tenant.accounts:
+            _account(account, lines)
+    if tenant.package_sources is not None:
+        lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
+        lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
+    return "".join(lines)
+
+
+def _records(key: str, records: Sequence[Organisation | Site | Cluster | Window], lines: list[str]) -> None:
+    """A list of small entries, one a line."""
+    if not records:
+        return
+    lines.append(f"{key}:\n")
+    for record in records:
+        given = {field.name: getattr(record, field.name) for field in fields(record)}
+        parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items() if v != "")
+        lines.append(f"  - {{{', '.join(parts)}}}\n")
+
+
+def _account(account: Account, lines: list[str]) -> None:
+    lines.append(f"  - name: {scalar(account.name)}\n")
+    if account.automation:
+        lines.append("    automation: true\n")
+    lines.append(f"    groups: {_flow(account.groups)}\n")
+    lines.append("    keys:\n" if account.keys else "    keys: []\n")
+    lines.extend(f"      - {scalar(key)}\n" for key in account.keys)
+
+
+def _flow(values: Iterable[str]) -> str:
+    return f"[{', '.join(scalar(value) for value in values)}]"
