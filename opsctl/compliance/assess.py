@@ -1,0 +1,217 @@
+"""One run over a fleet: who answers, what the checks say of them, and what is missing.
+
+Every host that was asked for ends up in the coverage, every control of every host in scope in the results: what a
+check did not say is an error, what nobody could ask is not checked, and neither is ever a pass.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from opsctl import __version__, content
+from opsctl.compliance import catalogue as catalogues
+from opsctl.compliance import checks, expectations
+from opsctl.compliance.batch import Answers
+from opsctl.compliance.learned import Learned
+from opsctl.config import Settings, prepare_runtime
+from opsctl.model.finding import Absent, Assessment, Catalogue, CheckResult, Control, Coverage, Profile, Scope
+from opsctl.model.host import Host, Inventory
+from opsctl.ssh.session import Transport
+
+Say = Callable[[str], None]
+
+
+def quiet(_line: str) -> None:
+    """For callers that want no progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to assess: hosts (managed or not), the tailored profile, and what the report says of the choice."""
+
+    hosts: tuple[Host, ...]
+    profile: Profile
+    catalogue: Catalogue
+    operator: str
+    selection: Mapping[str, tuple[str, ...]]
+    deselected: tuple[tuple[str, str], ...] = ()
+
+
+def assess(
+    order: Order,
+    *,
+    transport: Transport,
+    inventory: Inventory,
+    settings: Settings,
+    now: Callable[[], datetime],
+    last_good: Mapping[str, datetime] | None = None,
+    say: Say = quiet,
+) -> Assessment:
+    """Check every managed host of the order. Changes nothing on any host."""
+    started = now()
+    digest = content.digest(settings.own_content)
+    managed = [host for host in order.hosts if host.managed]
+    learned = Learned(settings.state / "cache" / "comply-commands.json", digest)
+    answers = Answers(transport, managed, learned)
+    run = _Run(order, inventory, settings, answers, learned, say)
+    faults = run.all(managed)
+    learned.save()
+    reached = [host for host in managed if host.key not in run.unreachable]
+    results = [
+        *_completed(run.results, reached, order.profile.controls, faults, now()),
+        *_not_checked(run.unreachable, order.profile.controls, now()),
+    ]
+    return Assessment(
+        scope=_scope(order, inventory, digest),
+        started=started,
+        ended=now(),
+        coverage=_coverage(order, inventory, reached, run.unreachable, last_good or {}),
+        results=tuple(_ordered(results, order)),
+        faults=tuple(faults),
+    )
+
+
+class _Run:
+    """The judging of one run: the first host alone where commands must be learned, then all others at once."""
+
+    def __init__(
+        self, order: Order, inventory: Inventory, settings: Settings, answers: Answers, learned: Learned, say: Say
+    ) -> None:
+        self._order = order
+        self._inventory = inventory
+        self._settings = settings
+        self._answers = answers
+        self._learned = learned
+        self._say = say
+        self._controls = tuple(control.id for control in order.profile.controls)
+        self.results: list[CheckResult] = []
+        self.unreachable: dict[str, str] = {}
+
+    def all(self, hosts: Sequence[Host]) -> list[str]:
+        """Why anything may be missing; nothing where all is well."""
+        self._say(f"asking {len(hosts)} hosts")
+        reached = self._reached(hosts)
+        faults = []
+        if not self._learned.covers(self._controls) and len(reached) > 1:
+            self._say(f"learning from {reached[0].key} what the checks ask for")
+            faults += self._judge(reached[:1])
+            reached = self._reached(reached[1:])
+        if reached:
+            faults += self._judge(reached)
+        return faults
+
+    def _reached(self, hosts: Sequence[Host]) -> list[Host]:
+        """Send the batch, which is also the test whether a host answers at all."""
+        self._answers.fetch(hosts, self._learned.of(self._controls))
+        for host in hosts:
+            if host.key in self._answers.gone:
+                self.unreachable[host.key] = self._answers.gone[host.key].message
+                self._say(f"not assessed: {self.unreachable[host.key]}")
+        return [host for host in hosts if host.key not in self.unreachable]
+
+    def _judge(self, hosts: Sequence[Host]) -> list[str]:
+        self._say(f"judging {len(self._controls)} controls on {len(hosts)} host{'s' if len(hosts) > 1 else ''}")
+        judged = checks.judge(
+            catalogues.folder(self._settings.own_content),
+            [host.key for host in hosts],
+            self._controls,
+            expectations.document(hosts, self._inventory, self._order.profile, self._order.catalogue),
+            self._answers,
+            work=prepare_runtime(self._settings),
+        )
+        self.results += judged.results
+        faults = [judged.fault] if judged.fault else []
+        # Reached at first, lost on the way: what was judged stands, the rest is not checked.
+        lost = [host.key for host in hosts if host.key in self._answers.gone]
+        return faults + [f"contact was lost: {self._answers.gone[key].message}" for key in lost]
+
+
+def _completed(
+    results: Iterable[CheckResult],
+    hosts: Iterable[Host],
+    controls: Sequence[Control],
+    faults: list[str],
+    now: datetime,
+) -> list[CheckResult]:
+    """One result for each host and control: what is missing or said twice is an error, and makes the run incomplete."""
+    said: dict[tuple[str, str], CheckResult] = {}
+    twice = set()
+    for result in results:
+        key = (result.host, result.control)
+        if key in said:
+            twice.add(key)
+        said[key] = result
+    wanted = {(host.key, control.id) for host in hosts for control in controls}
+    missing = sorted(wanted - set(said))
+    if missing:
+        faults.append(f"{len(missing)} results are missing, the first: {missing[0][1]} on {missing[0][0]}")
+    if twice:
+        faults.append(f"{len(twice)} results were given twice, the first: {min(twice)}")
+    kept = [said[key] for key in sorted(wanted & set(said) - twice)]
+    kept += [_error(key, "the check did not report a result", now) for key in missing]
+    return kept + [_error(key, "the check reported more than once", now) for key in sorted(twice & wanted)]
+
+
+def _error(key: tuple[str, str], reason: str, now: datetime) -> CheckResult:
+    return CheckResult(host=key[0], control=key[1], result="error", reason=reason, at=now)
+
+
+def _not_checked(unreachable: Mapping[str, str], controls: Sequence[Control], now: datetime) -> Iterable[CheckResult]:
+    for host, reason in unreachable.items():
+        for control in controls:
+            yield CheckResult(host=host, control=control.id, result="notchecked", reason=reason, at=now)
+
+
+def _ordered(results: Iterable[CheckResult], order: Order) -> list[CheckResult]:
+    hosts = {host.key: place for place, host in enumerate(order.hosts)}
+    controls = {control.id: place for place, control in enumerate(order.profile.controls)}
+    return sorted(results, key=lambda result: (hosts[result.host], controls[result.control]))
+
+
+def _scope(order: Order, inventory: Inventory, digest: str) -> Scope:
+    unbuilt = tuple((control.id, "no check function yet") for control in order.catalogue.controls if not control.built)
+    chosen = {control.id for control in order.profile.controls} | {name for name, _ in order.deselected}
+    other = tuple(
+        (control.id, f"not part of profile {order.profile.name}")
+        for control in order.catalogue.controls
+        if control.built and control.id not in chosen
+    )
+    return Scope(
+        profile=order.profile.name,
+        controls=order.profile.controls,
+        selection=order.selection,
+        deselected=(*order.deselected, *other, *unbuilt),
+        operator=order.operator,
+        control_node=platform.node(),
+        tool_version=__version__,
+        catalogue_sha256=order.catalogue.digest,
+        content_sha256=digest,
+        inventory_digest=inventory.digest,
+    )
+
+
+def _coverage(
+    order: Order,
+    inventory: Inventory,
+    reached: Sequence[Host],
+    unreachable: Mapping[str, str],
+    last_good: Mapping[str, datetime],
+) -> Coverage:
+    tenants = {host.tenant for host in order.hosts}
+    narrowed = any(order.selection.get(name) for name in ("limit", "roles", "rings"))
+    return Coverage(
+        assessed=tuple(host.key for host in reached),
+        unreachable=tuple(Absent(host=h, reason=why, last_good=last_good.get(h)) for h, why in unreachable.items()),
+        excluded=tuple(Absent(host=host.key, reason=host.why_not_managed) for host in order.hosts if not host.managed),
+        # A record that cannot be read has no role or ring that a selection could name.
+        quarantined=()
+        if narrowed
+        else tuple(
+            Absent(host=f"{record.tenant}: {record.record}", reason=record.reason)
+            for record in inventory.quarantined
+            if record.tenant in tenants
+        ),
+    )

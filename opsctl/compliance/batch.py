@@ -1,0 +1,102 @@
+"""The commands of the checks, run on the hosts: many at once before the checks begin, the rest when asked for.
+
+Only this side of the connection judges. A host whose connection fails once is gone for the rest of the run: each of
+its later questions is answered at once with that error, so it costs one bounded time-out in all.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from opsctl.compliance.learned import Learned
+from opsctl.errors import HostError, HostFailed, OpsctlError
+from opsctl.model.host import Host
+from opsctl.ssh.session import Transport, hostside_script
+
+COMMAND_SECONDS = 30
+BATCH_SECONDS = 300
+LARGEST_OUTPUT = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command printed on a host. `fault` is empty, or why there is no whole answer: too slow, too much."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    at: datetime
+    how: str
+    fault: str = ""
+
+
+class Answers:
+    """All that the hosts of one run have answered so far."""
+
+    def __init__(self, transport: Transport, hosts: Iterable[Host], learned: Learned) -> None:
+        self._transport = transport
+        self._hosts = {host.key: host for host in hosts}
+        self._learned = learned
+        self._known: dict[str, dict[str, Answer]] = {key: {} for key in self._hosts}
+        self.gone: dict[str, OpsctlError] = {}
+
+    def fetch(self, hosts: Sequence[Host], commands: Sequence[str]) -> None:
+        """Run these commands on all of these hosts, one round trip each. Who cannot be reached is in `gone`."""
+        found = self._transport.run_all(hosts, hostside_script("batch"), _order(commands), timeout=BATCH_SECONDS)
+        for key, answer in found.items():
+            if isinstance(answer, OpsctlError):
+                self.gone[key] = answer
+                continue
+            try:
+                self._known[key].update(zip(commands, _parsed(key, answer, len(commands), "batch"), strict=True))
+            except HostError as error:
+                self.gone[key] = error
+
+    def of(self, key: str, control: str, command: str) -> Answer:
+        """The answer of one host to one command. Raises HostError when the host is gone."""
+        self._learned.note(control, command)
+        if key in self.gone:
+            raise self.gone[key]
+        known = self._known[key]
+        if command not in known:
+            known[command] = self._live(self._hosts[key], command)
+        return known[command]
+
+    def _live(self, host: Host, command: str) -> Answer:
+        try:
+            answer = self._transport.run(
+                host, hostside_script("batch"), _order([command]), timeout=COMMAND_SECONDS + 30
+            )
+            return replace(_parsed(host.key, answer, 1, "live")[0])
+        except OpsctlError as error:
+            self.gone[host.key] = error
+            raise
+
+
+def _order(commands: Sequence[str]) -> Mapping[str, object]:
+    return {"commands": list(commands), "seconds": COMMAND_SECONDS, "limit": LARGEST_OUTPUT}
+
+
+def _parsed(key: str, answer: object, count: int, how: str) -> list[Answer]:
+    """The border: what the script on the host said, or HostFailed."""
+    try:
+        found = [_one(entry, how) for entry in answer["answers"]]  # type: ignore[index]  # judged by the except
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise HostFailed(key, f"its answer cannot be read: {error}") from error
+    if len(found) != count:
+        raise HostFailed(key, f"{count} commands were sent and {len(found)} answered")
+    return found
+
+
+def _one(entry: Mapping[str, object], how: str) -> Answer:
+    return Answer(
+        exit_code=int(str(entry["exit_code"])),
+        stdout=base64.b64decode(str(entry["stdout"]), validate=True),
+        stderr=base64.b64decode(str(entry["stderr"]), validate=True),
+        at=datetime.fromtimestamp(float(str(entry["at"])), UTC),
+        how=how,
+        fault=str(entry["fault"]),
+    )

@@ -1,0 +1,172 @@
+"""One pytest process judges a set of hosts; what it wants to know of them it asks here, over a socket.
+
+A process of its own, so that a check that crashes, exits or never ends takes nothing with it: what it did not say is
+found missing, and said to be missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opsctl.compliance.batch import Answers
+from opsctl.errors import OpsctlError
+from opsctl.model.finding import RESULTS, CheckResult, Evidence
+
+SILENCE_SECONDS = 120
+_LONGEST_TEXT = 20_000
+# pytest: 0 all passed, 1 some failed. Everything else is a run that did not end as it should.
+_ENDED_WELL = (0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The results of a process, and why some may be missing (empty: it ended well)."""
+
+    results: tuple[CheckResult, ...]
+    fault: str = ""
+
+
+def judge(
+    checks: Path,
+    hosts: Iterable[str],
+    controls: Iterable[str],
+    expectations: Mapping[str, object],
+    answers: Answers,
+    *,
+    work: Path,
+    silence: float = SILENCE_SECONDS,
+) -> Judged:
+    """Run the checks of these controls on these host keys. `work` is a private folder for the run's own files."""
+    with tempfile.TemporaryDirectory(dir=work, prefix="comply-") as name:
+        folder = Path(name)
+        (folder / "hosts").write_text("\n".join(hosts), encoding="utf-8")
+        (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
+        fault = _run(checks, tuple(controls), folder, answers, silence)
+        return Judged(results=tuple(_results(folder / "results")), fault=fault)
+
+
+def _run(checks: Path, controls: tuple[str, ...], folder: Path, answers: Answers, silence: float) -> str:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            _command(checks, controls, folder, theirs.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            cwd=folder,
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+        ours.settimeout(silence)
+        try:
+            _serve(ours, answers)
+            code = process.wait(timeout=silence)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            return f"the checks stood still for {silence:g} s and were stopped"
+        finally:
+            process.kill()
+            process.wait()
+    if code in _ENDED_WELL:
+        return ""
+    last = (folder / "log").read_text(encoding="utf-8", errors="backslashreplace").strip()[-600:]
+    return f"the checks ended with exit code {code}: {last}"
+
+
+def _command(checks: Path, controls: tuple[str, ...], folder: Path, channel: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "pytest", "-c", str(checks / "pytest.ini"), "--rootdir", str(checks), "-q", "--tb=no"),
+        *("-p", "testinfra.plugin", "-p", "opsctl.compliance.plugin", "-p", "no:cacheprovider"),
+        *("--opsctl-hosts", str(folder / "hosts"), "--opsctl-socket", str(channel)),
+        *("--opsctl-expectations", str(folder / "expectations.json"), "--opsctl-results", str(folder / "results")),
+        *(part for control in controls for part in ("--control", control)),
+        str(checks),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's pytest or Python settings reaches the checks; no file is written beside them."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "SYSTEMROOT") if name in os.environ}
+    fixed = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    package = str(Path(__file__).resolve().parents[2])
+    return {**kept, **fixed, "PYTHONPATH": package}
+
+
+def _serve(channel: socket.socket, answers: Answers) -> None:
+    """Answer every question until the process closes its end."""
+    with channel.makefile("rw", encoding="utf-8") as lines:
+        for line in lines:
+            question = json.loads(line)
+            lines.write(json.dumps(_answer(question, answers)) + "\n")
+            with suppress(BrokenPipeError):
+                lines.flush()
+
+
+def _answer(question: Mapping[str, str], answers: Answers) -> dict[str, object]:
+    try:
+        found = answers.of(question["host"], question["control"], question["command"])
+    except OpsctlError as error:
+        return {"gone": error.message}
+    return {
+        "exit_code": found.exit_code,
+        "stdout": base64.b64encode(found.stdout).decode(),
+        "stderr": base64.b64encode(found.stderr).decode(),
+        "fault": found.fault,
+        "how": found.how,
+        "at": found.at.timestamp(),
+    }
+
+
+def _results(file: Path) -> Iterable[CheckResult]:
+    """Every whole line of the results; a line that was cut off by a crash is no result."""
+    if not file.exists():
+        return
+    for line in file.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            yield _result(json.loads(line))
+
+
+def _result(line: Mapping[str, object]) -> CheckResult:
+    if line["result"] not in RESULTS:
+        raise ValueError(line["result"])
+    evidence = line["evidence"]
+    return CheckResult(
+        control=str(line["control"]),
+        host=str(line["host"]),
+        result=str(line["result"]),
+        at=_time(line["at"]),
+        observed=_bounded(line["observed"]),
+        expected=_bounded(line["expected"]),
+        reason=_bounded(line["reason"]),
+        evidence=tuple(_evidence(entry) for entry in evidence) if isinstance(evidence, list) else (),
+    )
+
+
+def _evidence(entry: Mapping[str, object]) -> Evidence:
+    return Evidence(
+        command=_bounded(entry["command"]),
+        exit_code=int(str(entry["exit_code"])),
+        output=_bounded(entry["output"]),
+        sha256=str(entry["sha256"]),
+        at=_time(entry["at"]),
+        how=str(entry["how"]),
+    )
+
+
+def _time(value: object) -> datetime:
+    return datetime.fromtimestamp(float(str(value)), UTC)
+
+
+def _bounded(value: object) -> str:
+    return str(value)[:_LONGEST_TEXT]

@@ -1,0 +1,205 @@
+"""Keeping a run: its document in the store, a fact for each host, its entry in the ledger.
+
+The document is what every report is built from, today and in ten years: plain JSON, and `from_document` reads it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from opsctl.compliance import waivers
+from opsctl.compliance.assess import Order, Say, assess, quiet
+from opsctl.config import Settings
+from opsctl.errors import StoreError
+from opsctl.model.finding import (
+    Absent,
+    Assessment,
+    CheckResult,
+    Control,
+    Coverage,
+    Evidence,
+    Finding,
+    Scope,
+    count,
+)
+from opsctl.model.host import Inventory
+from opsctl.ssh.session import Transport
+from opsctl.state.ledger import Ledger
+from opsctl.state.store import Store, stamp
+
+KIND = "compliance"
+FACT = "compliance"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """A run that is kept: its id, what it found, and the hash of its document."""
+
+    id: str
+    assessment: Assessment
+    findings: tuple[Finding, ...]
+    sha256: str
+    ledger_head: str
+
+    @property
+    def outcome(self) -> str:
+        return outcome(self.assessment, self.findings)
+
+
+def outcome(assessment: Assessment, findings: Sequence[Finding]) -> str:
+    """incomplete before findings before ok: what could not be judged is worse than what failed."""
+    undecided = any(result.result in ("error", "notchecked") for result in assessment.results)
+    if not assessment.complete or assessment.coverage.unreachable or undecided:
+        return "incomplete"
+    return "findings" if any(finding.disposition != "waived" for finding in findings) else "ok"
+
+
+def audit(
+    order: Order,
+    *,
+    transport: Transport,
+    inventory: Inventory,
+    settings: Settings,
+    store: Store,
+    ledger: Ledger,
+    now: Callable[[], datetime],
+    say: Say = quiet,
+) -> Audit:
+    """Assess and keep. The ledger's finished entry holds the hash of the document, the document the head before it."""
+    asked: dict[str, object] = {
+        "profile": order.profile.name,
+        "controls": [control.id for control in order.profile.controls],
+        "selection": {name: list(words) for name, words in order.selection.items() if words},
+    }
+    run_id = store.new_run(KIND, json.dumps(asked), now())
+    try:
+        with ledger.act("comply", [host.key for host in order.hosts], asked, order.operator, now) as act:
+            assessment = assess(
+                order,
+                transport=transport,
+                inventory=inventory,
+                settings=settings,
+                now=now,
+                last_good=last_good(store),
+                say=say,
+            )
+            findings = waivers.judge(assessment.results, (), assessment.ended)
+            document = to_document(run_id, assessment, str(ledger.head()))
+            keep(store, run_id, document, assessment)
+            kept = sha256(stored(store, run_id))
+            act.outcome = outcome(assessment, findings)
+            act.detail |= {"run": run_id, "report_sha256": kept, "results": count(assessment.results)}
+    except BaseException:
+        store.end_run(run_id, "interrupted", now())
+        raise
+    store.end_run(run_id, outcome(assessment, findings), now())
+    return Audit(
+        id=run_id, assessment=assessment, findings=findings, sha256=kept, ledger_head=str(act.head or ledger.head())
+    )
+
+
+def keep(store: Store, run_id: str, document: Mapping[str, object], assessment: Assessment) -> None:
+    """The document, and for each assessed host when it was and how it fared."""
+    with store.transaction():
+        store.save_report(run_id, KIND, canonical(document), assessment.ended)
+        for host in assessment.coverage.assessed:
+            results = assessment.of(host)
+            failed = [result.control for result in results if result.result == "fail"]
+            fact = {"run": run_id, "counts": count(results), "failed": failed}
+            store.put_fact(host, FACT, json.dumps(fact), assessment.ended)
+
+
+def last_good(store: Store) -> dict[str, datetime]:
+    """When each host was last assessed."""
+    return {host: fact.at for host, fact in store.facts(FACT).items()}
+
+
+def canonical(document: Mapping[str, object]) -> str:
+    """One text for one document: sorted keys, no spaces that could differ."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def sha256(document: Mapping[str, object]) -> str:
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+
+def stored(store: Store, run_id: str) -> Mapping[str, Any]:
+    """The document of a run as the store keeps it (secrets redacted)."""
+    found = store.report(run_id)
+    if found is None or found.kind != KIND or not isinstance(found.document, dict):
+        raise StoreError(f"there is no compliance run {run_id}", hint="opsctl comply list shows the runs")
+    return found.document
+
+
+def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[str, object]:
+    """The stored form of a run."""
+    plain = asdict(assessment)
+    return {"version": VERSION, "run": run_id, "ledger_head": ledger_head, **_stamped(plain)}
+
+
+def _stamped(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, dict):
+        return {key: _stamped(inner) for key, inner in value.items()}
+    return [_stamped(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def from_document(document: Mapping[str, Any]) -> Assessment:
+    """A stored run, typed again. Raises StoreError for a document of another make."""
+    try:
+        if document["version"] != VERSION:
+            raise StoreError(
+                f"run {document['run']} was kept in form {document['version']}, this opsctl reads {VERSION}"
+            )
+        return Assessment(
+            scope=_scope(document["scope"]),
+            started=_time(document["started"]),
+            ended=_time(document["ended"]),
+            coverage=Coverage(
+                assessed=tuple(document["coverage"]["assessed"]),
+                **{
+                    part: tuple(_absent(entry) for entry in document["coverage"][part])
+                    for part in ("unreachable", "excluded", "quarantined")
+                },
+            ),
+            results=tuple(_result(entry) for entry in document["results"]),
+            faults=tuple(document["faults"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"a kept compliance run cannot be read: {error}") from error
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _scope(raw: Mapping[str, Any]) -> Scope:
+    return Scope(
+        **{
+            **raw,
+            "controls": tuple(_control(entry) for entry in raw["controls"]),
+            "selection": {name: tuple(words) for name, words in raw["selection"].items()},
+            "deselected": tuple((name, reason) for name, reason in raw["deselected"]),
+        }
+    )
+
+
+def _control(raw: Mapping[str, Any]) -> Control:
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in raw["values"].items()}
+    return Control(**{**raw, "maps": {name: tuple(v) for name, v in raw["maps"].items()}, "values": values})
+
+
+def _absent(raw: Mapping[str, Any]) -> Absent:
+    return Absent(**{**raw, "last_good": _time(raw["last_good"]) if raw["last_good"] else None})
+
+
+def _result(raw: Mapping[str, Any]) -> CheckResult:
+    evidence = tuple(Evidence(**{**entry, "at": _time(entry["at"])}) for entry in raw["evidence"])
+    return CheckResult(**{**raw, "at": _time(raw["at"]), "evidence": evidence})
