@@ -24,6 +24,7 @@ _KERNEL = (
 )
 _REMOTE = "9p afs ceph cifs glusterfs nfs nfs4 smb3"
 NOT_ITS_OWN = frozenset((_KERNEL + " " + _REMOTE).split(" "))
+KERNEL_FOLDERS = ("/dev/", "/proc/", "/run/", "/sys/")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
 STA_UNSYNC = 0x40  # adjtimex(2)
 
@@ -124,7 +125,7 @@ def filesystems() -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for line in read("/proc/self/mounts").splitlines():
         device, mount, kind, options = [unescape(word) for word in line.split(" ")[:4]]
-        if mount != "/" and (kind in NOT_ITS_OWN or kind.startswith("fuse.")):
+        if mount != "/" and (kind in NOT_ITS_OWN or mount.startswith(KERNEL_FOLDERS) or kind.startswith("fuse.")):
             continue
         try:
             space = os.statvfs(mount)

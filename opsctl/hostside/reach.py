@@ -12,7 +12,7 @@ from typing import Any
 
 def main(arguments: dict[str, Any]) -> dict[str, list[str]]:
     """For each [address, port] of `targets`: an empty text when it answered HTTP, else why not."""
-    seconds = arguments.get("seconds", 3)
+    seconds = arguments.get("seconds", 2)
     with ThreadPoolExecutor(max_workers=16) as pool:
         return {"faults": list(pool.map(lambda target: fault(target[0], target[1], seconds), arguments["targets"]))}
 

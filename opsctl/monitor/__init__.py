@@ -1,1 +1,1 @@
-"""How the hosts are right now, and what Prometheus should watch."""
+"""Monitoring: the live state of every host, and what Prometheus is told to watch."""

@@ -83,12 +83,15 @@ class Transport:
 
     def open(self, host: Host) -> None:
         """See that the host's shared connection stands, its jump hosts' first."""
+        self._open_jumps(host)
+        self._open_one(host)
+
+    def _open_jumps(self, host: Host) -> None:
         for jump in self.inventory.jumps(host):
             try:
                 self._open_one(jump)
             except Unreachable as error:
                 raise type(error)(host.key, f"jump host {jump.key}: {error.reason}", hint=error.hint) from None
-        self._open_one(host)
 
     def _open_one(self, host: Host) -> None:
         with self._locks[host.key]:
@@ -145,8 +148,7 @@ class Transport:
 
     def fresh(self, host: Host) -> None:
         """Prove that a new TCP connection, a login and sudo work now; or raise. The shared connection is not used."""
-        for jump in self.inventory.jumps(host):
-            self.open(jump)
+        self._open_jumps(host)
         self._refuse_without_pin(host)
         alone = ("-T", "-o", "ControlMaster=no", "-o", "ControlPath=none")
         seconds = 2 * self.access.connect_timeout + 15
@@ -184,14 +186,20 @@ class Transport:
         *,
         timeout: float,
         parallel: int | None = None,
+        then: Callable[[Host, object], object] = lambda _host, answer: answer,
     ) -> dict[str, object | OpsctlError]:
-        """`run` on many hosts at once: each host's answer or its error, by `host.key`, in the given order."""
+        """`run` on many hosts at once: each host's answer or its error, by `host.key`, in the given order.
+
+        `arguments`, where it is called for each host, is called once the connection stands; `then` turns an answer
+        into a value as soon as it is there. Both run in the host's thread.
+        """
         chosen = tuple(hosts)
 
         def one(host: Host) -> object | OpsctlError:
-            given = arguments(host) if callable(arguments) else arguments
             try:
-                return self.run(host, script, given, timeout=timeout)
+                self.open(host)
+                given = arguments(host) if callable(arguments) else arguments
+                return then(host, self.run(host, script, given, timeout=timeout))
             except OpsctlError as error:
                 return error
 
@@ -212,7 +220,7 @@ class Transport:
         jumps = self.inventory.jumps(host)
         through: tuple[str, ...] = ()
         if jumps:
-            self.open(jumps[-1])
+            self._open_jumps(host)
             through = (*self._ssh(), self.alias(jumps[-1]))
         return shown_key(host, kind, through=through, timeout=self.access.connect_timeout)
 

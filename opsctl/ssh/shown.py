@@ -51,7 +51,9 @@ def _stream(host: Host, through: Sequence[str], timeout: float) -> Iterator[sock
         try:
             stream = socket.create_connection((host.address, host.port), timeout=timeout)
         except OSError as error:
-            raise Unreachable(host.key, f"no contact with {host.address} port {host.port}: {error}") from None
+            raise Unreachable(
+                host.key, f"no contact with {host.address} port {host.port}: {error.strerror or error}"
+            ) from None
         with stream:
             yield stream
         return
