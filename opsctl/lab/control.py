@@ -18,7 +18,7 @@ from opsctl.lab.hosts import Machine, wait, wait_until_up
 from opsctl.lab.locks import held
 from opsctl.lab.mirror import Mirror
 from opsctl.lab.network import Subnet
-from opsctl.lab.place import Place
+from opsctl.lab.place import RUN, Place
 
 PATIENCE = 60.0
 
@@ -47,13 +47,31 @@ class LabStatus:
     leaks: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A lab of this machine; not `whole` when its start did not end."""
+
+    name: str
+    hosts: int
+    whole: bool
+
+
+def overview() -> tuple[Standing, ...]:
+    """Every lab of this machine, also those whose start was cut short."""
+    found = []
+    for name in sorted(this_machine.labs(RUN)):
+        whole = Place(name=name).description.exists()
+        found.append(Standing(name=name, hosts=len(description(name).hosts) if whole else 0, whole=whole))
+    return tuple(found)
+
+
 def description(name: str) -> Fleet:
     """The lab as it was described when it came up; raises UnknownName when it does not stand."""
     place = Place(name=name)
     try:
         return Fleet.from_json(place.description.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        known = ", ".join(sorted(this_machine.labs(place))) or "none"
+        known = ", ".join(sorted(this_machine.labs(RUN))) or "none"
         raise UnknownName(f"no lab called {name!r} stands", hint=f"labs: {known}; start it: opsctl lab up") from None
     except PermissionError as error:
         raise Refused("only root can look into a lab") from error

@@ -111,7 +111,7 @@ def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> 
 def _claim(place: Place, plan: Fleet) -> Subnet:
     """Chooses the subnet, writes the intent, and raises the machine's limits: all that labs could quarrel about."""
     with held(place.common_lock, what="the labs of this machine"):
-        others = [Place(name=name) for name in machine.labs(place) - {place.name}]
+        others = [Place(name=name) for name in machine.labs(place.run) - {place.name}]
         for other in others:
             if other.code == place.code:
                 raise Refused(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from opsctl.errors import Refused
+from opsctl.lab.network import in_range
 from opsctl.lab.place import Place
+from opsctl.model.host import Inventory, Tenant
 
 # Each program with the Debian package that has it.
 TOOLS = {
@@ -39,20 +40,28 @@ def refuse_unless_fit(*, user: int | None = None, path: str | None = None) -> No
         raise Refused(f"not installed: {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
 
 
-def refuse_real_tenants(tenants: Iterable[str], *, labs_own: bool = False) -> None:
-    """Raises Refused when the workspace has tenants that are neither examples nor, where `labs_own`, a lab's."""
-    real = [name for name in tenants if not name.startswith("example-") and not (labs_own and name in OWN_TENANTS)]
+def refuse_real_tenants(workspace: Inventory) -> None:
+    """Raises Refused when a workspace has tenants that are neither examples nor those of a lab."""
+    real = sorted(tenant.name for tenant in workspace.tenants if not _is_play(tenant, workspace))
     if real:
         raise Refused(
-            f"this workspace holds real tenants ({', '.join(sorted(real))}): no lab beside them",
-            hint="start the lab from another folder, or on another machine",
+            f"this workspace holds real tenants ({', '.join(real)}): no lab beside them",
+            hint="start the lab from a folder outside it, on a machine for trials",
         )
 
 
-def labs(place: Place) -> frozenset[str]:
+def _is_play(tenant: Tenant, workspace: Inventory) -> bool:
+    """An example, or a tenant of which everything lies in the networks of labs."""
+    if tenant.name.startswith("example-"):
+        return True
+    places = [*(host.address for host in workspace if host.tenant == tenant.name), *(tenant.management_networks or ())]
+    return tenant.name in OWN_TENANTS and bool(places) and all(in_range(place) for place in places)
+
+
+def labs(run: Path) -> frozenset[str]:
     """The names of all labs of this machine, whole or not."""
     with suppress(FileNotFoundError):
-        return frozenset(entry.name for entry in os.scandir(place.run) if entry.is_dir())
+        return frozenset(entry.name for entry in os.scandir(run) if entry.is_dir())
     return frozenset()
 
 
@@ -69,7 +78,7 @@ def raise_inotify(place: Place, hosts: int) -> None:
 
 def put_inotify_back(place: Place) -> None:
     """Puts the value back when no other lab is left. Under the common lock."""
-    if labs(place) - {place.name} or not place.inotify_before.exists():
+    if labs(place.run) - {place.name} or not place.inotify_before.exists():
         return
     _INOTIFY.write_text(place.inotify_before.read_text().strip())
     place.inotify_before.unlink()

@@ -17,6 +17,8 @@ from pathlib import Path
 from opsctl.errors import LabError, Refused
 from opsctl.lab.command import run
 
+# Every lab's subnet is one of these 16,384: 10.128.0.0/24 to 10.191.255.0/24.
+RANGE = IPv4Network("10.128.0.0/10")
 _WORSE_METRIC = "42424"
 _PROC = Path("/proc/sys/net")
 _NETWORKD = Path("/run/systemd/network")
@@ -37,18 +39,23 @@ class Subnet:
         return self.network[10 + index]
 
 
+def in_range(place: str) -> bool:
+    """True for an address or network that only a lab has."""
+    try:
+        return IPv4Network(place, strict=False).subnet_of(RANGE)
+    except ValueError:
+        return False
+
+
 def choose(code: str, taken: Iterable[IPv4Network]) -> Subnet:
     """A free 10.x.y.0/24: the first from a start that follows from the lab's code, so that a lab keeps its own."""
     used = tuple(collapse_addresses(network for network in taken if network.prefixlen > 0))
-    start = int(code, 16)
-    for step in range(64 * 256):
-        place = (start + step) % (64 * 256)
-        network = IPv4Network(f"10.{128 + place // 256}.{place % 256}.0/24")
+    count = RANGE.num_addresses // 256
+    for step in range(count):
+        network = IPv4Network((int(RANGE[0]) + (int(code, 16) + step) % count * 256, 24))
         if not any(network.overlaps(other) for other in used):
             return Subnet(network=network)
-    raise LabError(
-        "no subnet of 10.128.0.0/10 is free on this machine", hint="take down labs: opsctl lab down --name X"
-    )
+    raise LabError(f"no subnet of {RANGE} is free on this machine", hint="take down a lab")
 
 
 def taken_by_machine() -> tuple[IPv4Network, ...]:
