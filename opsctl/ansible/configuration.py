@@ -39,7 +39,6 @@ roles_path = {content.folder("roles", own)}
 collections_path = {private}/none
 callback_plugins = {CALLBACKS}
 stdout_callback = opsctl_events
-callbacks_enabled =
 local_tmp = {private}/tmp
 remote_tmp = ~/.ansible/tmp
 forks = {forks}
@@ -55,7 +54,6 @@ deprecation_warnings = False
 localhost_warning = False
 nocows = True
 nocolor = True
-log_path =
 
 [inventory]
 enable_plugins = ansible.builtin.yaml

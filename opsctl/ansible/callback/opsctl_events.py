@@ -104,6 +104,4 @@ def _message(found: dict[str, Any], outcome: str, action: str) -> str:
         return text[:MESSAGE_LIMIT]
     if action in ("ansible.builtin.debug", "debug"):
         return str(found.get("msg", ""))[:MESSAGE_LIMIT]
-    if outcome == "skipped":
-        return str(found.get("skip_reason", ""))[:MESSAGE_LIMIT]
     return ""
