@@ -151,8 +151,10 @@ def exit_codes_page() -> str:
         "|---|---|---|---|",
         "| 0 | `ok` | It is done, and nothing stands against it. | |",
     ]
-    for error in sorted(listed, key=lambda error: error.exit_code):
-        lines.append(f"| {error.exit_code} | `{error.outcome}` | {_sentence(error)} | {error.__name__} |")
+    lines += [
+        f"| {error.exit_code} | `{error.outcome}` | {_sentence(error)} | {error.__name__} |"
+        for error in sorted(listed, key=lambda error: error.exit_code)
+    ]
     lines += ["", "## The errors behind them", "", "```text", inspect.cleandoc(errors.__doc__ or ""), "```"]
     return "\n".join(lines) + "\n"
 
