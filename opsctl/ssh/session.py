@@ -144,7 +144,13 @@ class Transport:
         Raises Unreachable, HostKeyRefused, HostFailed.
         """
         self.open(host)
-        return self._ask(host, self._ssh("-T", "--", self.alias(host)), script, arguments, timeout)
+        shared = self._ssh("-T", *_ONLY_SHARED, "--", self.alias(host))
+        try:
+            return self._ask(host, shared, script, arguments, timeout)
+        except _NotStarted:
+            # The shared connection ended between our look and its use; nothing ran, so once more is safe.
+            self.open(host)
+            return self._ask(host, shared, script, arguments, timeout)
 
     def fresh(self, host: Host) -> None:
         """Prove that a new TCP connection, a login and sudo work now; or raise. The shared connection is not used."""
@@ -171,6 +177,13 @@ class Transport:
             raise HostFailed(host.key, f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
         if ended.code in (None, 255):
             self._opened.discard(host.key)
+            if (
+                ended.code
+                and _NO_MASTER in ended.stderr
+                and b"mux_client" not in ended.stderr
+                and set(_ONLY_SHARED) <= set(ssh)
+            ):
+                raise _NotStarted(host.key, "the shared connection ended")
             raise self._refusal(host, ended, f"no answer within {timeout:g} s; what runs there is unknown")
         raise _without_answer(host, ended)
 
@@ -256,9 +269,22 @@ class Transport:
         failure = classify(ended.stderr.decode("utf-8", "replace"))
         if failure.kind in ("unknown-key", "changed-key"):
             return self._key_refused(host)
+        jumps = self.inventory.jumps(host)
+        if jumps and _NO_MASTER in ended.stderr:
+            # What happened behind the jump host, ssh does not say; only whether it took too long.
+            what = "no answer" if failure.kind == "timeout" else "no connection"
+            return Unreachable(host.key, f"{what} from {host.address} port {host.port} through {jumps[-1].key}")
         return Unreachable(host.key, failure.reason, hint=failure.hint)
 
 
+class _NotStarted(Unreachable):
+    """The script was not started: there was no shared connection any more."""
+
+
+# A script runs at most once: were the shared connection to break while it is asked for, ssh would quietly make a new
+# one and send the rest of its input there. With this it fails instead, and says so with the words below.
+_ONLY_SHARED = ("-o", "ProxyCommand=false")
+_NO_MASTER = b"UNKNOWN port 65535"
 _WHO_AM_I = "import os\ndef main(arguments):\n    return {'uid': os.getuid()}\n"
 _APPROVE = "get the fingerprint from the host's owner, then: opsctl host approve {name} --fingerprint SHA256:..."
 _REPLACE = (
