@@ -13,20 +13,26 @@ is whole; a build that was killed is found by its folder's name and removed by w
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from opsctl.errors import LabError
 from opsctl.lab import archive, asfound, mounts, packages, recipe, sources
+from opsctl.lab.cgroups import Groups
 from opsctl.lab.command import run
 from opsctl.lab.fetch import Deb, Fetcher
 from opsctl.lab.locks import held
 from opsctl.lab.place import Place
+from opsctl.lab.units import end_unit
 
 Say = Callable[[str], None]
+BUILD = "@build"  # the unit whose control group the programs run in
 _PATIENCE = 900.0
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,10 @@ class Base:
     @property
     def archive(self) -> Path:
         return self.folder / "archive"
+
+    @property
+    def key(self) -> Path:
+        return self.folder.parent / "key"
 
     def layers(self, role: str) -> tuple[Path, ...]:
         """What a host of this role boots from, topmost first."""
@@ -60,17 +70,18 @@ def ensure(place: Place, *, say: Say, groups: Sequence[Path] = ()) -> Base:
     with held(place.cache / f"{recipe.digest()}.lock", what="the lab's base", patience=_PATIENCE):
         if not base.folder.is_dir():
             for left in place.cache.glob(f"building-{recipe.digest()}-*"):
-                mounts.remove_tree(left)
+                _remove_unfinished(left)
             building = place.cache / f"building-{recipe.digest()}-{place.name}"
             _Build(cache=place.cache, folder=building, groups=groups, say=say).all()
             building.rename(base.folder)
+            _forget_older(place)
     return base
 
 
 def of_lab(place: Place) -> Base:
     """The base that a standing lab was booted from; it may be another than today's recipe makes."""
     try:
-        return Base(folder=place.cache / str(json.loads(place.intent.read_text())["base"]))
+        return Base(folder=place.cache / json.loads(place.intent.read_text())["base"])
     except (OSError, ValueError, KeyError) as error:
         raise LabError(f"the lab {place.name} does not say what it was made from") from error
 
@@ -78,8 +89,29 @@ def of_lab(place: Place) -> Base:
 def remove_unfinished(place: Place) -> None:
     """Removes what a killed build of this lab left."""
     for left in place.cache.glob(f"building-*-{place.name}"):
-        if left.name.split("-", 2)[2] == place.name:
-            mounts.remove_tree(left)
+        if _builder(left) == place.name:
+            _remove_unfinished(left)
+
+
+def _builder(building: Path) -> str:
+    return building.name.split("-", 2)[2]
+
+
+def _remove_unfinished(building: Path) -> None:
+    """Whoever held the lock is dead, but what it had started may still write."""
+    end_unit(Groups(group=Place(name=_builder(building)).group), BUILD)
+    mounts.remove_tree(building)
+
+
+def _forget_older(place: Place) -> None:
+    """Removes the bases of older recipes that no lab was booted from."""
+    used = set()
+    for intent in place.run.glob("*/intent.json"):
+        with suppress(OSError, ValueError, KeyError):
+            used.add(place.cache / json.loads(intent.read_text())["base"])
+    for folder in place.cache.iterdir():
+        if _DIGEST.fullmatch(folder.name) and folder.name != recipe.digest() and folder not in used:
+            mounts.remove_tree(folder)
 
 
 @dataclass(frozen=True, kw_only=True)

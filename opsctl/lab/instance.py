@@ -15,7 +15,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from opsctl.errors import LabError, Refused
-from opsctl.lab import base, fleet, machine, mounts, network, recipe, seed, snapshots, units
+from opsctl.lab import base, fleet, machine, mounts, network, recipe, seed, snapshots, traces, units
 from opsctl.lab.base import Base
 from opsctl.lab.cgroups import Groups
 from opsctl.lab.command import run
@@ -25,25 +25,25 @@ from opsctl.lab.hosts import wait_until_up
 from opsctl.lab.locks import held
 from opsctl.lab.mirror import Mirror
 from opsctl.lab.network import Subnet
-from opsctl.lab.place import Place
+from opsctl.lab.place import CACHE, Place
 from opsctl.model.host import Account
 
 DISK = "512m"
-_BUILD = "@build"
 
 
 def quiet(_line: str) -> None:
     """For callers that want no progress."""
 
 
-def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str = DISK) -> Fleet:
+def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str = DISK, cache: Path = CACHE) -> Fleet:
     """Boots the plan's hosts as the lab `name` and returns its description when all of them are up.
 
-    A lab that stands already with the same hosts is returned as it is. Raises Refused when this machine is not fit
+    A lab that stands already with the same hosts is returned, hosts that were off booted. `cache` is where the base
+    lies or is made. Raises Refused when this machine is not fit
     or the lab stands with other hosts, LabError when something does not work.
     """
     machine.refuse_unless_fit()
-    place = Place(name=name)
+    place = Place(name=name, cache=cache)
     with held(place.lock, what=f"the lab {name}"):
         if standing := _standing(place, plan):
             return standing
@@ -53,12 +53,16 @@ def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str 
         return _raise(place, plan, say, disk)
 
 
-def down(name: str) -> bool:
-    """Takes the lab down and leaves nothing of it; False when there was nothing. Needs no more than the name."""
+def down(name: str, *, cache: Path = CACHE) -> bool:
+    """Takes the lab down and leaves nothing of it; False when there was nothing. Needs no more than the name.
+
+    Raises LabError with what it found left at the end.
+    """
     machine.refuse_unless_fit()
-    place = Place(name=name)
+    place = Place(name=name, cache=cache)
     existed = place.folder.exists()
     with held(place.lock, what=f"the lab {name}"):
+        subnet = str(_intent(place).get("subnet", ""))
         _clear(place)
         place.lock.unlink()
     with held(place.common_lock, what="the labs of this machine"):
@@ -66,6 +70,8 @@ def down(name: str) -> bool:
             place.common_lock.unlink()
             with suppress(OSError):
                 place.run.rmdir()
+    if left := traces.of(place, subnet):
+        raise LabError(f"the lab {name} is down, but left: {'; '.join(left)}")
     return existed
 
 
@@ -92,8 +98,8 @@ def _standing(place: Place, plan: Fleet) -> Fleet | None:
 def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> Fleet:
     subnet = _claim(place, plan)
     groups = Groups(group=place.group)
-    groups.make(_BUILD)
-    built = base.ensure(place, say=say, groups=groups.box(_BUILD))
+    groups.make(base.BUILD)
+    built = base.ensure(place, say=say, groups=groups.box(base.BUILD))
     network.make_bridge(place.bridge, subnet)
     mirror = Mirror(place=place, address=str(subnet.gateway))
     mirror.lay_out(built)
@@ -121,7 +127,7 @@ def _claim(place: Place, plan: Fleet) -> Subnet:
         claimed = [IPv4Network(str(intent["subnet"])) for intent in intents if "subnet" in intent]
         subnet = network.choose(place.code, [*claimed, *network.taken_by_machine()])
         place.folder.mkdir(parents=True, mode=0o711)
-        intent = {"subnet": str(subnet.network), "hosts": len(plan.hosts), "base": recipe.digest()}
+        intent = {"subnet": str(subnet.network), "hosts": len(plan.hosts), "base": str(place.cache / recipe.digest())}
         place.intent.write_text(json.dumps(intent))
         total = len(plan.hosts) + sum(int(str(intent.get("hosts", 0))) for intent in intents)
         machine.raise_inotify(place, total)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opsctl.lab import archive, packages
-from opsctl.lab.base import Base
+from opsctl.lab.base import Base, of_lab
 from opsctl.lab.cgroups import Groups
 from opsctl.lab.hosts import wait
 from opsctl.lab.place import Place
@@ -72,5 +72,5 @@ class Mirror:
         own = self.place.mirror / archive.SECURITY.folder
         packages.build(package, version, own / "own")
         if not self._keys.exists():
-            archive.copy_key(self.place.cache / "key", self._keys)
+            archive.copy_key(of_lab(self.place).key, self._keys)
         archive.publish(archive.SECURITY, self.place.mirror, self._keys)

@@ -133,12 +133,15 @@ def end_all(lab: str, groups: Groups, *, patience: float = 15.0) -> None:
         time.sleep(0.02)
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks after the machine's boot: with its id, a name that is never reused."""
-    try:
-        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+def end_unit(groups: Groups, unit: str, *, patience: float = 15.0) -> None:
+    """Kills every process in one unit's control group; raises LabError after a while."""
+    until = time.monotonic() + patience
+    while left := groups.processes(unit):
+        for pid in left:
+            send(pid, signal.SIGKILL, lambda number: number in groups.processes(unit))
+        if time.monotonic() > until:
+            raise LabError(f"processes of {groups.group}/{unit} that would not end: {sorted(left)}")
+        time.sleep(0.02)
 
 
 def _pids() -> Iterator[int]:
