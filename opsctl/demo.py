@@ -103,7 +103,7 @@ def steps(workspace: Path, lab: str) -> tuple[Step, ...]:
             steady_load=True,
         ),
         Step(title="How the fleet is now", argv=("monitor", "status")),
-        Step(title="Targets for Prometheus", argv=("monitor", "targets", "--write")),
+        Step(title="Targets for Prometheus", argv=("monitor", "targets", "--write", "--yes")),
         Step(title="Compliance at the end", argv=("comply", "run"), accepted=findings),
         Step(title="The report for the auditors, in Swedish and English", argv=("comply", "report", "--to", "reports")),
         Step(title="The log of all this is whole", argv=("ledger", "verify")),
