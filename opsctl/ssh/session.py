@@ -7,9 +7,6 @@ command by two minutes, so the next command is quick; `forget` closes one, `clos
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -20,13 +17,14 @@ from typing import Self
 
 from opsctl import config
 from opsctl.config import Settings
-from opsctl.errors import ConfigError, HostFailed, HostKeyRefused, OpsctlError, Unreachable
+from opsctl.errors import HostFailed, HostKeyRefused, OpsctlError, Unreachable
 from opsctl.model.host import Host, Inventory
 from opsctl.ssh import channel, client_config, program
 from opsctl.ssh.failure import classify
 from opsctl.ssh.hostkeys import Key, Pins
 from opsctl.ssh.program import hostside_script
 from opsctl.ssh.shown import KINDS, shown_key
+from opsctl.ssh.sockets import close_shared, socket_folder, written
 
 __all__ = ["Transport", "close_shared", "hostside_script"]
 
@@ -61,7 +59,7 @@ class Transport:
         return client_config.Access(
             user=self.settings.text("ssh.user"),
             identity=self.settings.workspace / Path(identity).expanduser() if identity else None,
-            known_hosts=_written(runtime, "known_hosts", self.pins.known_hosts()),
+            known_hosts=written(runtime, "known_hosts", self.pins.known_hosts()),
             sockets=socket_folder(self.settings),
             connect_timeout=self.settings.number("ssh.connect_timeout"),
         )
@@ -70,7 +68,7 @@ class Transport:
     def config_file(self) -> Path:
         """The generated ssh_config, for `ssh -F`; its name holds its hash, so a running command's never changes."""
         text = client_config.text(self.inventory, self.pins, self.access)
-        return _written(config.prepare_runtime(self.settings), "ssh_config", text)
+        return written(config.prepare_runtime(self.settings), "ssh_config", text)
 
     def alias(self, host: Host) -> str:
         """The name under which `config_file` knows the host: `tenant.host`."""
@@ -300,36 +298,3 @@ def _without_answer(host: Host, ended: channel.Ended) -> HostFailed:
     if ended.code == 127:
         return HostFailed(host.key, f"Python 3 is missing: {said}", hint="install python3 on the host")
     return HostFailed(host.key, f"the script gave no answer (exit {ended.code}): {said}")
-
-
-def _written(folder: Path, name: str, text: str) -> Path:
-    """A file named by its content's hash, written once in one move."""
-    file = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not file.exists():
-        part = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o600)
-        part.replace(file)
-    return file
-
-
-def socket_folder(settings: Settings) -> Path:
-    """The private folder of the shared connections' sockets, short enough for a socket's name."""
-    runtime = config.prepare_runtime(settings)
-    short = hashlib.sha256(settings.id.encode()).hexdigest()[:12]
-    for folder in (runtime / "ssh", runtime.parent / short):
-        if len(os.fsencode(folder)) <= client_config.LONGEST_FOLDER:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            return folder
-    raise ConfigError(f"{runtime} is too long for sockets", hint="set XDG_RUNTIME_DIR to a short, private folder")
-
-
-def close_shared(settings: Settings) -> int:
-    """Close every shared connection of a workspace, whoever opened it; how many there were."""
-    closed = 0
-    for socket in sorted(socket_folder(settings).iterdir()):
-        ssh = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={client_config.quoted(str(socket))}", "-O", "exit", "any"]
-        ended = subprocess.run(ssh, capture_output=True, check=False, timeout=10)
-        closed += ended.returncode == 0
-        socket.unlink(missing_ok=True)
-    return closed

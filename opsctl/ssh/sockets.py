@@ -1,0 +1,47 @@
+"""Where the shared connections and the generated files of a workspace lie: its private runtime folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+from opsctl import config
+from opsctl.config import Settings
+from opsctl.errors import ConfigError
+from opsctl.ssh import client_config
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    """A file named by its content's hash, written once in one move."""
+    file = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if not file.exists():
+        part = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"
+        part.write_text(text, encoding="utf-8")
+        part.chmod(0o600)
+        part.replace(file)
+    return file
+
+
+def socket_folder(settings: Settings) -> Path:
+    """The private folder of the shared connections' sockets, short enough for a socket's name."""
+    runtime = config.prepare_runtime(settings)
+    short = hashlib.sha256(settings.id.encode()).hexdigest()[:12]
+    for folder in (runtime / "ssh", runtime.parent / short):
+        if len(os.fsencode(folder)) <= client_config.LONGEST_FOLDER:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            return folder
+    raise ConfigError(f"{runtime} is too long for sockets", hint="set XDG_RUNTIME_DIR to a short, private folder")
+
+
+def close_shared(settings: Settings) -> int:
+    """Close every shared connection of a workspace, whoever opened it; how many there were."""
+    closed = 0
+    for socket in sorted(socket_folder(settings).iterdir()):
+        ssh = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={client_config.quoted(str(socket))}", "-O", "exit", "any"]
+        ended = subprocess.run(ssh, capture_output=True, check=False, timeout=10)
+        closed += ended.returncode == 0
+        socket.unlink(missing_ok=True)
+    return closed
