@@ -36,7 +36,7 @@ class Change(Protocol):
 
     together: bool
 
-    def precheck(self, host: Host, item: HostPlan) -> Reference:
+    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
         """Read the host's health, refuse a host that must not be changed now; changes nothing."""
 
     def drain(self, host: Host, item: HostPlan) -> None:

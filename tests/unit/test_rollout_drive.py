@@ -75,7 +75,7 @@ class FakeChange:
     def _boot(self, host: str) -> str:
         return f"{host}-boot{self.world.boots.get(host, 1)}"
 
-    def precheck(self, host: Host, item: HostPlan) -> Reference:
+    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
         self._step("precheck", host.key)
         return Reference(boot_id=self._boot(host.key), answering=(80,))
 

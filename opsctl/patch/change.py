@@ -1,0 +1,67 @@
+"""Patching as a change that rides a rollout: exact versions, a restart where one is wanted, health as before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opsctl.config import Settings
+from opsctl.errors import HostFailed
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import HostPlan, HostState, Reference
+from opsctl.patch import pending
+from opsctl.patch.install import Installation
+from opsctl.rollout import contact
+from opsctl.rollout.change import Claim, Installed
+from opsctl.ssh.session import Transport, hostside_script
+
+
+class PatchChange:
+    """Answers rollout.change.Change. `reboot` is the policy: never, if-required, always."""
+
+    together = False
+
+    def __init__(self, transport: Transport, inventory: Inventory, settings: Settings, *, reboot: str) -> None:
+        self._transport = transport
+        self._inventory = inventory
+        self._settings = settings
+        self._policy = reboot
+
+    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
+        """Health as the reference; refuses a host whose dpkg was interrupted, unless a retry is to mend it."""
+        answer = self._transport.run(host, hostside_script("pending"), {}, timeout=120)
+        found = pending.parse(host.key, answer)
+        if found.dpkg.audit and state.attempt == 1:
+            raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")
+        return contact.health(self._transport, host).reference
+
+    def drain(self, host: Host, item: HostPlan) -> None:
+        contact.balance(self._transport, self._inventory.host(item.drain_through), host, "drain")
+
+    def undrain(self, host: Host, item: HostPlan) -> None:
+        contact.balance(self._transport, self._inventory.host(item.drain_through), host, "ready")
+
+    def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
+        """Nothing: each host installs on its own."""
+
+    def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
+        """The planned versions, through the host's own unit."""
+        installation = Installation(
+            self._transport, host, item, claim, claimant=self._settings.id, attempt=state.attempt
+        )
+        status = installation.run(seconds=self._settings.number("patch.timeout"))
+        wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
+        kept = tuple(f"kept {name}" for name in status.kept_files)
+        left = ("a reboot is required",) if status.reboot_required and not wanted else ()
+        return Installed(reboot=wanted, boot_id=status.boot_id, notes=kept + left)
+
+    def reboot(self, host: Host, state: HostState) -> None:
+        if state.reference is None:
+            raise HostFailed(host.key, "its boot before the restart is not known")
+        contact.restart(self._transport, host, state.reference.boot_id)
+
+    def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
+        if state.reference is not None:
+            contact.wait_until_well(self._transport, host, state.reference)
+
+    def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
+        return contact.health_of_all(self._transport, hosts)

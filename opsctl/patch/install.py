@@ -1,0 +1,100 @@
+"""An installation on a host, seen from here: started once, attached to as often as needed, waited for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from opsctl.errors import HostFailed, HostKeyRefused, Unreachable
+from opsctl.model.host import Host
+from opsctl.model.rollout import HostPlan
+from opsctl.rollout.change import Claim
+from opsctl.rollout.contact import understood
+from opsctl.ssh.session import Transport, hostside_script
+
+# The host answers at the end of the installation, or after this many seconds.
+_WAIT = 10.0
+# A connection may break while sshd or the network restarts under us; only after this long is the host lost.
+CONTACT_PATIENCE = 90.0
+_PAUSE = 1.0
+_RESTARTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallStatus:
+    """What hostside/install.py answers."""
+
+    state: str
+    missing: tuple[str, ...]
+    boot_id: str
+    reboot_required: bool
+    exit_code: int | None = None
+    log: str = ""
+    why: str = ""
+    kept_files: tuple[str, ...] = ()
+
+
+class Installation:
+    """One host's installation within a rollout; `attempt` counts from 1 and gives each retry a unit of its own."""
+
+    def __init__(
+        self, transport: Transport, host: Host, item: HostPlan, claim: Claim, *, claimant: str, attempt: int
+    ) -> None:
+        self._transport = transport
+        self._host = host
+        self._words: dict[str, object] = {
+            "id": claim.rollout if attempt == 1 else f"{claim.rollout}-{attempt}",
+            "packages": [{"name": p.name, "version": p.after, "new": p.new} for p in item.packages],
+            "token": claim.token,
+            "claimant": claimant,
+            "wait": _WAIT,
+        }
+
+    def run(self, *, seconds: float) -> InstallStatus:
+        """Start or attach, and wait for the end. Raises HostFailed, or Unreachable where the end is not known."""
+        deadline = time.monotonic() + seconds
+        status = self._ask("start")
+        restarts = 0
+        while status.state in ("running", "cut-off"):
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    self._host.key, f"the installation still runs after {seconds:.0f} s; it is left alone"
+                )
+            if status.state == "cut-off":
+                restarts += 1
+                if restarts > _RESTARTS:
+                    raise HostFailed(self._host.key, f"the installation was cut off {restarts} times")
+            status = self._ask("start" if status.state == "cut-off" else "status")
+        self._refuse_bad_end(status)
+        return status
+
+    def _refuse_bad_end(self, status: InstallStatus) -> None:
+        if status.state == "refused":
+            raise HostFailed(self._host.key, status.why)
+        if status.exit_code:
+            raise HostFailed(self._host.key, f"apt-get ended with {status.exit_code}: {_complaint(status.log)}")
+        if status.missing:
+            raise HostFailed(self._host.key, f"not as planned: {'; '.join(status.missing[:5])}")
+
+    def _ask(self, action: str) -> InstallStatus:
+        """One question; contact that breaks is sought again for a while, for asking twice does no harm."""
+        lost_at: float | None = None
+        while True:
+            try:
+                words = {**self._words, "action": action}
+                answer = self._transport.run(self._host, hostside_script("install"), words, timeout=_WAIT + 50)
+                return understood(InstallStatus, self._host.key, answer)
+            except HostKeyRefused:
+                raise
+            except Unreachable:
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > CONTACT_PATIENCE:
+                    raise
+                time.sleep(_PAUSE)
+
+
+def _complaint(log: str) -> str:
+    """The lines of apt's log that say what went wrong."""
+    lines = [line.strip() for line in log.splitlines()]
+    told = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
+    return " ".join(told[:3])[:400] or (lines[-2] if len(lines) > 1 else "no log")

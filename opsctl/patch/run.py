@@ -1,0 +1,130 @@
+"""Patching from wish to end: make a plan, see that it still fits, run it, take it up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from opsctl import content
+from opsctl.config import Settings
+from opsctl.errors import HostFailed, Refused
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import RolloutState, Status
+from opsctl.patch import pending, propose
+from opsctl.patch.change import PatchChange
+from opsctl.patch.pending import Readings
+from opsctl.patch.propose import Wish
+from opsctl.rollout import contact
+from opsctl.rollout import limits as limiting
+from opsctl.rollout.drive import Progress
+from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.resume import Taken, take_up
+from opsctl.ssh.session import Transport
+from opsctl.state.ledger import Ledger
+from opsctl.state.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What patching works with."""
+
+    inventory: Inventory
+    transport: Transport
+    store: Store
+    ledger: Ledger
+    settings: Settings
+    who: str
+    clock: Callable[[], datetime]
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.store)
+
+    @property
+    def content_digest(self) -> str:
+        return content.digest(self.settings.own_content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A rollout that may begin or go on now; `down` are hosts of it that do not answer."""
+
+    state: RolloutState
+    down: frozenset[str]
+
+
+def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
+    """Fetch the package lists on the hosts, entered in the ledger, and read what is pending."""
+    chosen = tuple(hosts)
+    keys = [host.key for host in chosen]
+    with means.ledger.act("patch refresh", keys, {}, means.who, means.clock) as act:
+        readings = pending.read(means.transport, chosen, means.store, means.clock, refresh=True)
+        failed = [key for key, reading in readings.items() if isinstance(reading, HostFailed)]
+        act.outcome = "incomplete" if failed else "ok"
+        act.detail["failed"] = failed
+    return readings
+
+
+def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
+    """Read every host, freeze a plan over them and keep it. The hosts are only read."""
+    chosen = tuple(hosts)
+    managed = [host for host in chosen if host.managed]
+    readings = pending.read(means.transport, managed, means.store, means.clock, security_only=wish.security_only)
+    return means.journal.add(
+        propose.propose(
+            means.inventory,
+            chosen,
+            readings,
+            wish,
+            now=means.clock(),
+            who=means.who,
+            content_digest=means.content_digest,
+        )
+    )
+
+
+def ready(means: Means, plan_id: str) -> Ready:
+    """A plan that has not begun, compared with the hosts as they are now. Raises StalePlan, saying what moved."""
+    state = means.journal.load(plan_id)
+    if state.status is not Status.PLANNED:
+        hint = f"opsctl patch resume {state.plan.id}" if state.status is not Status.DONE else "opsctl patch plan"
+        raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
+    # Compared first without the hosts: that says more than a host which is gone from the inventory.
+    propose.refuse_stale(state.plan, means.inventory, means.content_digest, {})
+    hosts = [means.inventory.host(item.host) for item in state.plan.hosts]
+    only = state.plan.security_only
+    readings = pending.read(means.transport, hosts, means.store, means.clock, security_only=only)
+    propose.refuse_stale(state.plan, means.inventory, means.content_digest, readings)
+    return Ready(state=state, down=contact.unreachable(readings.items()))
+
+
+def take_up_again(means: Means, rollout_id: str, *, retry: bool) -> tuple[Ready, Taken]:
+    """A rollout that stopped, ready to go on. What each host has become is asked of the host itself, step by step."""
+    busy = means.journal.at_work(means.journal.load(rollout_id).plan.id)
+    if busy:
+        raise Refused(f"{rollout_id} is at work: {busy}", hint=f"opsctl patch status {rollout_id}")
+    taken = take_up(means.journal, rollout_id, now=means.clock(), retry=retry)
+    hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts]
+    answers = contact.health_of_all(means.transport, hosts)
+    down = frozenset(key for key, answer in answers.items() if isinstance(answer, str))
+    return Ready(state=taken.state, down=down), taken
+
+
+def run(means: Means, rollout: Ready, observe: Callable[[Progress], None], *, verb: str) -> Ended:
+    """Drive the rollout until it ends or stops."""
+    change = PatchChange(means.transport, means.inventory, means.settings, reboot=rollout.state.plan.reboot)
+    return execute(
+        rollout.state,
+        change,
+        verb=verb,
+        who=means.who,
+        store=means.store,
+        ledger=means.ledger,
+        inventory=means.inventory,
+        limits=limiting.of(means.inventory, balancers=contact.balancers(means.inventory)),
+        clock=means.clock,
+        observe=observe,
+        down=rollout.down,
+    )

@@ -1,0 +1,167 @@
+"""What patching and provisioning both ask of hosts: health, a restart that is proved, the load balancer in front."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from opsctl.errors import HostError, HostFailed, HostKeyRefused, OpsctlError, Unreachable
+from opsctl.model import wire
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import Reference
+from opsctl.rollout import gates
+from opsctl.ssh.session import Transport, hostside_script
+
+HEALTH_SECONDS = 60.0
+REBOOT_SECONDS = 300.0
+SETTLE_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
+_PAUSE = 0.5
+T = TypeVar("T")
+BALANCED_ROLE, BALANCER_ROLE = "web", "loadbalancer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthReading:
+    """What hostside/health.py answers."""
+
+    boot_id: str
+    failed_units: tuple[str, ...]
+    listening: tuple[int, ...]
+    answering: tuple[int, ...]
+    starting: bool
+
+    @property
+    def reference(self) -> Reference:
+        return Reference(
+            boot_id=self.boot_id,
+            failed_units=self.failed_units,
+            listening=self.listening,
+            answering=self.answering,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Balanced:
+    ok: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Boot:
+    boot_id: str
+    restarting: bool
+
+
+def balancers(inventory: Inventory) -> dict[str, str]:
+    """Host key -> key of the load balancer in front of it: members of a cluster of web hosts, where the tenant has
+    exactly one active load balancer (at their site, if there are several)."""
+    fronts: dict[str, list[Host]] = {}
+    for host in inventory:
+        if host.role == BALANCER_ROLE and host.managed:
+            fronts.setdefault(host.tenant, []).append(host)
+    found = {}
+    for host in inventory:
+        if host.role != BALANCED_ROLE or not host.cluster or host.tenant not in fronts:
+            continue
+        near = [f for f in fronts[host.tenant] if f.site == host.site] if len(fronts[host.tenant]) > 1 else None
+        one = near if near is not None else fronts[host.tenant]
+        if len(one) == 1:
+            found[host.key] = one[0].key
+    return found
+
+
+def understood(kind: type[T], host: str, answer: object) -> T:
+    """A host's answer as a typed value. Raises HostFailed where it is not what the script promises."""
+    try:
+        return wire.from_document(kind, answer)
+    except (TypeError, ValueError, KeyError) as error:
+        raise HostFailed(host, f"its answer is not understood: {error}") from error
+
+
+def ports(host: Host) -> list[int]:
+    return [service.port for service in host.services if service.protocol == "tcp"]
+
+
+def health(transport: Transport, host: Host) -> HealthReading:
+    """The host's health now. Raises HostError."""
+    answer = transport.run(host, hostside_script("health"), {"ports": ports(host)}, timeout=HEALTH_SECONDS)
+    return understood(HealthReading, host.key, answer)
+
+
+def health_of_all(transport: Transport, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
+    """A reading of each host, or why there is none."""
+    answers = transport.run_all(
+        hosts, hostside_script("health"), lambda host: {"ports": ports(host)}, timeout=HEALTH_SECONDS
+    )
+    return {key: _reading(key, answer) for key, answer in answers.items()}
+
+
+def _reading(key: str, answer: object) -> Reference | str:
+    if isinstance(answer, HostError):
+        return answer.reason
+    if isinstance(answer, OpsctlError):
+        return answer.message
+    try:
+        return understood(HealthReading, key, answer).reference
+    except HostFailed as error:
+        return error.reason
+
+
+def wait_until_well(transport: Transport, host: Host, before: Reference, *, seconds: float = SETTLE_SECONDS) -> None:
+    """Wait until the host is as healthy as its reference says. Raises HostFailed with what got worse."""
+    deadline = time.monotonic() + seconds
+    while True:
+        worse = gates.what_got_worse(before, health(transport, host).reference)
+        if not worse:
+            return
+        if time.monotonic() > deadline:
+            raise HostFailed(host.key, "; ".join(worse))
+        time.sleep(_PAUSE)
+
+
+def restart(transport: Transport, host: Host, boot_id: str, *, seconds: float = REBOOT_SECONDS) -> None:
+    """End the boot `boot_id` and wait until the host is up in another one; nothing is done where it already is.
+
+    Raises HostFailed where the host stays in its boot, Unreachable where it does not come back in time.
+    """
+    deadline = time.monotonic() + seconds
+    asked = False
+    last = "no answer"
+    while time.monotonic() < deadline:
+        try:
+            words = {"boot_id": boot_id, "ask": asked}
+            answer = transport.run(host, hostside_script("reboot"), words, timeout=30)
+            now = understood(_Boot, host.key, answer)
+            if now.boot_id != boot_id and not health(transport, host).starting:
+                return
+            last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"
+            asked = True
+        except HostKeyRefused:
+            raise
+        except Unreachable as error:
+            last = error.reason
+            transport.forget(host)
+        time.sleep(_PAUSE)
+    if last == "still in the same boot":
+        raise HostFailed(host.key, f"did not restart within {seconds:.0f} s")
+    raise Unreachable(host.key, f"not back {seconds:.0f} s after its restart: {last}")
+
+
+def balance(transport: Transport, balancer: Host, host: Host, action: str) -> None:
+    """Drain `host` at its balancer, or make it ready; see that it is so. Raises HostFailed, of the host."""
+    words = {"server": host.name, "action": action, "seconds": DRAIN_SECONDS}
+    try:
+        answer = transport.run(balancer, hostside_script("drain"), words, timeout=DRAIN_SECONDS + 30)
+    except HostError as error:
+        raise HostFailed(host.key, f"load balancer {balancer.key}: {error.reason}") from error
+    told = understood(_Balanced, balancer.key, answer)
+    if not told.ok:
+        raise HostFailed(host.key, f"load balancer {balancer.key}: {told.why}")
+
+
+def unreachable(answers: Iterable[tuple[str, object]]) -> frozenset[str]:
+    """The hosts whose answer is that they do not answer."""
+    return frozenset(key for key, answer in answers if isinstance(answer, Unreachable))

@@ -1,0 +1,93 @@
+"""One rollout from start to stop, for patch and provision alike: signals, ledger and driver put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from opsctl.errors import Incomplete, Interrupted, Stopped
+from opsctl.model.host import Inventory
+from opsctl.model.rollout import RolloutState, Stage, Status
+from opsctl.rollout.change import Change
+from opsctl.rollout.drive import Driver, Drivers, Progress
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.limits import Limits
+from opsctl.rollout.stop import on_signals
+from opsctl.state.leases import Leases
+from opsctl.state.ledger import Head, Ledger
+from opsctl.state.store import Store
+
+_OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a rollout stands after a run, and the ledger's head."""
+
+    state: RolloutState
+    head: Head | None
+
+    @property
+    def outcome(self) -> str:
+        return outcome_of(self.state)
+
+
+def outcome_of(state: RolloutState) -> str:
+    """The word that the exit code and JSON carry: ok, incomplete, stopped or interrupted."""
+    if state.status is Status.DONE:
+        return "ok" if state.count(Stage.DONE) == len(state.hosts) else "incomplete"
+    return _OUTCOMES.get(state.status, str(state.status))
+
+
+def raise_unless_ok(state: RolloutState, *, resume: str) -> None:
+    """Turn an end that is not good into its error. `resume`: the command line that goes on."""
+    done, remain = state.count(Stage.DONE), [host.host for host in state.hosts if host.stage is not Stage.DONE]
+    told = f"{done} of {len(state.hosts)} hosts done; remaining: {', '.join(remain)}"
+    match outcome_of(state):
+        case "incomplete":
+            raise Incomplete(told, hint=resume)
+        case "stopped":
+            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=resume)
+        case "interrupted":
+            raise Interrupted(f"stopped by hand; {told}", hint=resume)
+
+
+def execute(
+    state: RolloutState,
+    change: Change,
+    *,
+    verb: str,
+    who: str,
+    store: Store,
+    ledger: Ledger,
+    inventory: Inventory,
+    limits: Limits,
+    clock: Callable[[], datetime],
+    observe: Callable[[Progress], None],
+    down: frozenset[str] = frozenset(),
+) -> Ended:
+    """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts."""
+    plan = state.plan
+    detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
+    with (
+        on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop,
+        ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act,
+    ):
+        parts = Drivers(
+            journal=Journal(store),
+            leases=Leases(store),
+            change=change,
+            inventory=inventory,
+            limits=limits,
+            clock=clock,
+            observe=observe,
+            stop=stop,
+            down=down,
+        )
+        end = Driver(state, parts).run(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}")
+        act.outcome = outcome_of(end)
+        act.detail["hosts"] = {host.host: str(host.stage) for host in end.hosts}
+        act.detail["reason"] = end.reason
+    return Ended(state=end, head=act.head)
