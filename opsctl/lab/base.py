@@ -173,6 +173,7 @@ class _Build:
             archives.release_line().strip(),
             groups=self.groups,
             timeout=_PATIENCE,
+            extra={"TMPDIR": str(self.folder / "apt")},  # what it leaves when it is killed goes away with the build
         )
         (self.root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
 

@@ -88,5 +88,5 @@ class Fetcher:
             "Debug::NoLocking": "true",
         }
         options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-        extra = {"APT_CONFIG": str(self.config)}
+        extra = {"APT_CONFIG": str(self.config), "TMPDIR": str(self.folder)}
         return run("apt-get", "-q", *options, *words, groups=self.groups, extra=extra, timeout=900).stdout
