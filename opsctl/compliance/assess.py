@@ -17,7 +17,17 @@ from opsctl.compliance import checks, expectations
 from opsctl.compliance.batch import Answers
 from opsctl.compliance.learned import Learned
 from opsctl.config import Settings, prepare_runtime
-from opsctl.model.finding import Absent, Assessment, Catalogue, CheckResult, Control, Coverage, Profile, Scope
+from opsctl.model.finding import (
+    Absent,
+    Assessment,
+    Catalogue,
+    CheckResult,
+    Control,
+    Coverage,
+    Profile,
+    Scope,
+    ScopedHost,
+)
 from opsctl.model.host import Host, Inventory
 from opsctl.ssh.session import Transport
 
@@ -181,6 +191,13 @@ def _scope(order: Order, inventory: Inventory, digest: str) -> Scope:
     )
     return Scope(
         profile=order.profile.name,
+        profile_title=order.profile.title,
+        profile_title_sv=order.profile.title_sv,
+        benchmarks=order.catalogue.benchmarks,
+        hosts=tuple(
+            ScopedHost(key=h.key, tenant=inventory.tenant(h.tenant).title, role=h.role, platform=h.platform)
+            for h in order.hosts
+        ),
         controls=order.profile.controls,
         selection=order.selection,
         deselected=(*order.deselected, *other, *unbuilt),

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from opsctl.model.finding import RESULTS, CheckResult, Evidence
 
 SILENCE_SECONDS = 120
 _LONGEST_TEXT = 20_000
+# Control characters, direction and other format marks, lone surrogates, private use, line separators.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # pytest: 0 all passed, 1 some failed. Everything else is a run that did not end as it should.
 _ENDED_WELL = (0, 1)
 
@@ -169,4 +172,11 @@ def _time(value: object) -> datetime:
 
 
 def _bounded(value: object) -> str:
-    return str(value)[:_LONGEST_TEXT]
+    return visible(str(value)[:_LONGEST_TEXT])
+
+
+def visible(text: str) -> str:
+    """Foreign text that commands no terminal and no reader: control and direction marks become visible escapes."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in _UNSEEN else ascii(char)[1:-1] for char in text
+    )

@@ -25,6 +25,7 @@ from opsctl.model.finding import (
     Evidence,
     Finding,
     Scope,
+    ScopedHost,
     count,
 )
 from opsctl.model.host import Inventory
@@ -185,6 +186,7 @@ def _scope(raw: Mapping[str, Any]) -> Scope:
         **{
             **raw,
             "controls": tuple(_control(entry) for entry in raw["controls"]),
+            "hosts": tuple(ScopedHost(**entry) for entry in raw["hosts"]),
             "selection": {name: tuple(words) for name, words in raw["selection"].items()},
             "deselected": tuple((name, reason) for name, reason in raw["deselected"]),
         }

@@ -143,11 +143,25 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScopedHost:
+    """A host as it was when the run began; `tenant` is the municipality's name for readers."""
+
+    key: str
+    tenant: str
+    role: str
+    platform: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scope:
     """What a run was asked to look at, and with what: the head of every report."""
 
     profile: str
+    profile_title: str
+    profile_title_sv: str
+    benchmarks: Mapping[str, str]
     controls: tuple[Control, ...]
+    hosts: tuple[ScopedHost, ...]
     selection: Mapping[str, tuple[str, ...]]
     deselected: tuple[tuple[str, str], ...]
     operator: str

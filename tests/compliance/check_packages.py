@@ -64,7 +64,7 @@ def check_no_security_update_waits(host: Any, verdict: Verdict, expectations: Ex
     refuse_end_of_life(host, expectations.of("BAS-01").texts("supported_until"))
     longest, age = expectations.of("PAT-04").number("max_age_days"), age_of_lists(host)
     if age > longest:
-        raise CannotJudge(f"the package lists are {_days(age)} old (at most {longest} days): run apt-get update first")
+        raise CannotJudge(f"the package lists are {_days(age)} (at most {longest} days): run apt-get update first")
     if not any(security(suite) for _, suite, _ in sources(host)):
         raise CannotJudge("no security source is configured: nothing would be listed")
     waiting = []
@@ -122,13 +122,13 @@ def check_lists_are_fresh(host: Any, verdict: Verdict, expectations: Expectation
     longest, age = expectations.number("max_age_days"), age_of_lists(host)
     verdict(
         age <= longest,
-        observed="no package list" if age == float("inf") else f"newest list {_days(age)} old",
+        observed="no package list" if age == float("inf") else f"newest list {_days(age)}",
         expected=f"at most {longest} days old",
     )
 
 
 def _days(age: float) -> str:
-    return f"{max(age, 0):.1f} days"
+    return "older than can be told" if age == float("inf") else f"{max(age, 0):.1f} days old"
 
 
 @pytest.mark.control("PAT-07")

@@ -50,7 +50,7 @@ def check_service_accounts_have_no_shell(host: Any, verdict: Verdict) -> None:
 def check_pam_refuses_empty_passwords(host: Any, verdict: Verdict) -> None:
     command = "grep -rE 'pam_unix\\.so' /etc/pam.d --include='*' --exclude='*.dpkg-*' --exclude='*.ucf-*'"
     used = [line for line in lines(host, command, ok=(0, 1)) if not line.partition(":")[2].lstrip().startswith("#")]
-    wrong = [line.strip() for line in used if re.search(r"\snullok(\s|$|_)", line)]
+    wrong = [" ".join(line.split()) for line in used if re.search(r"\snullok(\s|$|_)", line)]
     verdict(
         bool(used) and not wrong,
         observed=f"{len(used)} lines with pam_unix; with nullok: {listed(wrong)}",

@@ -1,0 +1,26 @@
+"""The words of the reports for auditors, from templates/report.words.yml: each one in every language, or an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from opsctl import content
+from opsctl.documents import Problems, read
+from opsctl.errors import ConfigError
+
+LANGUAGES = ("sv", "en")
+FILE = "report.words.yml"
+
+
+def words(language: str, own: Path | None = None) -> SimpleNamespace:
+    """Every word in one language, as attributes for the template. Raises ConfigError with each word that is missing."""
+    problems = Problems()
+    document = read(content.folder("templates", own) / FILE, problems)
+    found: dict[str, str] = {}
+    for key in document.keys():  # noqa: SIM118 - a Section is no dict
+        entry = document.section(key)
+        found[key] = {lang: entry.text(lang, required=True) for lang in LANGUAGES}[language]
+        entry.done()
+    problems.finish(ConfigError, "the words of the reports are not complete")
+    return SimpleNamespace(**found)
