@@ -1,0 +1,53 @@
+"""`opsctl doctor`: everything that machine, workspace, inventory, keys, store, content and hosts need, with its mend.
+
+It changes nothing. A broken workspace is what it is for: what cannot be looked at is a verdict too, never a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from opsctl.errors import OpsctlError, SetupError
+from opsctl.overview import examine_workspace
+from opsctl.overview.examination import Look
+from opsctl.overview.examine_machine import machine
+
+if TYPE_CHECKING:
+    from opsctl.config import Settings
+
+_PARTS = {
+    "workspace": examine_workspace.workspace,
+    "inventory": examine_workspace.inventory,
+    "keys": examine_workspace.keys,
+    "state": examine_workspace.state,
+    "content": examine_workspace.own_content,
+}
+
+
+def examine(open_settings: Callable[[], Settings]) -> Iterator[Look]:
+    """Every look that needs no host, in the order of `examination.AREAS`."""
+    yield from machine()
+    try:
+        settings = open_settings()
+    except SetupError as error:
+        yield from _unusable(error)
+        return
+    for area, part in _PARTS.items():
+        yield from _survive(area, part, settings)
+
+
+def _unusable(error: SetupError) -> Iterator[Look]:
+    if not error.problems:
+        yield Look(area="workspace", name="opsctl.yml", verdict="bad", seen=error.message, mend=error.hint)
+    for problem in error.problems:
+        seen = f"{problem.where}: {problem.what}"
+        yield Look(area="workspace", name="opsctl.yml", verdict="bad", seen=seen, mend=problem.allowed or error.hint)
+
+
+def _survive(area: str, part: Callable[[Settings], Iterator[Look]], settings: Settings) -> Iterator[Look]:
+    try:
+        yield from part(settings)
+    except (OpsctlError, OSError) as error:
+        hint = error.hint if isinstance(error, OpsctlError) else ""
+        yield Look(area=area, name=area, verdict="bad", seen=f"could not be looked at: {error}", mend=hint)
