@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def foreign_variables(host: Host, inventory: Inventory) -> dict[str, object]:
         "inventory_services": [
             {"name": s.name, "port": s.port, "protocol": s.protocol, "url": s.url} for s in host.services
         ],
-        "inventory_jump_addresses": [jump.address for jump in inventory.jumps(host)[-1:]],
+        "inventory_jump_addresses": jump_addresses(host, inventory),
         "inventory_jump_targets": jump_targets(host, inventory),
         "inventory_monitoring_addresses": monitoring_addresses(host, inventory),
     }
@@ -119,6 +120,16 @@ def jump_targets(host: Host, inventory: Inventory) -> list[str]:
                 address = f"[{following.address}]" if ":" in following.address else following.address
                 targets.add(f"{address}:{following.port}")
     return sorted(targets)
+
+
+def jump_addresses(host: Host, inventory: Inventory) -> list[str]:
+    """Where a host's jump host comes from, unless the management networks hold it already."""
+    networks = [ip_network(text, strict=False) for text in inventory.tenant(host.tenant).management_networks or ()]
+    return [
+        jump.address
+        for jump in inventory.jumps(host)[-1:]
+        if not any(ip_address(jump.address) in network for network in networks)
+    ]
 
 
 def monitoring_addresses(host: Host, inventory: Inventory) -> list[str]:

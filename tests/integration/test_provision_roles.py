@@ -1,0 +1,156 @@
+"""The roles on real hosts: as found, provisioned, provisioned again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opsctl import lab
+from opsctl.ansible.runner import run_playbook
+from opsctl.errors import Unreachable
+from opsctl.model.run import PlaybookRun, TaskEnded
+from opsctl.ssh.session import hostside_script
+from tests.integration.ground import Ground, ground
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("ange-lb1", "ange-web1", "ange-db1", "sundsvall-app1")
+# Everything below / that a role could touch: names, modes, owners and contents.
+STATE = (
+    "{ find /etc /home /root /usr/local /var/lib/opsctl -xdev -printf '%p %m %U:%G %l\\n' 2>/dev/null;"
+    " find /etc /home /root -xdev -type f -exec sha256sum {} +; dpkg -l; systemctl list-unit-files --no-pager;"
+    " find /var/log -type f -printf '%p %m\\n'; nft list ruleset 2>/dev/null; } | grep -v /.ansible | sort"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(tmp_path_factory.mktemp("provision"), lab.only(lab.demo(), list(HOSTS))) as found:
+        for tenant in ("ange", "sundsvall"):
+            found.write(
+                f"{tenant}/group_vars/all.yml",
+                "users_absent: [gammal-admin, konsult]\nusers_sudoers_absent: [gammal-admin]\n",
+            )
+        yield found
+
+
+def provision(place: Ground, *names: str, check: bool = False) -> PlaybookRun:
+    run = run_playbook(
+        "provision",
+        [place.host(name) for name in names],
+        transport=place.transport,
+        inventory=place.inventory,
+        settings=place.settings,
+        check=check,
+        extra_vars={"guard_seconds": 300, "guard_token": "test"},
+    )
+    for name in names:
+        assert run.outcome(place.host(name).key) in ("ok", "changed"), run.reason(place.host(name).key) + run.output
+    return run
+
+
+def confirm(place: Ground, name: str) -> object:
+    place.transport.fresh(place.host(name))
+    script = hostside_script("guard")
+    return place.transport.run(place.host(name), script, {"action": "confirm", "token": "test"}, timeout=30)
+
+
+def test_check_mode_on_hosts_as_found_changes_nothing(place: Ground) -> None:
+    before = {name: place.inside(name, STATE) for name in HOSTS}
+    run = provision(place, *HOSTS, check=True)
+    assert all(run.outcome(place.host(name).key) == "changed" for name in HOSTS), "it says what it would change"
+    assert {name: place.inside(name, STATE) for name in HOSTS} == before
+
+
+def test_provisioned_hosts_let_us_in_and_a_second_run_changes_nothing(place: Ground) -> None:
+    first = provision(place, *HOSTS)
+    assert set(first.changed) == {place.host(name).key for name in HOSTS}
+    for name in HOSTS:
+        assert confirm(place, name) == {"state": "confirmed", "token": "test"}
+    second = provision(place, *HOSTS)
+    changes = [e for e in second.events if isinstance(e, TaskEnded) and e.outcome == "changed"]
+    assert changes == []
+    assert second.good
+    for name in HOSTS:
+        confirm(place, name)
+
+
+def test_nothing_has_failed_and_nothing_is_half_installed(place: Ground) -> None:
+    for name in HOSTS:
+        assert place.inside(name, "systemctl --failed --no-legend --plain") == ""
+        assert place.inside(name, "dpkg --audit") == ""
+
+
+def test_the_way_in_is_keys_of_approved_people_alone(place: Ground) -> None:
+    for name in HOSTS:
+        in_force = place.inside(name, "sshd -T").splitlines()
+        assert {"passwordauthentication no", "permitrootlogin no", "allowgroups ssh-login"} <= set(in_force)
+        assert "gammal-admin" not in place.inside(name, "cat /etc/passwd /etc/group /etc/sudoers.d/* /etc/subuid")
+        assert "NOPASSWD" not in place.inside(name, "cat /etc/sudoers; ls /etc/sudoers.d").replace("opsctl", "")
+
+
+def test_the_jump_host_forwards_to_the_hosts_behind_it_and_to_nothing_else(place: Ground) -> None:
+    behind = place.host("ange-db1").address
+    rules = place.inside("ange-lb1", "sshd -T -C user=opsctl,host=x,addr=127.0.0.1")
+    assert f"permitopen {behind}:22" in rules
+    assert "allowtcpforwarding local" in rules
+    assert "allowtcpforwarding no" in place.inside("ange-lb1", "sshd -T -C user=ange-admin,host=x,addr=127.0.0.1")
+    assert "allowtcpforwarding no" in place.inside("ange-web1", "sshd -T -C user=opsctl,host=x,addr=127.0.0.1")
+    place.transport.fresh(place.host("ange-db1"))
+
+
+def test_rules_added_by_hand_are_noticed_and_undone(place: Ground) -> None:
+    place.inside("ange-web1", "nft add rule inet opsctl input tcp dport 8888 accept")
+    run = provision(place, "ange-web1")
+    confirm(place, "ange-web1")
+    assert [e.task for e in run.events if isinstance(e, TaskEnded) and e.outcome == "changed"] == [
+        "Compare the live rules with the file",
+        "Reload nftables",
+    ]
+    assert "8888" not in place.inside("ange-web1", "nft list ruleset")
+
+
+def test_a_container_never_gets_a_time_service_that_runs(place: Ground) -> None:
+    assert place.inside("ange-web1", "systemctl is-active chrony || true").strip() == "inactive"
+    assert "0.se.pool.ntp.org" in place.inside("ange-web1", "cat /etc/chrony/chrony.conf")
+
+
+def test_an_unreachable_host_is_told_apart_and_the_others_are_done(place: Ground) -> None:
+    lab.break_(place.fleet.name, "ange-web1", "link")
+    place.transport.forget(place.host("ange-web1"))
+    try:
+        run = run_playbook(
+            "provision",
+            [place.host("ange-web1"), place.host("sundsvall-app1")],
+            transport=place.transport,
+            inventory=place.inventory,
+            settings=place.settings,
+            extra_vars={"guard_seconds": 300, "guard_token": "test"},
+        )
+    finally:
+        lab.mend(place.fleet.name, "ange-web1")
+    assert run.unreachable == ("ange.ange-web1",)
+    assert run.outcome("sundsvall.sundsvall-app1") == "ok"
+    assert not run.good
+    confirm(place, "sundsvall-app1")
+
+
+def test_only_unreachable_hosts_start_no_ansible_at_all(place: Ground) -> None:
+    class Nowhere:
+        config_file = Path("/nonexistent")
+
+        def open(self, host: object) -> None:
+            raise Unreachable("ange.ange-web1", "no route to host")
+
+    run = run_playbook(
+        "provision",
+        [place.host("ange-web1")],
+        transport=Nowhere(),
+        inventory=place.inventory,
+        settings=place.settings,
+    )
+    assert run.unreachable == ("ange.ange-web1",)
+    assert run.reason("ange.ange-web1") == "make contact: no route to host"
+    assert run.exit_code == 4
