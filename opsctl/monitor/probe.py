@@ -124,7 +124,8 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
     What is not of the expected shape becomes a fault of its part, never an exception.
     """
     given = document if isinstance(document, dict) else {}
-    faults = [f"{name}: {why}" for name, why in _mapping(given.get("faults", {})).items()]
+    said = given.get("faults")
+    faults = [f"{name}: {why}"[:300] for name, why in said.items()] if isinstance(said, dict) else []
 
     def part(name: str, read: Callable[[object], _T]) -> _T | None:
         if given.get(name) is None:
@@ -136,7 +137,7 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
             return None
 
     system = part("os", _mapping) or {}
-    reboot = part("reboot", _mapping) or {}
+    reboot = part("reboot", _reboot)
     synchronized = part("clock_synchronized", _flag)
     probe = Probe(
         hostname=part("hostname", _text) or "",
@@ -158,8 +159,8 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
         units=part("units", lambda value: {name: str(state) for name, state in _mapping(value).items()}),
         listening=part("listening", lambda value: tuple(_socket(one) for one in _list(value))),
         addresses=part("addresses", _texts),
-        reboot_required=bool(reboot["required"]) if "required" in reboot else None,
-        reboot_packages=_texts(reboot.get("packages", [])) if isinstance(reboot.get("packages"), list) else (),
+        reboot_required=None if reboot is None else reboot[0],
+        reboot_packages=() if reboot is None else reboot[1],
         updates=part("updates", _updates),
         clock=part("clock", lambda value: _clock(value, asked, answered, synchronized=synchronized)),
         exporter=part("exporter", _exporter),
@@ -275,6 +276,11 @@ def _filesystem(value: object) -> Filesystem:
 def _socket(value: object) -> tuple[str, int]:
     address, port = _list(value)
     return _text(address), _count(port)
+
+
+def _reboot(value: object) -> tuple[bool, tuple[str, ...]]:
+    given = _mapping(value)
+    return _flag(given["required"]), _texts(given["packages"])
 
 
 def _updates(value: object) -> Updates:

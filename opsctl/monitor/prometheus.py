@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -129,5 +130,6 @@ def _put(path: Path, text: str) -> None:
         part.chmod(0o644)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise OpsctlError(f"{path} could not be written: {error}", hint="the earlier file is as it was") from None

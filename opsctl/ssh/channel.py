@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from opsctl.errors import Refused
+
 _BLOCK = 1 << 16
 _GLANCE = 0.2  # seconds between looks at whether the process has ended or somebody wants us to stop
 
@@ -32,14 +34,17 @@ def run(
     largest: int,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Ended:
-    """Run a command with `given` on its stdin; at most `largest` bytes of stdout and a few KiB of stderr are kept.
+    """Run a command with `given` on its stdin; at most `largest` bytes of stdout and the first of stderr are kept.
 
     The end of the process counts, not the end of its output: a shared connection left in the background may hold
     the pipes for minutes. Killing it ends only this client.
     """
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+    except FileNotFoundError:
+        raise Refused(f"{command[0]} is not on this machine", hint="apt-get install openssh-client") from None
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None

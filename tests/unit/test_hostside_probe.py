@@ -1,0 +1,87 @@
+"""The scripts that go to hosts: old enough for Python 3.9, alone, and right about what the kernel prints."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from opsctl.hostside import probe, reach
+
+SCRIPTS = sorted(Path(probe.__file__).parent.glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_python_3_9_and_needs_only_the_standard_library(script: Path) -> None:
+    tree = ast.parse(script.read_text(), feature_version=(3, 9))
+    imported = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.Match) for node in ast.walk(tree))
+    assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+
+
+def test_every_part_of_the_probe_is_answered_even_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> dict[str, int]:
+        raise OSError("no such file")
+
+    monkeypatch.setattr(probe, "memory", broken)
+    answer = probe.main({"updates": False})
+    assert answer["memory"] is None
+    assert answer["faults"]["memory"] == "OSError: no such file"
+    assert answer["kernel"]
+    assert answer["clock"]["ended"] >= answer["clock"]["began"]
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "address"),
+    [
+        ("0100007F", 2, "127.0.0.1"),
+        ("0B0200C0", 2, "192.0.2.11"),
+        ("00000000000000000000000001000000", 10, "::1"),
+        ("B80D0120000000000000000005000000", 10, "2001:db8::5"),
+    ],
+)
+def test_kernel_addresses_are_read_in_its_byte_order(text: str, family: int, address: str) -> None:
+    assert probe.network_address(text, family) == address
+
+
+def test_mount_points_with_blanks_are_read() -> None:
+    assert probe.unescape(r"/srv/my\040files\134x") == r"/srv/my files\x"
+
+
+def test_pending_updates_tell_security_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = (
+        "Inst libssl3 [3.0.11-1] (3.0.15-1~deb12u1 Debian-Security:12/stable-security [amd64])\n"
+        "Inst nginx [1.22.1-9] (1.22.1-9+deb12u1 Debian:12.9/stable [amd64]) []\n"
+        "Inst linux-image-6.1.0-30-amd64 (6.1.124-1 Debian-Security:12/oldstable-security [amd64])\n"
+        "Conf libssl3 (3.0.15-1~deb12u1 Debian-Security:12/stable-security [amd64])\n"
+    )
+    monkeypatch.setattr(probe, "run", lambda *command: simulated)
+    monkeypatch.setattr(probe, "lists_at", lambda: None)
+    found = probe.pending_updates()
+    assert found["packages"] == ["libssl3", "nginx", "linux-image-6.1.0-30-amd64"]
+    assert found["security"] == ["libssl3", "linux-image-6.1.0-30-amd64"]
+
+
+def test_units_are_told_apart_by_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = (
+        "Id=ssh.service\nLoadState=loaded\nActiveState=active\n\n"
+        "Id=nftables.service\nLoadState=not-found\nActiveState=inactive\n"
+    )
+    monkeypatch.setattr(probe, "run", lambda *command: shown)
+    assert probe.units(["ssh.service", "nftables.service"]) == {
+        "ssh.service": "active",
+        "nftables.service": "not-found",
+    }
+    with pytest.raises(ValueError, match="2 units instead of 1"):
+        probe.units(["ssh.service"])
+
+
+def test_a_closed_port_is_a_reason_not_an_error() -> None:
+    (fault,) = reach.main({"targets": [["127.0.0.1", 1]], "seconds": 1})["faults"]
+    assert "refused" in fault
