@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/reference: the command line, the configuration, the exit codes.
+"""Write the generated pages of docs/reference: the command line, the configuration, the exit codes, the platforms.
 
 `make docs` runs it; a test fails when a page is no longer what this would write.
 """
@@ -14,6 +14,7 @@ import click
 from opsctl import config, errors
 from opsctl.cli.app import COMMANDS, SECTIONS
 from opsctl.cli.main import root
+from opsctl.overview import support
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 GENERATED = "<!-- Written by docs/generate.py (make docs): change the source, not this page. -->\n"
@@ -32,6 +33,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "cli.md": cli_page(),
         FOLDER / "configuration.md": configuration_page(),
         FOLDER / "exit-codes.md": exit_codes_page(),
+        FOLDER / "platforms.md": platforms_page(),
     }
 
 
@@ -168,6 +170,21 @@ def _tree(error: type[errors.OpsctlError]) -> Iterator[type[errors.OpsctlError]]
 
 def _sentence(error: type[BaseException]) -> str:
     return _cell((error.__doc__ or "").partition("\n")[0])
+
+
+def platforms_page() -> str:
+    lines = [
+        GENERATED,
+        "# Platforms",
+        "",
+        " ".join(inspect.cleandoc(support.__doc__ or "").split("\n\n")[1].split()),
+        "`opsctl doctor --support` shows the same.",
+        "",
+        "| verb | " + " | ".join(support.PLATFORMS) + " |",
+        "|---" * (len(support.PLATFORMS) + 1) + "|",
+        *("| " + " | ".join(row) + " |" for row in support.rows()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
