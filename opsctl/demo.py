@@ -82,6 +82,7 @@ class Summary:
 def steps(workspace: Path, lab: str) -> tuple[Step, ...]:
     """The main job, as a reader would type it inside the workspace."""
     findings = frozenset({0, 6})
+    as_found = findings | {1}  # without package lists nothing can be said about updates: an error, never a pass
     fingerprints = "handover/fingerprints"
     return (
         Step(title="Two municipalities' servers: seven real Debian hosts", argv=("lab", "up", "--name", lab)),
@@ -93,7 +94,7 @@ def steps(workspace: Path, lab: str) -> tuple[Step, ...]:
             argv=("host", "approve", "--all", "--fingerprints", fingerprints, "--yes"),
         ),
         Step(title="A first look at every host", argv=("monitor", "status")),
-        Step(title="Compliance as found: findings are expected", argv=("comply", "run"), accepted=findings),
+        Step(title="Compliance as found: many findings, as expected", argv=("comply", "run"), accepted=as_found),
         Step(title="Bring the hosts to their configured state, ring by ring", argv=("provision", "--yes")),
         Step(title="Compliance after provisioning", argv=("comply", "run"), accepted=findings),
         Step(title="Which security updates wait, and in what order would they go", argv=("patch", "plan")),
