@@ -24,6 +24,9 @@ MARK = "opsctl-lab"
 SCRIPT = Path(__file__).with_name("supervise.sh")
 PROC = Path("/proc")
 
+# Supervisors outlive whoever started them and nobody waits for them; forgotten ones Python would complain of.
+_LET_GO: list[subprocess.Popen[bytes]] = []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
@@ -46,7 +49,7 @@ class Unit:
             "LAB_AGAIN": again,
         }
         with log.open("ab") as output:
-            subprocess.Popen(
+            supervisor = subprocess.Popen(
                 ["/bin/sh", str(SCRIPT), MARK, self.lab, self.name, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -55,6 +58,7 @@ class Unit:
                 env=clean_environment() | extra,
                 start_new_session=True,
             )
+        _LET_GO.append(supervisor)
 
     def supervisor(self) -> int | None:
         return next(iter(self.supervisors()), None)
