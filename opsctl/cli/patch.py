@@ -70,8 +70,11 @@ def plan(
     refresh: bool,
     output: str,
     **selection: tuple[str, ...],
-) -> None:
-    """Freeze a plan: which host gets which package version, in which wave and batch."""
+) -> int:
+    """Freeze a plan: which host gets which package version, in which wave and batch.
+
+    Hosts are only read. Exit code 1: a host could not be read, and the plan leaves it out.
+    """
     from opsctl.patch import run
     from opsctl.patch.propose import Wish
 
@@ -86,14 +89,16 @@ def plan(
         options=tuple(f"{name}={','.join(words)}" for name, words in selection.items() if words),
     )
     made = run.plan(means, hosts, wish).plan
+    missed = any(one.missed for one in made.left_out)
     if output == "json":
-        as_json({"plan": _plan_document(made)})
+        as_json({"plan": _plan_document(made)}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
+    return 1 if missed else 0
 
 
 @command.command()
-@click.argument("plan_id", metavar="PLAN")
+@click.argument("plan_id", metavar="PLAN|latest")
 @dry_run_option
 @yes_option
 @output_option
@@ -117,7 +122,7 @@ def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> N
 
 
 @command.command()
-@click.argument("rollout_id", metavar="ROLLOUT")
+@click.argument("rollout_id", metavar="ROLLOUT|latest")
 @click.option("--retry", is_flag=True, help="Try the failed hosts again; without it they are left as they are.")
 @yes_option
 @output_option
@@ -127,7 +132,7 @@ def resume(app: App, rollout_id: str, *, retry: bool, yes: bool, output: str) ->
     from opsctl.patch import run
 
     means = _means(app)
-    state = means.journal.load(rollout_id)
+    state = means.journal.load(rollout_id, kind="patch")
     if output == "table":
         line(f"{state.plan.id}: {state.status}{': ' + state.reason if state.reason else ''}")
         _show_hosts(state)
@@ -139,7 +144,7 @@ def resume(app: App, rollout_id: str, *, retry: bool, yes: bool, output: str) ->
 
 
 @command.command()
-@click.argument("rollout_id", metavar="[ROLLOUT]", required=False)
+@click.argument("rollout_id", metavar="[ROLLOUT|latest]", required=False)
 @output_option
 @pass_app
 def status(app: App, rollout_id: str | None, *, output: str) -> None:
@@ -155,7 +160,7 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
             columns = ("rollout", "status", "hosts", "done", "failed", "unknown", "planned by", "at work")
             table(columns, [_summary_row(one, journal.at_work(one.plan.id)) for one in found], empty="no plans yet")
         return
-    state = journal.load(rollout_id)
+    state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
     if output == "json":
         as_json(_state_document(state, busy))

@@ -83,10 +83,11 @@ class HostPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A selected host that the plan does not touch, and why."""
+    """A selected host that the plan does not touch, and why. `missed`: it could not be seen what it needs."""
 
     host: str
     reason: str
+    missed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,8 @@ def propose(
     for host in hosts:
         reading = readings.get(host.key)
         if reason := why_left_out(host, reading):
-            left_out.append(LeftOut(host=host.key, reason=reason))
+            missed = isinstance(reading, OpsctlError)
+            left_out.append(LeftOut(host=host.key, reason=reason, missed=missed))
         elif isinstance(reading, Pending):
             wanted.append(_host_plan(host.key, reading, wish, fronts))
     pace = Pace(limit=wish.max_parallel)

@@ -87,7 +87,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
 
 def ready(means: Means, plan_id: str) -> Ready:
     """A plan that has not begun, compared with the hosts as they are now. Raises StalePlan, saying what moved."""
-    state = means.journal.load(plan_id)
+    state = means.journal.load(plan_id, kind=propose.KIND)
     if state.status is not Status.PLANNED:
         hint = f"opsctl patch resume {state.plan.id}" if state.status is not Status.DONE else "opsctl patch plan"
         raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
@@ -102,10 +102,9 @@ def ready(means: Means, plan_id: str) -> Ready:
 
 def take_up_again(means: Means, rollout_id: str, *, retry: bool) -> tuple[Ready, Taken]:
     """A rollout that stopped, ready to go on. What each host has become is asked of the host itself, step by step."""
-    busy = means.journal.at_work(means.journal.load(rollout_id).plan.id)
-    if busy:
-        raise Refused(f"{rollout_id} is at work: {busy}", hint=f"opsctl patch status {rollout_id}")
-    taken = take_up(means.journal, rollout_id, now=means.clock(), retry=retry)
+    named = means.journal.load(rollout_id, kind=propose.KIND).plan.id
+    means.journal.refuse_at_work(named)
+    taken = take_up(means.journal, named, now=means.clock(), retry=retry)
     hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts]
     answers = contact.health_of_all(means.transport, hosts)
     down = frozenset(key for key, answer in answers.items() if isinstance(answer, str))

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from opsctl.errors import HostError, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import UNTOUCHED, Batch, HostState, Reference, RolloutState, Stage, Status
+from opsctl.model.rollout import Batch, HostState, Reference, RolloutState, Stage, Status
 from opsctl.rollout import gates, machine
 from opsctl.rollout.change import Change, Claim, Installed
 from opsctl.rollout.journal import Journal
@@ -25,6 +25,7 @@ from opsctl.state.leases import Lease, Leases
 
 LEASE_TIME = timedelta(minutes=15)
 RENEW_AFTER = timedelta(minutes=3)
+_QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
 _GLANCE = 0.5  # seconds between looks at the stop flag and the leases
 _BATCH = ""  # the key under which the one effect of a whole batch flies
 _EFFECT_NAMES = {Step.PRECHECK: "reading its state", Step.DRAIN: "draining", Step.INSTALL: "installing",
@@ -243,8 +244,6 @@ class Driver:
                 self._results.put(_Outcome(key=key, step=step, error=error))
 
         self._flying[key] = step
-        if key and not (step is Step.INSTALL and self._parts.change.together):
-            self._say(key, f"{_EFFECT_NAMES[step]} ...")
         threading.Thread(target=work, name=f"{step} {key}", daemon=True).start()
 
     def _wait(self) -> _Outcome:
@@ -290,7 +289,7 @@ class Driver:
         self._parts.journal.save_host(self._plan.id, state)
         shown = state.stage is not self._now[state.host].stage
         self._now[state.host] = state
-        if shown and state.stage not in UNTOUCHED:
+        if shown and state.stage not in _QUIET:
             self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")
 
     def _say(self, key: str, text: str) -> None:

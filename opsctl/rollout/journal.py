@@ -20,6 +20,8 @@ from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import machine
 from opsctl.state.store import Store
 
+LATEST = "latest"
+
 
 class Journal:
     """Reads and writes rollouts. Raises UnknownName for an id that nobody made, StoreError for what cannot be read."""
@@ -35,14 +37,14 @@ class Journal:
         self._store.save_rollout(plan.id, wire.dumps(state), plan.made_at)
         return self._whole(state)
 
-    def load(self, rollout_id: str) -> RolloutState:
-        """A rollout by its id or an unmistakable part of it, with the last saved state of each of its hosts."""
-        saved = self._store.rollout(rollout_id)
+    def load(self, name: str, *, kind: str | None = None) -> RolloutState:
+        """A rollout by its id, an unmistakable part of it or `latest`, with the last saved state of each host."""
+        ids = [one.id for one in self._store.rollouts() if kind is None or one.id.startswith(f"{kind}-")]
+        fits = ids[:1] if name == LATEST else [one for one in ids if one == name] or [i for i in ids if name in i]
+        saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
-            fits = [one for one in self._store.rollouts() if rollout_id and rollout_id in one.id]
-            if len(fits) != 1:
-                raise UnknownName(f"no plan or rollout is called {rollout_id!r}", hint=_named([one.id for one in fits]))
-            saved = fits[0]
+            hint = f"several fit: {', '.join(fits[:5])}" if fits else "opsctl patch status lists every plan and rollout"
+            raise UnknownName(f"no plan or rollout is called {name!r}", hint=hint)
         return self._whole(wire.loads(RolloutState, saved.document_json))
 
     def all(self, kind: str | None = None) -> list[RolloutState]:
@@ -90,10 +92,7 @@ class Journal:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                by = os.pread(handle, 500, 0).decode("utf-8", "replace")
-                raise Locked(
-                    f"rollout {rollout_id} is at work: {by}", hint=f"opsctl patch status {rollout_id}"
-                ) from None
+                raise _at_work(rollout_id, os.pread(handle, 500, 0).decode("utf-8", "replace")) from None
             os.ftruncate(handle, 0)
             os.pwrite(handle, runner.encode(), 0)
             yield
@@ -114,6 +113,11 @@ class Journal:
             os.close(handle)
         return ""
 
+    def refuse_at_work(self, rollout_id: str) -> None:
+        """Raise Locked where somebody is working on the rollout now."""
+        if runner := self.at_work(rollout_id):
+            raise _at_work(rollout_id, runner)
 
-def _named(ids: list[str]) -> str:
-    return f"several fit: {', '.join(ids[:5])}" if ids else "opsctl patch status lists every plan and rollout"
+
+def _at_work(rollout_id: str, runner: str) -> Locked:
+    return Locked(f"rollout {rollout_id} is at work: {runner}", hint="wait for its end, or stop it there with Ctrl-C")

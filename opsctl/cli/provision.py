@@ -1,0 +1,143 @@
+"""`opsctl provision`: bring hosts to their configured state, ring by ring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
+from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.errors import Incomplete
+
+if TYPE_CHECKING:
+    from opsctl.model.rollout import Plan
+    from opsctl.model.run import PlaybookRun, RunEvent
+    from opsctl.rollout.drive import Progress
+    from opsctl.rollout.execute import Ended
+
+
+@click.command("provision")
+@selection_options
+@click.option("--check", is_flag=True, help="Show what would change on the hosts, and change nothing.")
+@click.option("--hosts", type=click.IntRange(1), metavar="N", help="At most N at once.  [default: provision.max_hosts]")
+@dry_run_option
+@yes_option
+@output_option
+@pass_app
+def command(
+    app: App,
+    /,
+    *,
+    check: bool,
+    hosts: int | None,
+    dry_run: bool,
+    yes: bool,
+    output: str,
+    **selection: tuple[str, ...],
+) -> None:
+    """Bring hosts to their configured state, ring by ring.
+
+    One host first, then more at once. It stops at the first host that fails or cannot be reached anew afterwards. A
+    change of ssh, firewall or sudo that locks us out is undone by the host itself. Run it again to go on.
+    """
+    from opsctl.provision import run as room
+
+    means = room.Means(
+        inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
+        settings=app.settings, who=app.who, clock=app.now,
+    )  # fmt: skip
+    made = room.plan(means, select(app, selection), room.pace(app.settings, hosts))
+    if output == "table":
+        _show_plan(made)
+    if dry_run:
+        _told_dry(made, output)
+    elif check:
+        _finish_check(room.check(means, made, on_event=_tell), made, output)
+    else:
+        app.confirm(f"Provision {len(made.hosts)} hosts?", yes=yes)
+        _finish(room.run(means, made, _say, on_event=_tell), output)
+
+
+def _show_plan(made: Plan) -> None:
+    rows = [
+        (f"{w} {wave.ring}", b, ", ".join(item.host for item in batch.hosts)) for w, b, wave, batch in made.batches()
+    ]
+    table(("wave", "batch", "hosts"), rows, title="provision", empty="no host of the selection can be provisioned")
+    if made.left_out:
+        table(("left out", "reason"), [(one.host, one.reason) for one in made.left_out])
+
+
+def _told_dry(made: Plan, output: str) -> None:
+    from opsctl.model import wire
+
+    if output == "json":
+        as_json({"plan": wire.as_document(made)}, outcome="ok" if not _missed(made) else "incomplete")
+    note("nothing was done (--dry-run)")
+    _raise_missed(made)
+
+
+def _say(step: Progress) -> None:
+    progress(f"{step.host}: {step.text}" if step.host else step.text)
+
+
+def _tell(event: RunEvent) -> None:
+    from opsctl.model.run import TaskEnded
+
+    if isinstance(event, TaskEnded) and event.outcome in ("changed", "failed", "unreachable") and not event.ignored:
+        told = f": {event.message}" if event.message and event.outcome != "changed" else ""
+        progress(f"  {event.host}: {event.outcome}: {event.task}{told}")
+
+
+def _missed(made: Plan) -> list[str]:
+    return [one.host for one in made.left_out if one.missed]
+
+
+def _raise_missed(made: Plan) -> None:
+    if missed := _missed(made):
+        raise Incomplete(f"left out because they do not answer: {', '.join(missed)}", hint="opsctl doctor")
+
+
+def _finish_check(done: PlaybookRun, made: Plan, output: str) -> None:
+    rows = [
+        (host, done.outcome(host), done.recaps[host].changed if host in done.recaps else "", done.reason(host))
+        for host in done.hosts
+    ]
+    bad = [row[0] for row in rows if row[1] not in ("ok", "changed")]
+    if output == "json":
+        names = ("host", "outcome", "would_change", "reason")
+        told = [
+            {**dict(zip(names, row, strict=True)), "diffs": [e.diff for e in done.results(str(row[0])) if e.diff]}
+            for row in rows
+        ]
+        as_json({"check": True, "hosts": told}, outcome="incomplete" if bad or _missed(made) else "ok")
+    else:
+        for host in done.hosts:
+            for event in (event for event in done.results(host) if event.diff):
+                line(f"{host}: {event.task}\n{event.diff}")
+        table(("host", "outcome", "would change", "reason"), rows)
+    note("nothing was changed (--check)")
+    if bad:
+        raise Incomplete(f"the check failed on {', '.join(bad)}")
+    _raise_missed(made)
+
+
+def _finish(ended: Ended, output: str) -> None:
+    from opsctl.model import wire
+    from opsctl.rollout.execute import raise_unless_ok
+
+    state = ended.state
+    missed = _missed(state.plan)
+    if output == "json":
+        outcome = "incomplete" if missed and ended.outcome == "ok" else ended.outcome
+        document = {"id": state.plan.id, "status": str(state.status), "reason": state.reason}
+        as_json({**document, "hosts": wire.as_document(state.hosts), "missed": missed}, outcome=outcome)
+    else:
+        rows = [
+            (host.host, f"{host.stage}{f' ({host.last})' if host.last else ''}", "; ".join((*host.notes, host.reason)))
+            for host in state.hosts
+        ]
+        table(("host", "stage", "remarks"), rows)
+    note(f"ledger: {ended.head}")
+    raise_unless_ok(state, resume="mend the host, then run the same command again: what is done stays done")
+    _raise_missed(state.plan)

@@ -1,0 +1,107 @@
+"""Provisioning as a change that rides a rollout: one Ansible run a batch, then each host proves that we still get in.
+
+The host itself undoes a change of its access that nobody confirms (hostside/guard.py, armed by the playbook). It is
+confirmed here, over a new connection, and only for a host whose run came to a good end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from opsctl.ansible.runner import run_playbook
+from opsctl.config import Settings
+from opsctl.errors import HostFailed, Unreachable
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import HostPlan, HostState, Reference
+from opsctl.model.run import PlaybookRun, RunEvent
+from opsctl.rollout import contact
+from opsctl.rollout.change import Claim, Installed
+from opsctl.ssh.session import Transport, hostside_script
+
+PLAYBOOK = "provision"
+_GUARD_SECONDS = 60.0
+_STILL_SAFE = frozenset({"confirmed", "idle"})
+
+
+class ProvisionChange:
+    """Answers rollout.change.Change. `keep` is called with each finished run, to record it."""
+
+    together = True
+
+    def __init__(
+        self,
+        transport: Transport,
+        inventory: Inventory,
+        settings: Settings,
+        *,
+        keep: Callable[[PlaybookRun], None],
+        on_event: Callable[[RunEvent], None] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._inventory = inventory
+        self._settings = settings
+        self._keep = keep
+        self._on_event = on_event
+        self._runs: dict[str, PlaybookRun] = {}
+
+    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
+        return contact.health(self._transport, host).reference
+
+    def drain(self, host: Host, item: HostPlan) -> None:
+        """Nothing: no plan of provisioning names a load balancer."""
+
+    def undrain(self, host: Host, item: HostPlan) -> None:
+        """Nothing: see drain."""
+
+    def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
+        """The batch's one Ansible run; what became of each host is told by `install`."""
+        run = run_playbook(
+            PLAYBOOK,
+            hosts,
+            transport=self._transport,
+            inventory=self._inventory,
+            settings=self._settings,
+            extra_vars={
+                "guard_seconds": self._settings.number("provision.confirm_seconds"),
+                "guard_token": claims[hosts[0].key].rollout,
+            },
+            forks=len(hosts),
+            on_event=self._on_event,
+        )
+        self._runs.update((host.key, run) for host in hosts)
+        self._keep(run)
+
+    def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
+        """Judge the host's part of the run, come in anew, and confirm. Raises HostFailed or Unreachable."""
+        run = self._runs[host.key]
+        outcome = run.outcome(host.key)
+        if outcome in ("unreachable", "unknown"):
+            raise Unreachable(host.key, run.reason(host.key))
+        if outcome == "failed":
+            raise HostFailed(host.key, run.reason(host.key))
+        self._transport.forget(host)
+        self._transport.fresh(host)
+        self._confirm(host, claim.rollout)
+        recap = run.recaps.get(host.key)
+        return Installed(notes=(f"{recap.changed} changed",) if recap else ())
+
+    def _confirm(self, host: Host, token: str) -> None:
+        words = {"action": "confirm", "token": token}
+        answer = self._transport.run(host, hostside_script("guard"), words, timeout=_GUARD_SECONDS)
+        state = answer.get("state") if isinstance(answer, dict) else None
+        if state not in _STILL_SAFE:
+            why = {
+                "restored": "the host undid the change of its access: nobody confirmed it in time",
+                "refused": "the change of its access was made by another run",
+            }.get(str(state), f"its guard answers {answer!r}")
+            raise HostFailed(host.key, why)
+
+    def reboot(self, host: Host, state: HostState) -> None:
+        raise HostFailed(host.key, "provisioning restarts no host")
+
+    def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
+        if state.reference is not None:
+            contact.wait_until_well(self._transport, host, state.reference)
+
+    def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
+        return contact.health_of_all(self._transport, hosts)

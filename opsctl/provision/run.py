@@ -1,0 +1,158 @@
+"""Provisioning from a selection of hosts to its end: look who answers, arrange, run or only show what would change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from opsctl import content
+from opsctl.ansible.runner import run_playbook
+from opsctl.config import Settings
+from opsctl.errors import Refused
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import HostPlan, LeftOut, Plan, Status
+from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded
+from opsctl.provision.change import PLAYBOOK, ProvisionChange
+from opsctl.rollout import contact
+from opsctl.rollout import limits as limiting
+from opsctl.rollout import plan as planning
+from opsctl.rollout.drive import Progress
+from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.limits import Limits
+from opsctl.rollout.plan import Pace
+from opsctl.ssh.session import Transport
+from opsctl.state.leases import Leases
+from opsctl.state.ledger import Ledger
+from opsctl.state.store import Store
+
+KIND = "provision"
+# Provisioning stops at the first host that fails or cannot be reached afterwards.
+BUDGET = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What provisioning works with."""
+
+    inventory: Inventory
+    transport: Transport
+    store: Store
+    ledger: Ledger
+    settings: Settings
+    who: str
+    clock: Callable[[], datetime]
+
+    @property
+    def limits(self) -> Limits:
+        return limiting.of(self.inventory)
+
+
+def pace(settings: Settings, hosts: int | None) -> Pace:
+    """One host first, then twice as many each time, up to `provision.max_hosts`; more only where a person says so."""
+    return Pace(limit=hosts or settings.number("provision.max_hosts"), growing=True)
+
+
+def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
+    """Who comes when; hosts that do not answer are left out, and count as out of service. Changes nothing."""
+    managed = [host for host in hosts if host.managed]
+    answers = contact.health_of_all(means.transport, managed)
+    why = {host.key: f"not managed: {host.why_not_managed}" for host in hosts if not host.managed}
+    why |= {key: f"unreachable: {answer}" for key, answer in answers.items() if isinstance(answer, str)}
+    arrangement = planning.arrange(
+        [HostPlan(host=host.key) for host in managed if host.key not in why],
+        means.inventory,
+        means.limits,
+        pace=pace,
+        down=frozenset(key for key, answer in answers.items() if isinstance(answer, str)),
+    )
+    return planning.freeze(
+        arrangement,
+        kind=KIND,
+        now=means.clock(),
+        made_by=means.who,
+        inventory_digest=means.inventory.digest,
+        content_digest=content.digest(means.settings.own_content),
+        left_out=[LeftOut(host=key, reason=reason, missed=key in answers) for key, reason in why.items()],
+        pace=pace,
+        failure_budget=BUDGET,
+    )
+
+
+def run(
+    means: Means,
+    made: Plan,
+    observe: Callable[[Progress], None],
+    *,
+    on_event: Callable[[RunEvent], None] | None = None,
+) -> Ended:
+    """Carry the plan out, batch by batch."""
+    journal = Journal(means.store)
+    _clear_after_killed(means, journal)
+    change = ProvisionChange(
+        means.transport,
+        means.inventory,
+        means.settings,
+        keep=lambda done: keep(means.store, done),
+        on_event=on_event,
+    )
+    return execute(
+        journal.add(made),
+        change,
+        verb=KIND,
+        who=means.who,
+        store=means.store,
+        ledger=means.ledger,
+        inventory=means.inventory,
+        limits=means.limits,
+        clock=means.clock,
+        observe=observe,
+        down=frozenset(one.host for one in made.left_out if one.missed),
+    )
+
+
+def check(means: Means, made: Plan, *, on_event: Callable[[RunEvent], None] | None = None) -> PlaybookRun:
+    """What provisioning would change on the plan's hosts; changes nothing."""
+    hosts = [means.inventory.host(item.host) for item in made.hosts]
+    if not hosts:
+        raise Refused("no host of the selection answers")
+    done = run_playbook(
+        PLAYBOOK,
+        hosts,
+        transport=means.transport,
+        inventory=means.inventory,
+        settings=means.settings,
+        check=True,
+        on_event=on_event,
+    )
+    keep(means.store, done)
+    return done
+
+
+def keep(store: Store, done: PlaybookRun) -> None:
+    """Record a playbook run: what changed or failed, and each host's end."""
+    detail = {"playbook": done.playbook, "check": done.check, "hosts": list(done.hosts), "exit_code": done.exit_code}
+    with store.transaction():
+        run_id = store.new_run(KIND, json.dumps(detail), done.started)
+        told = (event for event in done.events if isinstance(event, TaskEnded))
+        store.add_events(
+            run_id,
+            [
+                (event.host, event.outcome, json.dumps({"task": event.task, "message": event.message}), event.at)
+                for event in told
+                if event.outcome not in ("ok", "skipped")
+            ],
+        )
+        store.end_run(run_id, "ok" if done.good else "failed", done.ended)
+
+
+def _clear_after_killed(means: Means, journal: Journal) -> None:
+    """A provisioning whose process is gone holds its hosts no longer: a new one begins from the hosts themselves."""
+    leases, now = Leases(means.store), means.clock()
+    for state in journal.all(KIND):
+        if state.status is Status.RUNNING and not journal.at_work(state.plan.id):
+            mark = f"rollout {state.plan.id} of "
+            leases.release([lease for lease in leases.held() if lease.holder.startswith(mark)])
+            journal.save_status(state, Status.ABORTED, now, reason="its process was killed")
