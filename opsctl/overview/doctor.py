@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from opsctl.errors import OpsctlError, SetupError
-from opsctl.overview import examine_workspace
+from opsctl.overview import examine_inventory, examine_keys, examine_workspace
 from opsctl.overview.examination import Look
 from opsctl.overview.examine_machine import machine
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _PARTS = {
     "workspace": examine_workspace.workspace,
-    "inventory": examine_workspace.inventory,
-    "keys": examine_workspace.keys,
+    "inventory": examine_inventory.inventory,
+    "keys": examine_keys.keys,
     "state": examine_workspace.state,
     "content": examine_workspace.own_content,
 }

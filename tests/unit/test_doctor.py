@@ -11,7 +11,7 @@ from opsctl.config import Settings
 from opsctl.errors import HostFailed, HostKeyRefused, Unreachable
 from opsctl.inventory import sync
 from opsctl.model.host import Host
-from opsctl.overview import doctor, examine_workspace, support, workspace
+from opsctl.overview import doctor, examine_inventory, examine_keys, examine_workspace, support, workspace
 from opsctl.overview.examination import AREAS, Look, listed
 from opsctl.overview.examine_hosts import judge
 from opsctl.overview.examine_machine import machine
@@ -85,7 +85,7 @@ def test_a_look_around_leaves_the_workspace_as_it_was(settings: Settings) -> Non
 def test_hosts_without_a_key_lists_that_are_missing_and_a_changed_source_are_told(settings: Settings) -> None:
     source = settings.inventories / "ange/source.yml"
     source.write_text(source.read_text().replace("192.0.2.11", "192.0.2.12"))
-    looks = list(examine_workspace.inventory(settings))
+    looks = list(examine_inventory.inventory(settings))
     assert "1 host without an approved key: ange.web1" in found(looks, "host keys").seen
     assert "ange has no accounts, ssh_groups" in found(looks, "tenant").seen
     assert found(looks, "source").mend == "opsctl inventory sync"
@@ -95,22 +95,22 @@ def test_hosts_without_a_key_lists_that_are_missing_and_a_changed_source_are_tol
 def test_a_fault_of_the_inventory_is_bad_with_its_line(settings: Settings) -> None:
     path = settings.inventories / "ange/hosts.yml"
     path.write_text(path.read_text().replace("192.0.2.11", "127.0.0.1"))
-    looks = list(examine_workspace.inventory(settings))
+    looks = list(examine_inventory.inventory(settings))
     assert looks[0].verdict == "bad"
     assert "hosts.yml:4: address: 127.0.0.1 is a loopback address" in looks[0].seen
 
 
 def test_no_key_and_no_agent_is_bad(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    assert [look.verdict for look in examine_workspace.keys(settings)] == ["bad"]
+    assert [look.verdict for look in examine_keys.keys(settings)] == ["bad"]
 
 
 def test_a_key_that_others_can_read_is_bad_with_the_command_that_mends_it(with_key: Callable[[], Settings]) -> None:
     settings = with_key()
     path = settings.workspace / "id"
-    assert [look.verdict for look in examine_workspace.keys(settings)] == ["ok"]
+    assert [look.verdict for look in examine_keys.keys(settings)] == ["ok"]
     path.chmod(0o644)
-    look = next(examine_workspace.keys(settings))
+    look = next(examine_keys.keys(settings))
     assert (look.verdict, look.mend) == ("bad", f"chmod 0600 {path}")
 
 
@@ -118,9 +118,9 @@ def test_a_file_that_is_no_private_key_or_not_there_is_bad(with_key: Callable[[]
     settings = with_key()
     path = settings.workspace / "id"
     path.write_text("nonsense")
-    assert next(examine_workspace.keys(settings)).verdict == "bad"
+    assert next(examine_keys.keys(settings)).verdict == "bad"
     path.unlink()
-    assert "is not there" in next(examine_workspace.keys(settings)).seen
+    assert "is not there" in next(examine_keys.keys(settings)).seen
 
 
 def test_a_tenant_that_would_lock_us_out_is_bad(with_key: Callable[[], Settings]) -> None:
@@ -130,12 +130,12 @@ def test_a_tenant_that_would_lock_us_out_is_bad(with_key: Callable[[], Settings]
         "version: 1\nname: ange\nssh_groups: [ssh-login]\naccounts:\n"
         f"  - {{name: opsctl, automation: true, groups: [ssh-login], keys: ['{KEY}']}}\n"
     )
-    looks = list(examine_workspace.keys(settings))
+    looks = list(examine_keys.keys(settings))
     assert looks[-1].verdict == "bad"
     assert "would close our own way in" in looks[-1].seen
     ours = (settings.workspace / "id.pub").read_text().strip()
     tenant.write_text(tenant.read_text().replace(KEY, ours))
-    assert [look.verdict for look in examine_workspace.keys(settings)] == ["ok"]
+    assert [look.verdict for look in examine_keys.keys(settings)] == ["ok"]
 
 
 def test_sealed_files_without_a_way_to_open_them_are_bad(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from opsctl import config
 from opsctl.config import Settings
 from opsctl.inventory import sync
+from opsctl.model import wire
 from opsctl.model.rollout import Batch, HostPlan, HostState, Plan, Stage, Status, Wave
 from opsctl.overview import site, workspace
+from opsctl.patch.pending import DpkgHealth, Pending, RebootNeed
 from opsctl.rollout.journal import Journal
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
@@ -39,11 +42,32 @@ def _store(settings: Settings) -> Iterator[Store]:
         (settings.inventories / "ange/pins").write_text(PIN)
         store.put_fact(HOST, "probe", json.dumps({"reboot": {"required": False}}), NOW)
         store.put_fact(HOST, "compliance", "{}", NOW)
+        provisioned(store)
         yield store
+
+
+def provisioned(store: Store) -> None:
+    """A provisioning of the host that came to its end yesterday."""
+    journal, at = Journal(store), NOW - timedelta(hours=20)
+    done = replace(plan("provision"), id="20261121-1", made_at=at)
+    running = journal.save_status(journal.add(done), Status.RUNNING, at)
+    journal.save_host(done.id, HostState(host=HOST, stage=Stage.DONE, at=at))
+    journal.save_status(running, Status.DONE, at)
 
 
 def waiting(settings: Settings, now: datetime = NOW) -> list[str]:
     return [f"{one.what} -> {one.command}" for one in site.look(settings, now).waiting]
+
+
+def pending(security: int) -> str:
+    """A reading of what waits, as `patch pending` remembers it."""
+    return wire.dumps(
+        Pending(
+            packages=(), removed=(), pending=security, pending_security=security, kept_back=(), held=(),
+            download_bytes=0, free_bytes=0, reboot=RebootNeed(required=False, because_of=(), coming=()),
+            dpkg=DpkgHealth(audit=(), lock_holder=""), lists_age_seconds=0, patchers=(),
+        )
+    )  # fmt: skip
 
 
 def plan(kind: str = "patch") -> Plan:
@@ -120,9 +144,40 @@ def test_security_updates_and_a_needed_reboot_wait(settings: Settings, store: St
     probe = {"updates": updates, "reboot": {"required": True, "packages": []}}
     store.put_fact(HOST, "probe", json.dumps(probe), NOW)
     assert waiting(settings) == [
-        "security updates wait for 1 host: ange.web1 -> opsctl patch plan",
+        "1 host waiting for security updates: ange.web1 -> opsctl patch plan",
         "1 host in need of a reboot: ange.web1 -> opsctl patch plan",
     ]
+
+
+def test_the_newer_of_two_readings_counts_and_a_patched_host_waits_no_longer(settings: Settings, store: Store) -> None:
+    store.put_fact(HOST, "pending", pending(3), NOW + timedelta(minutes=1))
+    assert waiting(settings) == ["1 host waiting for security updates: ange.web1 -> opsctl patch plan"]
+    journal, later = Journal(store), NOW + timedelta(minutes=2)
+    running = journal.save_status(journal.add(plan()), Status.RUNNING, later)
+    journal.save_host(plan().id, HostState(host=HOST, stage=Stage.DONE, at=later))
+    journal.save_status(running, Status.DONE, later)
+    assert waiting(settings) == []
+
+
+def test_a_new_host_waits_to_be_provisioned(settings: Settings, store: Store) -> None:
+    source = SOURCE + SOURCE.partition("hosts:\n")[2].replace("web1", "web2").replace(".11", ".12")
+    (settings.inventories / "ange/source.yml").write_text(source)
+    sync.write(sync.plan(settings), Ledger(store), "anna", lambda: NOW)
+    assert "1 host never provisioned: ange.web2 -> opsctl provision" in waiting(settings)
+
+
+def test_a_provisioning_that_stopped_is_run_again_and_forgotten_after_a_good_one(
+    settings: Settings, store: Store
+) -> None:
+    journal = Journal(store)
+    earlier = replace(plan("provision"), id="20261120-1", made_at=NOW - timedelta(days=2))
+    state = journal.save_status(journal.add(earlier), Status.RUNNING, NOW)
+    journal.save_host(earlier.id, HostState(host=HOST, stage=Stage.FAILED, at=NOW, last=Stage.INSTALLING))
+    journal.save_status(state, Status.HALTED, NOW, reason="ange.web1 failed")
+    assert waiting(settings) == []
+    latest = replace(plan("provision"), made_at=NOW)
+    journal.save_status(journal.save_status(journal.add(latest), Status.RUNNING, NOW), Status.HALTED, NOW)
+    assert waiting(settings) == ["provision 20261122-1 is halted -> opsctl provision"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +216,7 @@ def test_a_rollout_at_work_runs_and_does_not_wait(settings: Settings, store: Sto
     with journal.alone("20261122-1", "anna on control1 (pid 42)"):
         found = site.look(settings, NOW)
     assert found.running == (
-        "patch 20261122-1: 0 of 1 hosts done, by anna on control1 (pid 42)",
+        "patch 20261122-1: 0 of 1 host done, by anna on control1 (pid 42)",
         "anna on control1 holds ange.web1",
     )
     assert found.waiting == ()

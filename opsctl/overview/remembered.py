@@ -1,0 +1,168 @@
+"""What the store remembers of rollouts, acts and hosts, as what runs now and what waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from opsctl.model.host import Inventory
+from opsctl.model.rollout import Stage, Status
+from opsctl.overview.examination import listed, some
+from opsctl.overview.waiting import Waiting
+
+if TYPE_CHECKING:
+    from opsctl.model.rollout import RolloutState
+    from opsctl.state.store import Fact, Store
+
+# What a host said is taken as known for a day, what the checks found for a month.
+LOOK_AGAIN, CHECK_AGAIN = timedelta(days=1), timedelta(days=30)
+STOPPED = (Status.PAUSED, Status.HALTED, Status.INTERRUPTED)
+# So many rollouts are looked at; with more of them, who was never provisioned is not said.
+ROLLOUTS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A rollout or plan from the store, and who is at work on it (empty: nobody)."""
+
+    state: RolloutState
+    runner: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.state.plan.kind} {self.state.plan.id}"
+
+    @property
+    def command(self) -> str:
+        """What goes on with it: provisioning is simply run again."""
+        kind = self.state.plan.kind
+        return f"opsctl {kind} status {self.state.plan.id}" if kind == "patch" else f"opsctl {kind}"
+
+
+def rollouts(store: Store) -> list[Known]:
+    """The latest rollouts and plans, newest first."""
+    from opsctl.rollout.journal import Journal
+
+    journal = Journal(store)
+    ids = [saved.id for saved in store.rollouts()[:ROLLOUTS]]
+    return [Known(state=journal.load(one), runner=journal.at_work(one)) for one in ids]
+
+
+def running(store: Store, known: Iterable[Known], now: datetime) -> Iterator[str]:
+    from opsctl.state.leases import Leases
+
+    for one in (one for one in known if one.runner):
+        done = sum(host.stage is Stage.DONE for host in one.state.hosts)
+        yield f"{one.name}: {done} of {some(len(one.state.hosts), 'host')} done, by {one.runner}"
+    holders: dict[str, list[str]] = {}
+    for lease in Leases(store).held(now):
+        holders.setdefault(lease.holder, []).append(lease.name)
+    for holder, names in holders.items():
+        yield f"{holder} holds {listed(names)}"
+
+
+def stopped(known: Iterable[Known]) -> Iterator[Waiting]:
+    """Rollouts that stand still, and hosts that one left failed or unknown and no later one has mended."""
+    newer: dict[str, set[str]] = {}
+    for one in known:
+        state = one.state
+        seen = newer.setdefault(state.plan.kind, set())
+        open_hosts = [host for host in state.hosts if host.host not in seen]
+        seen |= {host.host for host in state.hosts if host.stage is not Stage.PLANNED}
+        # Who provisions again begins anew: only the last one counts.
+        resumable = state.plan.kind == "patch" or len(open_hosts) == len(state.hosts)
+        if one.runner:
+            continue
+        if resumable and (state.status in STOPPED or state.status is Status.RUNNING):
+            word = "was killed" if state.status is Status.RUNNING else f"is {state.status}"
+            reason = f": {state.reason}" if state.reason else ""
+            yield Waiting(what=f"{one.name} {word}{reason}", command=one.command)
+        lost = [host.host for host in open_hosts if host.stage is Stage.UNKNOWN or host.stuck]
+        failed = [host.host for host in open_hosts if host.stage is Stage.FAILED and not host.acknowledged]
+        for word, hosts in (("unknown or still drained", lost), ("failed", failed)):
+            if hosts:
+                yield Waiting(what=f"{one.name}: {word}: {listed(hosts)}", command=one.command)
+
+
+def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
+    """Acts that began and did not end. While something runs, they are its own."""
+    from opsctl.state.ledger import Ledger
+
+    if at_work:
+        return
+    open_acts = {}
+    for entry in Ledger(store).entries(limit=200):
+        if entry.phase == "started":
+            open_acts[entry.act] = entry
+        else:
+            open_acts.pop(entry.act, None)
+    for entry in open_acts.values():
+        what = f"{entry.verb} by {entry.who} at {entry.at:%Y-%m-%d %H:%M} UTC has not ended: at work, or killed"
+        yield Waiting(what=what, command=f"opsctl ledger log --verb '{entry.verb}'")
+
+
+def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: datetime) -> Iterator[Waiting]:
+    """What the managed hosts wait for, in the order in which one thing needs the other."""
+    managed = [host.key for host in inventory if host.managed]
+    if not managed:
+        return
+    probes, checks = store.facts("probe"), store.facts("compliance")
+    never = set(managed) - _done(known, "provision").keys() if len(known) < ROLLOUTS else set()
+    insecure, reboot = _updates(store, probes, known)
+    for what, keys, command in (
+        ("not seen for a day", _older(managed, probes, now - LOOK_AGAIN), "opsctl monitor status"),
+        ("never provisioned", never, "opsctl provision"),
+        ("waiting for security updates", insecure, "opsctl patch plan"),
+        ("in need of a reboot", reboot, "opsctl patch plan"),
+    ):
+        if hosts := [key for key in managed if key in keys]:
+            yield Waiting(what=f"{some(len(hosts), 'host')} {what}: {listed(hosts)}", command=command)
+    yield from _plans(known)
+    if old := sorted(_older(managed, checks, now - CHECK_AGAIN)):
+        yield Waiting(
+            what=f"{some(len(old), 'host')} not checked for a month: {listed(old)}", command="opsctl comply run"
+        )
+
+
+def _older(managed: Iterable[str], facts: Mapping[str, Fact], than: datetime) -> set[str]:
+    return {key for key in managed if key not in facts or facts[key].at < than}
+
+
+def _done(known: Iterable[Known], kind: str) -> dict[str, datetime]:
+    """When each host was last brought to the end of such a rollout."""
+    found: dict[str, datetime] = {}
+    for one in known:
+        for host in one.state.hosts if one.state.plan.kind == kind else ():
+            if host.stage is Stage.DONE:
+                found[host.host] = max(host.at, found.get(host.host, host.at))
+    return found
+
+
+def _updates(store: Store, probes: Mapping[str, Fact], known: Sequence[Known]) -> tuple[set[str], set[str]]:
+    """Hosts that wait for security updates, and for a reboot; what was known before a host was patched is void."""
+    from opsctl.model import wire
+    from opsctl.monitor.probe import parse
+    from opsctl.patch.pending import Pending
+
+    read: dict[str, tuple[datetime, bool, bool]] = {}
+    for key, fact in probes.items():
+        probe = parse(fact.value)
+        read[key] = (fact.at, bool(probe.updates and probe.updates.security), bool(probe.reboot_required))
+    for key, fact in store.facts("pending").items():
+        if key not in read or fact.at > read[key][0]:
+            pending = wire.loads(Pending, fact.value_json)
+            read[key] = (fact.at, pending.pending_security > 0, pending.reboot.required)
+    patched = _done(known, "patch")
+    fresh = {key: found for key, found in read.items() if key not in patched or found[0] > patched[key]}
+    return {key for key, found in fresh.items() if found[1]}, {key for key, found in fresh.items() if found[2]}
+
+
+def _plans(known: Sequence[Known]) -> Iterator[Waiting]:
+    """The newest plan, where nobody has started it."""
+    for one in known[:1]:
+        plan = one.state.plan
+        if one.state.status is Status.PLANNED and plan.hosts:
+            what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
+            yield Waiting(what=what, command=f"opsctl {plan.kind} start {plan.id}")
