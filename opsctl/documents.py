@@ -21,6 +21,8 @@ NAME_RULE = "lower-case letters, digits and inner hyphens, at most 63"
 # Names that mean something to Ansible, ssh or the resolver: never a host's or a tenant's.
 RESERVED = frozenset({"all", "ungrouped", "localhost", "none", "any", "default", "self", "example"})
 
+DEEPEST = 500
+
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -44,6 +46,9 @@ def read(path: Path, problems: Problems) -> Section:
     empty = yaml.MappingNode("tag:yaml.org,2002:map", [])
     try:
         text = path.read_text(encoding="utf-8")
+        if _too_deep(text):
+            problems.note(str(path), f"more than {DEEPEST} levels within each other")
+            return Section(empty, path, problems, broken=True)
         node = yaml.compose(text, Loader=_Loader)
     except FileNotFoundError:
         problems.note(str(path), "no such file")
@@ -64,6 +69,17 @@ def read(path: Path, problems: Problems) -> Section:
         problems.note(f"{path}:{node.start_mark.line + 1}", "not a mapping of options")
         return Section(empty, path, problems, broken=True)
     return Section(node, path, problems)
+
+
+def _too_deep(text: str) -> bool:
+    """libyaml composes by recursion in C and crashes some ten thousand levels down; no file of ours has a hundred."""
+    depth = 0
+    for mark in re.finditer(r"[\[\]{}]", text):
+        depth += 1 if mark.group() in "[{" else -1
+        if depth > DEEPEST:
+            return True
+    long_lines = (line for line in text.splitlines() if len(line) > DEEPEST)
+    return any(len(re.findall(r"[-?]\s", line)) > DEEPEST for line in long_lines)
 
 
 class Section:

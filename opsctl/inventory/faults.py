@@ -1,13 +1,14 @@
-"""Everything that is wrong with a workspace's inventory: tenants, copies and source, all in one list."""
+"""Everything that is wrong with a workspace's inventory: tenants, copies, source and approved keys, in one list."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from opsctl.documents import Problems
-from opsctl.errors import Problem
+from opsctl.errors import InventoryError, Problem
 from opsctl.inventory import files
 from opsctl.inventory.references import check_references
+from opsctl.ssh.hostkeys import Pins
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
@@ -23,6 +24,10 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
     _check_automation(tenants, settings, problems)
     check_references(tenants, files.read_copies(folders, problems), problems)
     check_references(tenants, files.read_source(settings, names, problems), problems)
+    try:
+        Pins.load(settings.inventories)
+    except InventoryError as error:
+        problems.found.extend(error.problems)
     for folder in files.tenant_folders(settings.path("inventory.path")):
         if folder.name not in names:
             problems.note(str(folder), f"the source names a tenant {folder.name!r} that is not in inventories/")

@@ -69,11 +69,14 @@ def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
 
 def tenant_folders(inventories: Path) -> tuple[Path, ...]:
     """The folders of the tenants, in the order of their names; a workspace may have none yet."""
-    if not inventories.is_dir():
+    try:
+        return tuple(
+            sorted(folder for folder in inventories.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+        )
+    except FileNotFoundError:
         return ()
-    return tuple(
-        sorted(folder for folder in inventories.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    )
+    except OSError as error:
+        raise InventoryError(f"{inventories} cannot be read: {error.strerror}") from error
 
 
 def read_tenants(folders: Iterable[Path], problems: Problems) -> list[TenantFile]:

@@ -1,15 +1,20 @@
 """Reading tenant.yml, hosts.yml and source.yml: what comes out, and every fault with its line."""
 
 import base64
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opsctl import config
 from opsctl.config import Settings
+from opsctl.documents import Problems
 from opsctl.errors import InventoryError, Problem
 from opsctl.inventory import cache, emit, faults, files
+from opsctl.inventory.hostfile import read_hosts
 from opsctl.model.host import Host, Service
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
@@ -276,3 +281,32 @@ def test_the_example_workspace_is_sound_and_written_as_a_sync_would_write_it() -
     for tenant in inventory.tenants:
         text = (settings.inventories / tenant.name / "hosts.yml").read_text()
         assert emit.hosts_file(tenant.name, [host for host in inventory if host.tenant == tenant.name]) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hosts: " + "[" * 100_000, "hosts: " + "{a: " * 100_000, "hosts:\n  " + "- " * 100_000, "? " * 100_000,
+     "hosts: &a [*a]", "--- 1\n--- 2", "\tx", "%", "hosts: !!python/object/apply:os.system [id]", "hosts: {<<: 1}", "&a *a"],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_a_file_that_is_made_to_harm_is_a_fault_and_nothing_else(workspace: Workspace, text: str) -> None:
+    settings = workspace()
+    (settings.inventories / "ange/hosts.yml").write_text(text)
+    assert problems_of(settings)
+
+
+@given(st.text(alphabet="[]{}-:?&*!|>'\"%@`#, \nabhostsnm1", max_size=80))
+def test_no_text_at_all_makes_the_reader_stumble(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ange" / "hosts.yml"
+        path.parent.mkdir()
+        path.write_text(text)
+        found = Problems()
+        assert read_hosts(path, "ange", found) == ()
+        assert found.found
+
+
+def test_an_approved_key_that_is_none_shows_in_the_check(workspace: Workspace) -> None:
+    settings = workspace(source=HOST)
+    (settings.inventories / "ange/pins").write_text("ange-web1 ssh-ed25519\n")
+    assert "ange/pins:1" in faults.faults(settings)[0].where
