@@ -286,7 +286,8 @@ def test_the_example_workspace_is_sound_and_written_as_a_sync_would_write_it() -
 @pytest.mark.parametrize(
     "text",
     ["hosts: " + "[" * 100_000, "hosts: " + "{a: " * 100_000, "hosts:\n  " + "- " * 100_000, "? " * 100_000,
-     "hosts: &a [*a]", "--- 1\n--- 2", "\tx", "%", "hosts: !!python/object/apply:os.system [id]", "hosts: {<<: 1}", "&a *a"],
+     "hosts: &a [*a]", "--- 1\n--- 2", "\tx", "%", "hosts: !!python/object/apply:os.system [id]", "hosts: {<<: 1}",
+     "&a *a"],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_a_file_that_is_made_to_harm_is_a_fault_and_nothing_else(workspace: Workspace, text: str) -> None:
