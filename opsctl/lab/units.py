@@ -23,9 +23,7 @@ from opsctl.lab.command import clean_environment
 MARK = "opsctl-lab"
 SCRIPT = Path(__file__).with_name("supervise.sh")
 PROC = Path("/proc")
-
-# Supervisors outlive whoever started them and nobody waits for them; forgotten ones Python would complain of.
-_LET_GO: list[subprocess.Popen[bytes]] = []
+_DETACHED = ("setsid", "--fork")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +35,10 @@ class Unit:
 
     def fits(self, pid: int, proc: Path = PROC) -> bool:
         """True when this process is the unit's supervisor."""
-        words = _words(pid, proc)
-        return len(words) > 4 and Path(words[1]).name == SCRIPT.name and words[2:5] == [MARK, self.lab, self.name]
+        return _supervises(pid, proc) == (self.lab, self.name)
 
     def start(self, command: Sequence[str], *, groups: Groups, log: Path, again: str) -> None:
-        """Starts the supervisor in a session of its own, so that it outlives whoever started it."""
+        """Starts the supervisor in a session of its own and as nobody's child, so that it outlives its starter."""
         log.parent.mkdir(parents=True, exist_ok=True)
         extra = {
             "LAB_WATCH": " ".join(map(str, groups.watch(self.name))),
@@ -49,16 +46,15 @@ class Unit:
             "LAB_AGAIN": again,
         }
         with log.open("ab") as output:
-            supervisor = subprocess.Popen(
-                ["/bin/sh", str(SCRIPT), MARK, self.lab, self.name, *command],
+            subprocess.run(
+                [*_DETACHED, "/bin/sh", str(SCRIPT), MARK, self.lab, self.name, *command],
+                check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",
                 env=clean_environment() | extra,
-                start_new_session=True,
             )
-        _LET_GO.append(supervisor)
 
     def supervisor(self) -> int | None:
         return next(iter(self.supervisors()), None)
@@ -93,8 +89,18 @@ def supervisors_of(lab: str) -> tuple[int, ...]:
 
 
 def _is_of(pid: int, lab: str) -> bool:
-    words = _words(pid, PROC)
-    return len(words) > 4 and Path(words[1]).name == SCRIPT.name and words[2:4] == [MARK, lab]
+    found = _supervises(pid, PROC)
+    return found is not None and found[0] == lab
+
+
+def _supervises(pid: int, proc: Path) -> tuple[str, str] | None:
+    """Lab and unit of which a process is the supervisor, or is just about to be; None for any other process."""
+    words = _words(pid, proc)
+    if words[: len(_DETACHED)] == list(_DETACHED):
+        words = words[len(_DETACHED) :]
+    if len(words) > 4 and words[0] == "/bin/sh" and Path(words[1]).name == SCRIPT.name and words[2] == MARK:
+        return words[3], words[4]
+    return None
 
 
 def send(pid: int, number: signal.Signals, still: Callable[[int], bool]) -> bool:

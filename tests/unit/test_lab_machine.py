@@ -193,7 +193,8 @@ def test_a_supervisor_is_known_by_all_of_its_words(tmp_path: Path) -> None:
     _process(tmp_path, 4, "grep", "/any/where/supervise.sh", "x", MARK, "demo", "web1")
     _process(tmp_path, 5, "/bin/sh", "/any/where/other.sh", MARK, "demo", "web1", "x")
     _process(tmp_path, 6)
-    assert [pid for pid in range(1, 8) if unit.fits(pid, tmp_path)] == [1]
+    _process(tmp_path, 8, "setsid", "--fork", "/bin/sh", "/x/supervise.sh", MARK, "demo", "web1", "systemd-nspawn")
+    assert [pid for pid in range(1, 10) if unit.fits(pid, tmp_path)] == [1, 8]
 
 
 def _hold(path: str, taken: "multiprocessing.synchronize.Event", let_go: "multiprocessing.synchronize.Event") -> None:
