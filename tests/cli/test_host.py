@@ -1,0 +1,170 @@
+"""`opsctl host ...` without a single real host: usage, refusals, and what is shown from the store."""
+
+import json
+import socket
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsctl import config
+from opsctl.cli.main import run
+from opsctl.state.store import Store
+
+Capture = pytest.CaptureFixture[str]
+DIGEST = "SHA256:DXQljoOmLuEXfDyFYv9EhungR9Br2e5nl3ziskXlUjw"
+PIN = "ange-web1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH/Sxinhm1mXfkn2HmCikqY9VnaaARdbXG6lEGZvieDt # approved by anna\n"
+HOSTS = """\
+version: 1
+tenant: ange
+hosts:
+  - {name: ange-print1, address: ADDRESS, role: print, platform: windows-2022}
+  - {name: ange-web1, address: ADDRESS, port: 1, role: web, platform: debian-12, ring: early}
+  - {name: ange-web2, address: ADDRESS, port: 1, role: web, platform: debian-12, jump: ange-web1}
+"""
+
+
+def own_address() -> str:
+    """An address at which connections fail at once: this machine's own, or, without a network, one without a way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("203.0.113.1", 9))  # sends nothing; only asks which address would be used
+        except OSError:
+            return "203.0.113.1"
+        return str(probe.getsockname()[0])
+
+
+@pytest.fixture(autouse=True, name="workspace")
+def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One tenant whose hosts are a closed port of this machine."""
+    (tmp_path / "opsctl.yml").write_text("version: 1\nworkspace: {id: cli-host}\nssh: {connect_timeout: 2}\n")
+    tenant = tmp_path / "inventories/ange"
+    tenant.mkdir(parents=True)
+    (tenant / "tenant.yml").write_text("version: 1\nname: ange\ntitle: Ånge kommun\noperator: ange\n")
+    (tenant / "hosts.yml").write_text(HOSTS.replace("ADDRESS", own_address()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPSCTL_WORKSPACE", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    # Sockets need a short path, and pytest's is long.
+    with tempfile.TemporaryDirectory(prefix="o-") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield tmp_path
+
+
+def answer(capsys: Capture) -> dict[str, Any]:
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ange-web1"],
+        ["ange-web1", "--fingerprint", DIGEST, "--fingerprints", "file"],
+        ["--fingerprint", DIGEST, "--all"],
+        ["ange-web1", "ange-web2", "--fingerprint", DIGEST],
+        ["ange-web1", "--all", "--fingerprints", "file"],
+        ["--fingerprints", "file"],
+        ["ange-web1", "--fingerprint", "yes"],
+    ],
+)
+def test_approval_wants_hosts_and_one_source_of_fingerprints(words: list[str], workspace: Path) -> None:
+    (workspace / "file").write_text(f"ange-web1 {DIGEST}\n")
+    assert run(["host", "approve", *words, "--yes"]) == 2
+
+
+def test_no_option_approves_a_key_without_a_fingerprint(capsys: Capture) -> None:
+    assert run(["host", "approve", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--fingerprints" in shown
+    for word in ("--force", "--accept", "--insecure", "--trust"):
+        assert word not in shown
+
+
+def test_an_unknown_host_is_named(capsys: Capture) -> None:
+    assert run(["host", "approve", "ange-web9", "--fingerprint", DIGEST, "--yes"]) == 3
+    assert "ange-web9" in capsys.readouterr().err
+    assert run(["host", "show", "ange-web9"]) == 3
+
+
+def test_a_file_without_any_of_our_hosts_is_an_error(workspace: Path) -> None:
+    (workspace / "file").write_text(f"bollnas-web1 {DIGEST}\n")
+    assert run(["host", "approve", "--all", "--fingerprints", "file", "--yes"]) == 3
+
+
+def test_a_bad_fingerprint_file_is_named_with_its_line(workspace: Path, capsys: Capture) -> None:
+    (workspace / "file").write_text("ange-web1 trust me\n")
+    assert run(["host", "approve", "--all", "--fingerprints", "file", "--yes"]) == 3
+    assert "file:1" in capsys.readouterr().err
+
+
+def test_a_host_that_does_not_answer_is_not_approved(workspace: Path, capsys: Capture) -> None:
+    assert run(["host", "approve", "ange-web1", "--fingerprint", DIGEST, "--yes", "-o", "json"]) == 1
+    found = answer(capsys)
+    assert found["outcome"] == "failed"
+    assert found["hosts"][0]["verdict"] == "unreachable"
+    assert not (workspace / "inventories/ange/pins").exists()
+    assert not (workspace / ".state").exists()
+
+
+def test_a_probe_of_hosts_that_are_down_lists_each_with_its_reason(workspace: Path, capsys: Capture) -> None:
+    (workspace / "inventories/ange/pins").write_text(PIN)
+    assert run(["host", "probe", "-o", "json"]) == 1
+    found = answer(capsys)
+    assert found["outcome"] == "unreachable"
+    errors = {one["host"]: one["error"] for one in found["hosts"]}
+    assert errors["ange.ange-web1"]
+    assert errors["ange.ange-web2"] == f"jump host ange.ange-web1: {errors['ange.ange-web1']}"
+    assert run(["host", "probe"]) == 1
+    assert "unreachable" in capsys.readouterr().out
+
+
+def test_a_damaged_pins_file_is_named_with_its_line(workspace: Path, capsys: Capture) -> None:
+    (workspace / "inventories/ange/pins").write_text("* ssh-ed25519 AAAA\n")
+    assert run(["host", "probe"]) == 3
+    assert "pins:1" in capsys.readouterr().err
+
+
+def test_a_host_that_is_not_managed_is_shown_and_never_asked(capsys: Capture) -> None:
+    assert run(["host", "show", "ange-print1", "-o", "json"]) == 0
+    sheet = answer(capsys)
+    assert (sheet["state"], sheet["probe"]) == ("not managed", None)
+    assert run(["host", "show", "ange-print1"]) == 0
+    assert "windows-2022 is not managed" in capsys.readouterr().out
+
+
+def test_what_a_host_said_last_is_shown_with_its_age_when_it_is_down(workspace: Path, capsys: Capture) -> None:
+    (workspace / "inventories/ange/pins").write_text(PIN)
+    settings = config.load(workspace, {})
+    with Store.open(settings.state) as store:
+        said = {"hostname": "ange-web1", "kernel": "6.1.0-26-amd64", "faults": {}}
+        store.put_fact("ange.ange-web1", "probe", json.dumps(said), datetime(2026, 11, 20, 8, 0, tzinfo=UTC))
+        store.put_fact("ange.ange-web1", "pending", '{"updates": 7}', datetime(2026, 11, 20, 8, 0, tzinfo=UTC))
+    assert run(["host", "show", "ange-web1"]) == 1
+    sheet = capsys.readouterr().out
+    for word in (
+        "unreachable",
+        "2026-11-20 08:00",
+        "ago",
+        "6.1.0-26-amd64",
+        "pending",
+        "updates 7",
+    ):
+        assert word in sheet
+    assert run(["host", "show", "ange-web1", "--offline", "-o", "json"]) == 0
+    assert answer(capsys)["probe"]["kernel"] == "6.1.0-26-amd64"
+
+
+def test_control_characters_of_a_host_do_not_reach_the_terminal(workspace: Path, capsys: Capture) -> None:
+    with Store.open(config.load(workspace, {}).state) as store:
+        said = {"hostname": "x", "kernel": "6.1\x1b[31m\x07", "faults": {}}
+        store.put_fact("ange.ange-web1", "probe", json.dumps(said), datetime(2026, 11, 20, tzinfo=UTC))
+    assert run(["host", "show", "ange-web1", "--offline"]) == 0
+    shown = capsys.readouterr().out
+    assert "6.1" in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
