@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 
 import click
 
@@ -34,6 +35,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "configuration.md": configuration_page(),
         FOLDER / "exit-codes.md": exit_codes_page(),
         FOLDER / "platforms.md": platforms_page(),
+        **run_path(str(Path(__file__).with_name("roles.py")))["pages"](),
     }
 
 
