@@ -9,7 +9,7 @@ import click
 
 from opsctl.cli import output as out
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app
-from opsctl.errors import ConfigError, NothingMatches, UsageError
+from opsctl.errors import ConfigError, Interrupted, NothingMatches, UsageError
 
 if TYPE_CHECKING:
     from opsctl.lab import Fleet, HostStatus, LabHost
@@ -43,7 +43,11 @@ def up(app: App, *, name: str, count: int | None, only: str | None, disk: str, d
     out.note(f"lab {name}: {len(plan.hosts)} hosts: {', '.join(host.name for host in plan.hosts)}")
     if dry_run:
         return
-    fleet = lab.up(name, plan, say=out.progress, disk=disk)
+    try:
+        fleet = lab.up(name, plan, say=out.progress, disk=disk)
+    except KeyboardInterrupt:
+        hint = f"opsctl lab up --name {name} begins anew; opsctl lab down --name {name} clears away"
+        raise Interrupted(f"the lab {name} is not whole", hint=hint) from None
     out.table(("host", "tenant", "role", "address", "jump"), [_row(host) for host in fleet.hosts])
     out.note(f"network {fleet.subnet}, package mirror {fleet.mirror}")
     out.note(f"a workspace of it: opsctl init DIR --lab {name}     take it down: opsctl lab down --name {name}")

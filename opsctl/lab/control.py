@@ -58,11 +58,14 @@ class Standing:
 
 def overview() -> tuple[Standing, ...]:
     """Every lab of this machine, also those whose start was cut short."""
-    found = []
-    for name in sorted(this_machine.labs(RUN)):
-        whole = Place(name=name).description.exists()
-        found.append(Standing(name=name, hosts=len(description(name).hosts) if whole else 0, whole=whole))
-    return tuple(found)
+    return tuple(_standing(name) for name in sorted(this_machine.labs(RUN)))
+
+
+def _standing(name: str) -> Standing:
+    try:
+        return Standing(name=name, hosts=len(description(name).hosts), whole=True)
+    except UnknownName:
+        return Standing(name=name, hosts=0, whole=False)
 
 
 def description(name: str) -> Fleet:

@@ -178,5 +178,7 @@ def wait_until_up(machines: Iterable[Machine], *, patience: float) -> None:
     while left := [machine for machine in left if not machine.up()]:
         if time.monotonic() > until:
             names = ", ".join(f"{machine.host.name} (see {machine.place.log(machine.host.name)})" for machine in left)
-            raise LabError(f"not up after {patience:.0f} s: {names}")
+            raise LabError(
+                f"not up after {patience:.0f} s: {names}", hint=f"opsctl lab down --name {left[0].place.name}"
+            )
         time.sleep(0.1)

@@ -126,7 +126,7 @@ def _claim(place: Place, plan: Fleet) -> Subnet:
         intents = [_intent(other) for other in others]
         claimed = [IPv4Network(str(intent["subnet"])) for intent in intents if "subnet" in intent]
         subnet = network.choose(place.code, [*claimed, *network.taken_by_machine()])
-        place.folder.mkdir(parents=True, mode=0o711)
+        place.folder.mkdir(parents=True, mode=0o700)
         intent = {"subnet": str(subnet.network), "hosts": len(plan.hosts), "base": str(place.cache / recipe.digest())}
         place.intent.write_text(json.dumps(intent))
         total = len(plan.hosts) + sum(int(str(intent.get("hosts", 0))) for intent in intents)
@@ -204,6 +204,9 @@ def _clear(place: Place) -> None:
     network.remove_bridge(place.bridge, Subnet(network=IPv4Network(str(subnet))) if subnet else None)
     with held(place.common_lock, what="the labs of this machine"):
         machine.put_inotify_back(place)
+        mounts.remove_tree(place.snapshots)
+        with suppress(OSError):
+            place.snapshots.parent.rmdir()
         mounts.remove_tree(place.folder)
 
 

@@ -22,6 +22,7 @@ TOOLS = {
     "apt-ftparchive": "apt-utils",
     "gpg": "gnupg",
     "nsenter": "util-linux",
+    "setsid": "util-linux",
     "mount": "mount",
 }
 OWN_TENANTS = frozenset({"ange", "sundsvall"})

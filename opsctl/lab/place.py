@@ -16,6 +16,7 @@ from opsctl.errors import UsageError
 
 RUN = Path("/run/opsctl-lab")
 CACHE = Path("/var/cache/opsctl-lab")
+SNAPSHOTS = CACHE / "snapshots"
 MOST_HOSTS = 99
 DEFAULT_NAME = "demo"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -107,5 +108,10 @@ class Place:
     def faults(self, name: str) -> Path:
         return self.folder / "faults" / name
 
+    @property
+    def snapshots(self) -> Path:
+        """On the disk: /run is memory, and often little of it."""
+        return SNAPSHOTS / self.name
+
     def snapshot(self, name: str, label: str) -> Path:
-        return self.folder / "snapshots" / name / label
+        return self.snapshots / name / label

@@ -37,6 +37,7 @@ def _routes(place: Place, subnet: str) -> Iterator[str]:
 
 def _files(place: Place) -> Iterator[Path]:
     yield place.folder
+    yield place.snapshots
     yield from place.cache.glob(f"building-*-{place.name}")
     yield from Path("/run/systemd/nspawn").glob(f"*/{place.bridge}n*")
     yield from Path("/run/systemd/network").glob(f"*{place.bridge}*")
