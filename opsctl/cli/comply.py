@@ -87,7 +87,7 @@ def _print(found: Audit) -> None:
     table(columns, rows)
     _print_findings(found)
     line(
-        f"{coverage.total} hosts in scope: {len(coverage.assessed)} assessed, {len(coverage.unreachable)} unreachable, "
+        f"{coverage.total} in scope: {len(coverage.assessed)} assessed, {len(coverage.unreachable)} unreachable, "
         f"{len(coverage.excluded)} excluded, {len(coverage.quarantined)} quarantined"
     )
     for absent in (*coverage.unreachable, *coverage.excluded, *coverage.quarantined):

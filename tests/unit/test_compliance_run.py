@@ -1,0 +1,321 @@
+"""A run end to end with hosts that are only played: the real checks' machinery, the real pytest process, no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from opsctl import config, content
+from opsctl.compliance import catalogue as catalogues
+from opsctl.compliance import record
+from opsctl.compliance.assess import Order, assess
+from opsctl.compliance.batch import Answers
+from opsctl.compliance.checks import judge, visible
+from opsctl.compliance.learned import Learned
+from opsctl.errors import OpsctlError, Unreachable
+from opsctl.model.finding import Assessment, CheckResult, Profile
+from opsctl.model.host import Host, Inventory, Quarantined, Tenant
+from opsctl.ssh.session import Transport
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+HEAD = "import pytest\nfrom judging import not_applicable\nfrom reading import output\n\n\n"
+Reply = Callable[[Host, str], dict[str, Any] | OpsctlError]
+
+
+def printed(text: str | bytes, exit_code: int = 0, fault: str = "") -> dict[str, Any]:
+    data = text if isinstance(text, bytes) else text.encode()
+    return {
+        "exit_code": exit_code,
+        "stdout": base64.b64encode(data).decode(),
+        "stderr": "",
+        "fault": fault,
+        "at": NOW.timestamp(),
+    }
+
+
+@dataclass
+class PlayedTransport:
+    """Answers for the hosts: `reply` gives what a command prints there, or why the host is gone."""
+
+    reply: Reply
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, host: Host, script: str, arguments: Mapping[str, Any], *, timeout: float) -> object:
+        self.asked.append((host.key, len(arguments["commands"])))
+        found = [self.reply(host, command) for command in arguments["commands"] or [""]]
+        for answer in found:
+            if isinstance(answer, OpsctlError):
+                raise answer
+        return {"answers": found[: len(arguments["commands"])]}
+
+    def run_all(
+        self, hosts: Iterable[Host], script: str, arguments: Mapping[str, Any], *, timeout: float
+    ) -> dict[str, object | OpsctlError]:
+        found: dict[str, object | OpsctlError] = {}
+        for host in hosts:
+            try:
+                found[host.key] = self.run(host, script, arguments, timeout=timeout)
+            except OpsctlError as error:
+                found[host.key] = error
+        return found
+
+
+def host(name: str, **changes: Any) -> Host:
+    values = {"name": name, "tenant": "ange", "address": "192.0.2.1", "role": "web", "platform": "debian-12"}
+    return Host(**{**values, **changes})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace with checks of its own: two controls, of which a test writes the functions."""
+    (tmp_path / config.FILE).write_text("version: 1\nworkspace: {content: ./}\n")
+    checks = tmp_path / catalogues.FOLDER
+    checks.mkdir(parents=True)
+    for name in ("conftest.py", "judging.py", "reading.py", "pytest.ini", "catalogue.yml"):
+        shutil.copy(content.folder(catalogues.FOLDER) / name, checks)
+    (checks / "profiles").mkdir()
+    return tmp_path
+
+
+def write(workspace: Path, **functions: str) -> None:
+    """Check functions by control: SSH_01='verdict(...)'."""
+    text = HEAD
+    for control, body in functions.items():
+        name = control.replace("_", "-")
+        text += f'@pytest.mark.control("{name}")\n'
+        text += f"def check_{control.lower()}(host, verdict, expectations):\n    {body}\n\n\n"
+    (workspace / catalogues.FOLDER / "check_own.py").write_text(text)
+
+
+def run(
+    workspace: Path, hosts: Iterable[Host], reply: Reply, *, inventory: Inventory | None = None, **options: Any
+) -> tuple[Assessment, PlayedTransport]:
+    settings = config.load(workspace, {"OPSCTL_WORKSPACE_ID": "played"})
+    catalogue = catalogues.load(workspace)
+    chosen = tuple(control for control in catalogue.controls if control.built)
+    transport = PlayedTransport(reply)
+    known = inventory or Inventory(tenants=(Tenant(name="ange", title="Ånge kommun"),), hosts=tuple(hosts))
+    ticks = iter(range(10_000))
+    assessment = assess(
+        Order(
+            hosts=tuple(hosts),
+            profile=Profile(name="own", title="Own", controls=chosen),
+            catalogue=catalogue,
+            operator="test",
+            selection={},
+        ),
+        transport=cast(Transport, transport),
+        inventory=known,
+        settings=settings,
+        now=lambda: NOW + timedelta(seconds=next(ticks)),
+        **options,
+    )
+    return assessment, transport
+
+
+def results(assessment: Assessment) -> dict[tuple[str, str], CheckResult]:
+    return {(result.host.partition(".")[2], result.control): result for result in assessment.results}
+
+
+def no_login(_: Host, __: str) -> dict[str, Any]:
+    return printed("no\n")
+
+
+LOOK = 'found = output(host, "look"); verdict(found == "no\\n", observed=found.strip(), expected="no")'
+
+
+def test_results_carry_what_was_seen_what_should_be_and_the_evidence(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    assessment, _ = run(
+        workspace, [host("web1"), host("web2")], lambda h, _: printed(f"{'no' if h.name == 'web1' else 'yes'}\n")
+    )
+    found = results(assessment)
+    assert [found[name, "SSH-01"].result for name in ("web1", "web2")] == ["pass", "fail"]
+    failed = found["web2", "SSH-01"]
+    assert (failed.observed, failed.expected) == ("yes", "no")
+    (piece,) = failed.evidence
+    assert (piece.command, piece.exit_code, piece.output, piece.at) == ("look", 0, "yes\n", NOW)
+    assert assessment.complete
+    assert assessment.coverage.assessed == ("ange.web1", "ange.web2")
+
+
+def test_commands_are_learned_and_then_sent_as_one_batch(workspace: Path) -> None:
+    two = 'output(host, "one"); ' + LOOK
+    write(workspace, SSH_01=two, SSH_02=two)
+    hosts = [host("web1"), host("web2"), host("web3")]
+    first, asked = run(workspace, hosts, no_login)
+    assert [piece.how for piece in first.of("ange.web1")[0].evidence] == ["live", "live"]
+    assert [piece.how for piece in first.of("ange.web3")[0].evidence] == ["batch", "batch"]
+    second, asked = run(workspace, hosts, no_login)
+    assert asked.asked == [("ange.web1", 2), ("ange.web2", 2), ("ange.web3", 2)]
+    assert {piece.how for result in second.results for piece in result.evidence} == {"batch"}
+
+
+def test_an_unreachable_host_stays_in_the_count_and_none_of_its_controls_passes(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK, SSH_02=LOOK)
+    last = NOW - timedelta(days=3)
+
+    def reply(which: Host, _: str) -> dict[str, Any] | OpsctlError:
+        return Unreachable(which.key, "no route") if which.name == "db1" else printed("no\n")
+
+    assessment, transport = run(workspace, [host("web1"), host("db1")], reply, last_good={"ange.db1": last})
+    assert [r.result for r in assessment.of("ange.db1")] == ["notchecked", "notchecked"]
+    assert assessment.of("ange.db1")[0].reason == "ange.db1: no route"
+    (absent,) = assessment.coverage.unreachable
+    assert (absent.host, absent.last_good) == ("ange.db1", last)
+    assert assessment.coverage.total == 2
+    assert record.outcome(assessment, ()) == "incomplete"
+    assert [key for key, _ in transport.asked].count("ange.db1") == 1, "it costs one time-out, not one a control"
+
+
+def test_hosts_that_are_not_managed_and_quarantined_records_stay_in_the_count(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    hosts = (host("web1"), host("print1", platform="windows-2022"), host("old1", status="decommissioning"))
+    inventory = Inventory(
+        tenants=(Tenant(name="ange", title="Ånge kommun"),),
+        hosts=hosts,
+        quarantined=(Quarantined(tenant="ange", record="vm 7", reason="a name with blanks"),),
+    )
+    assessment, _ = run(workspace, hosts, no_login, inventory=inventory)
+    assert assessment.coverage.total == 4
+    assert [a.reason for a in assessment.coverage.excluded] == [
+        "platform windows-2022 is not managed by opsctl",
+        "status decommissioning",
+    ]
+    assert [a.reason for a in assessment.coverage.quarantined] == ["a name with blanks"]
+
+
+def test_contact_lost_in_the_middle_leaves_the_rest_not_checked(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK, SSH_02='output(host, "hang")', SSH_03='output(host, "more")')
+
+    def reply(which: Host, command: str) -> dict[str, Any] | OpsctlError:
+        return Unreachable(which.key, "no answer within 60 s") if command == "hang" else printed("no\n")
+
+    assessment, transport = run(workspace, [host("web1")], reply)
+    assert [r.result for r in assessment.results] == ["pass", "notchecked", "notchecked"]
+    assert assessment.faults == ("contact was lost: ange.web1: no answer within 60 s",)
+    assert len(transport.asked) == 3, "the reach, the first check, the one that hung"
+
+
+# What a check may do, the result that it gets, and a part of the reason.
+DEEDS = {
+    "SSH-01": ('not_applicable("no such thing here")', "notapplicable", "no such thing here"),
+    "SSH-02": ('pytest.skip("not today")', "notchecked", "not today"),
+    "SSH-03": ('raise ValueError("oops")', "error", "ValueError: oops"),
+    "SSH-04": ('output(host, "look"); 1 / 0', "error", "ZeroDivisionError"),
+    "SSH-05": ("pass", "error", "without evidence"),
+    "SSH-06": ('output(host, "look")', "error", "without saying what it expects"),
+    "SSH-07": ('verdict(True, observed="a", expected="a")', "error", "without evidence"),
+    "SSH-08": ('verdict(False, observed="a", expected="b")', "error", "without evidence"),
+    "SSH-09": ('expectations.texts("accounts")', "error", "the inventory gives no accounts"),
+    "SSH-10": ('output(host, "bad")', "error", "`bad` ended with 3"),
+    "SSH-11": ('output(host, "slow")', "error", "`slow`: too slow"),
+    "SSH-12": ("raise SystemExit(0)", "error", "SystemExit"),
+    "SSH-13": (LOOK, "pass", ""),
+}
+
+
+def test_only_a_verdict_with_evidence_passes_or_fails(workspace: Path) -> None:
+    write(workspace, **{control.replace("-", "_"): body for control, (body, _, _) in DEEDS.items()})
+
+    def reply(_: Host, command: str) -> dict[str, Any]:
+        return printed("no\n", exit_code=3 if command == "bad" else 0, fault="too slow" if command == "slow" else "")
+
+    found = results(run(workspace, [host("web1")], reply)[0])
+    assert {c: found["web1", c].result for c in DEEDS} == {c: result for c, (_, result, _) in DEEDS.items()}
+    for control, (_, _, reason) in DEEDS.items():
+        assert reason in found["web1", control].reason
+
+
+def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK, SSH_02="import os; os._exit(7)", SSH_03=LOOK)
+    assessment, _ = run(workspace, [host("web1")], no_login)
+    assert [r.result for r in assessment.results] == ["pass", "error", "error"]
+    assert assessment.results[2].reason == "the check did not report a result"
+    assert "exit code 7" in assessment.faults[0]
+    assert "2 results are missing, the first: SSH-02 on ange.web1" in assessment.faults[1]
+    assert record.outcome(assessment, ()) == "incomplete"
+
+
+def test_checks_that_cannot_be_read_make_the_run_incomplete(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    (workspace / catalogues.FOLDER / "check_more.py").write_text("this is no Python\n")
+    assessment, _ = run(workspace, [host("web1")], no_login)
+    assert [r.result for r in assessment.results] == ["error"]
+    assert not assessment.complete
+
+
+def test_two_functions_for_one_control_are_an_error(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    file = workspace / catalogues.FOLDER / "check_own.py"
+    shutil.copy(file, file.with_name("check_twin.py"))
+    assessment, _ = run(workspace, [host("web1")], no_login)
+    assert [(r.result, r.reason) for r in assessment.results] == [("error", "the check reported more than once")]
+    assert not assessment.complete
+
+
+def test_checks_that_stand_still_are_stopped(workspace: Path, tmp_path: Path) -> None:
+    write(workspace, SSH_01="import time; time.sleep(600)")
+    transport = cast(Transport, PlayedTransport(no_login))
+    answers = Answers(transport, [host("web1")], Learned(tmp_path / "learned", ""))
+    judged = judge(
+        workspace / catalogues.FOLDER, ["ange.web1"], ["SSH-01"], {"hosts": {}, "controls": {}}, answers,
+        work=tmp_path, silence=2,
+    )  # fmt: skip
+    assert judged.results == ()
+    assert judged.fault == "the checks stood still for 2 s and were stopped"
+
+
+def test_a_host_that_answers_nonsense_is_not_assessed(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    run(workspace, [host("web1")], no_login)
+    assessment, _ = run(workspace, [host("web1")], lambda _, __: {"exit_code": "x"})
+    assert assessment.coverage.assessed == ()
+    assert "cannot be read" in assessment.coverage.unreachable[0].reason
+
+
+def test_hostile_output_is_bounded_and_shown_harmlessly(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    hostile = b"\x1b]0;gone\x07\xff\x9b31m<script>alert(1)</script>\x00=cmd()" + b"A" * 100_000
+    assessment, _ = run(workspace, [host("web1")], lambda _, __: printed(hostile))
+    (result,) = assessment.results
+    assert result.result == "fail"
+    (piece,) = result.evidence
+    assert piece.output.startswith("\\x1b]0;gone\\x07\\xff\\x9b31m<script>alert(1)</script>\\x00=cmd()")
+    assert len(piece.output) < 5000
+    assert "[100046 bytes in all]" in piece.output
+    assert len(result.observed) <= 20_000 * 6
+    json.dumps(record.to_document("r", assessment, "0:0"))
+
+
+def test_a_kept_document_reads_back_as_the_same_run(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK, SSH_06='not_applicable("no")')
+    assessment, _ = run(workspace, [host("web1"), host("print1", platform="windows-2022")], no_login)
+    text = record.canonical(record.to_document("r", assessment, "0:0"))
+    again = record.from_document(json.loads(text))
+    assert again == assessment
+    assert record.canonical(record.to_document("r", again, "0:0")) == text
+
+
+def test_marks_that_command_a_terminal_or_a_reader_become_visible() -> None:
+    assert visible("a\x1b[2J\u202eb\u2028c\td\ne\x9b\u200f") == "a\\x1b[2J\\u202eb\\u2028c\td\ne\\x9b\\u200f"
+    assert visible("Ånge, Söderhamn – ✓") == "Ånge, Söderhamn – ✓"
+
+
+def test_other_content_starts_to_learn_anew(tmp_path: Path) -> None:
+    learned = Learned(tmp_path / "learned.json", "one")
+    learned.note("SSH-01", "look")
+    learned.save()
+    assert Learned(tmp_path / "learned.json", "one").of(["SSH-01", "SSH-02"]) == ("look",)
+    assert not Learned(tmp_path / "learned.json", "one").covers(["SSH-01", "SSH-02"])
+    assert not Learned(tmp_path / "learned.json", "two").covers(["SSH-01"])
+    (tmp_path / "learned.json").write_text("[broken")
+    assert Learned(tmp_path / "learned.json", "one").of(["SSH-01"]) == ()
