@@ -22,7 +22,7 @@ def command(app: App) -> None:
         _begin()
         return
     found = site.look(app.settings, app.now())
-    out.line(f"{found.workspace}: {found.hosts} hosts of {len(found.tenants)} tenants, {found.managed} managed")
+    out.line(f"{found.workspace}: {found.size}")
     out.line("Running:" if found.running else "Nothing is running.")
     for text in found.running:
         out.line(f"  {text}")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from opsctl.model.rollout import RolloutState
     from opsctl.state.store import Fact, Store
 
-# What a host said is taken as known for a day, what the checks found for a month.
-LOOK_AGAIN, CHECK_AGAIN = timedelta(days=1), timedelta(days=30)
+# What a host said is taken as known for a day, what the checks found for a month; a plan is shown for a week.
+LOOK_AGAIN, CHECK_AGAIN, PLAN_AGAIN = timedelta(days=1), timedelta(days=30), timedelta(days=7)
 STOPPED = (Status.PAUSED, Status.HALTED, Status.INTERRUPTED)
 # So many rollouts are looked at; with more of them, who was never provisioned is not said.
 ROLLOUTS = 50
@@ -110,20 +110,38 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
         return
     probes, checks = store.facts("probe"), store.facts("compliance")
     never = set(managed) - _done(known, "provision").keys() if len(known) < ROLLOUTS else set()
-    insecure, reboot = _updates(store, probes, known)
-    for what, keys, command in (
+    updates, fresh = _updates(store, probes, known), _fresh_plan(known, now)
+    planned = {item.host for item in fresh.state.plan.hosts} if fresh else set()
+    rows = [
         ("not seen for a day", _older(managed, probes, now - LOOK_AGAIN), "opsctl monitor status"),
         ("never provisioned", never, "opsctl provision"),
-        ("waiting for security updates", insecure, "opsctl patch plan"),
-        ("in need of a reboot", reboot, "opsctl patch plan"),
-    ):
-        if hosts := [key for key in managed if key in keys]:
+        (
+            "without package lists",
+            {key for key, one in updates.items() if not one.known},
+            "opsctl patch plan --refresh",
+        ),
+        ("waiting for security updates", {key for key, one in updates.items() if one.security}, "opsctl patch plan"),
+        ("in need of a reboot", {key for key, one in updates.items() if one.reboot}, "opsctl patch plan"),
+        ("not checked for a month", _older(managed, checks, now - CHECK_AGAIN), "opsctl comply run"),
+    ]
+    if fresh:
+        plan = fresh.state.plan
+        what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
+        yield Waiting(what=what, command=f"opsctl {plan.kind} start {plan.id}")
+    for what, keys, command in rows:
+        left = keys - planned if command.startswith("opsctl patch") else keys
+        if hosts := [key for key in managed if key in left]:
             yield Waiting(what=f"{some(len(hosts), 'host')} {what}: {listed(hosts)}", command=command)
-    yield from _plans(known)
-    if old := sorted(_older(managed, checks, now - CHECK_AGAIN)):
-        yield Waiting(
-            what=f"{some(len(old), 'host')} not checked for a month: {listed(old)}", command="opsctl comply run"
-        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Updates:
+    """What one host said of its updates; `known`: it has package lists at all."""
+
+    at: datetime
+    known: bool
+    security: bool
+    reboot: bool
 
 
 def _older(managed: Iterable[str], facts: Mapping[str, Fact], than: datetime) -> set[str]:
@@ -140,29 +158,39 @@ def _done(known: Iterable[Known], kind: str) -> dict[str, datetime]:
     return found
 
 
-def _updates(store: Store, probes: Mapping[str, Fact], known: Sequence[Known]) -> tuple[set[str], set[str]]:
-    """Hosts that wait for security updates, and for a reboot; what was known before a host was patched is void."""
+def _updates(store: Store, probes: Mapping[str, Fact], known: Iterable[Known]) -> dict[str, Updates]:
+    """The latest that each host said of its updates; what it said before it was patched is void."""
     from opsctl.model import wire
     from opsctl.monitor.probe import parse
     from opsctl.patch.pending import Pending
 
-    read: dict[str, tuple[datetime, bool, bool]] = {}
+    found: dict[str, Updates] = {}
     for key, fact in probes.items():
         probe = parse(fact.value)
-        read[key] = (fact.at, bool(probe.updates and probe.updates.security), bool(probe.reboot_required))
+        listed_at = probe.updates.lists_at if probe.updates else None
+        found[key] = Updates(
+            at=fact.at,
+            known=listed_at is not None,
+            security=bool(probe.updates and probe.updates.security),
+            reboot=bool(probe.reboot_required),
+        )
     for key, fact in store.facts("pending").items():
-        if key not in read or fact.at > read[key][0]:
+        if key not in found or fact.at > found[key].at:
             pending = wire.loads(Pending, fact.value_json)
-            read[key] = (fact.at, pending.pending_security > 0, pending.reboot.required)
+            found[key] = Updates(
+                at=fact.at,
+                known=pending.lists_age_seconds is not None,
+                security=pending.pending_security > 0,
+                reboot=pending.reboot.required,
+            )
     patched = _done(known, "patch")
-    fresh = {key: found for key, found in read.items() if key not in patched or found[0] > patched[key]}
-    return {key for key, found in fresh.items() if found[1]}, {key for key, found in fresh.items() if found[2]}
+    return {key: one for key, one in found.items() if key not in patched or one.at > patched[key]}
 
 
-def _plans(known: Sequence[Known]) -> Iterator[Waiting]:
-    """The newest plan, where nobody has started it."""
+def _fresh_plan(known: Sequence[Known], now: datetime) -> Known | None:
+    """The newest plan, where nobody has started it and it is not yet old."""
     for one in known[:1]:
         plan = one.state.plan
-        if one.state.status is Status.PLANNED and plan.hosts:
-            what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
-            yield Waiting(what=what, command=f"opsctl {plan.kind} start {plan.id}")
+        if one.state.status is Status.PLANNED and plan.hosts and now - plan.made_at < PLAN_AGAIN:
+            return one
+    return None

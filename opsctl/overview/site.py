@@ -33,6 +33,10 @@ class Site:
     waiting: tuple[Waiting, ...]
 
     @property
+    def size(self) -> str:
+        return f"{some(self.hosts, 'host')} of {some(len(self.tenants), 'tenant')}, {self.managed} managed"
+
+    @property
     def next(self) -> str:
         return self.waiting[0].command if self.waiting else "opsctl monitor status"
 

@@ -24,6 +24,10 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 SOURCE = "version: 1\ntenant: ange\nhosts:\n  - {name: web1, address: 192.0.2.11, role: web, platform: debian-12}\n"
 PIN = "web1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX\n"
 HOST = "ange.web1"
+PROBE = {
+    "reboot": {"required": False, "packages": []},
+    "updates": {"packages": [], "security": [], "lists_at": NOW.timestamp()},
+}
 
 
 @pytest.fixture(name="settings")
@@ -40,7 +44,7 @@ def _store(settings: Settings) -> Iterator[Store]:
     with Store.open(settings.state) as store:
         sync.write(sync.plan(settings), Ledger(store), "anna", lambda: NOW)
         (settings.inventories / "ange/pins").write_text(PIN)
-        store.put_fact(HOST, "probe", json.dumps({"reboot": {"required": False}}), NOW)
+        store.put_fact(HOST, "probe", json.dumps(PROBE), NOW)
         store.put_fact(HOST, "compliance", "{}", NOW)
         provisioned(store)
         yield store
@@ -157,6 +161,20 @@ def test_the_newer_of_two_readings_counts_and_a_patched_host_waits_no_longer(set
     journal.save_host(plan().id, HostState(host=HOST, stage=Stage.DONE, at=later))
     journal.save_status(running, Status.DONE, later)
     assert waiting(settings) == []
+
+
+def test_a_host_without_package_lists_waits_for_them(settings: Settings, store: Store) -> None:
+    updates: dict[str, object] = {"packages": [], "security": [], "lists_at": None}
+    store.put_fact(HOST, "probe", json.dumps(PROBE | {"updates": updates}), NOW)
+    assert waiting(settings) == ["1 host without package lists: ange.web1 -> opsctl patch plan --refresh"]
+
+
+def test_what_a_plan_covers_waits_for_its_start_and_no_second_plan(settings: Settings, store: Store) -> None:
+    store.put_fact(HOST, "pending", pending(3), NOW + timedelta(seconds=1))
+    Journal(store).add(plan())
+    expected = "patch plan 20261122-1 for 1 host is not started -> opsctl patch start 20261122-1"
+    assert waiting(settings) == [expected]
+    assert expected not in waiting(settings, NOW + timedelta(days=8))
 
 
 def test_a_new_host_waits_to_be_provisioned(settings: Settings, store: Store) -> None:
