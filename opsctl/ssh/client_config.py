@@ -37,9 +37,13 @@ class Access:
     connect_timeout: int
 
 
-def text(inventory: Inventory, pins: Pins, access: Access) -> str:
-    """The whole ssh_config for an inventory. Raises ConfigError for a value that ssh could take for something else."""
-    blocks = [_block(inventory, pins, access, host) for host in inventory if host.managed]
+def text(inventory: Inventory, pins: Pins, access: Access, hosts: Iterable[Host]) -> str:
+    """The ssh_config for these hosts and the jump hosts on their way.
+
+    Raises ConfigError for a value that ssh could take for something else.
+    """
+    wanted = {step.key: step for host in hosts for step in (*inventory.jumps(host), host)}
+    blocks = [_block(inventory, pins, access, host) for host in wanted.values()]
     return "".join(blocks) + _for_all(access)
 
 

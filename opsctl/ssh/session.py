@@ -8,6 +8,7 @@ command by two minutes, so the next command is quick; `forget` closes one, `clos
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from opsctl.ssh.failure import classify
 from opsctl.ssh.hostkeys import Key, Pins
 from opsctl.ssh.program import hostside_script
 from opsctl.ssh.shown import KINDS, shown_key
-from opsctl.ssh.sockets import close_shared, socket_folder, written
+from opsctl.ssh.sockets import close_shared, socket_folder, tidy, written
 
 __all__ = ["Transport", "close_shared", "hostside_script"]
 
@@ -41,6 +42,7 @@ class Transport:
         self.settings = settings
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._opened: set[str] = set()
+        self._configs: dict[str, Path] = {}
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -55,6 +57,7 @@ class Transport:
     def access(self) -> client_config.Access:
         """Account, key and files of this transport; known_hosts is written here."""
         runtime = config.prepare_runtime(self.settings)
+        tidy(runtime, time.time())
         identity = self.settings.text("ssh.identity")
         return client_config.Access(
             user=self.settings.text("ssh.user"),
@@ -66,16 +69,23 @@ class Transport:
 
     @cached_property
     def config_file(self) -> Path:
-        """The generated ssh_config, for `ssh -F`; its name holds its hash, so a running command's never changes."""
-        text = client_config.text(self.inventory, self.pins, self.access)
+        """The generated ssh_config of all managed hosts, for `ssh -F`; named by its hash, so it never changes."""
+        return self.config_for(host for host in self.inventory if host.managed)
+
+    def config_for(self, hosts: Iterable[Host]) -> Path:
+        """The same for a few hosts: ssh reads the whole file each time, and 5,000 blocks cost it 60 ms."""
+        text = client_config.text(self.inventory, self.pins, self.access, hosts)
         return written(config.prepare_runtime(self.settings), "ssh_config", text)
 
     def alias(self, host: Host) -> str:
         """The name under which `config_file` knows the host: `tenant.host`."""
         return client_config.alias(host)
 
-    def _ssh(self, *options: str) -> list[str]:
-        return ["ssh", "-F", str(self.config_file), *options]
+    def _ssh(self, host: Host, *options: str) -> list[str]:
+        """An ssh command line up to and with the host's alias; nothing of a host's becomes an option."""
+        if host.key not in self._configs:
+            self._configs[host.key] = self.config_for((host,))
+        return ["ssh", "-F", str(self._configs[host.key]), *options, "--", self.alias(host)]
 
     # --- connections -------------------------------------------------------------------------------------------
 
@@ -98,7 +108,7 @@ class Transport:
             self._refuse_without_pin(host)
             seconds = self.access.connect_timeout
             ended = channel.run(
-                self._ssh("-f", "-N", "--", self.alias(host)),
+                self._ssh(host, "-f", "-N"),
                 b"",
                 timeout=2 * seconds + 5,
                 largest=1 << 16,
@@ -123,7 +133,7 @@ class Transport:
         return False
 
     def _control(self, host: Host, order: str) -> bool:
-        ended = channel.run(self._ssh("-O", order, "--", self.alias(host)), b"", timeout=10, largest=1 << 16)
+        ended = channel.run(self._ssh(host, "-O", order), b"", timeout=10, largest=1 << 16)
         return ended.code == 0
 
     def forget(self, host: Host) -> None:
@@ -142,7 +152,7 @@ class Transport:
         Raises Unreachable, HostKeyRefused, HostFailed.
         """
         self.open(host)
-        shared = self._ssh("-T", *_ONLY_SHARED, "--", self.alias(host))
+        shared = self._ssh(host, "-T", *_ONLY_SHARED)
         try:
             return self._ask(host, shared, script, arguments, timeout)
         except _NotStarted:
@@ -156,7 +166,7 @@ class Transport:
         self._refuse_without_pin(host)
         alone = ("-T", "-o", "ControlMaster=no", "-o", "ControlPath=none")
         seconds = 2 * self.access.connect_timeout + 15
-        if self._ask(host, self._ssh(*alone, "--", self.alias(host)), _WHO_AM_I, {}, seconds) != {"uid": 0}:
+        if self._ask(host, self._ssh(host, *alone), _WHO_AM_I, {}, seconds) != {"uid": 0}:
             raise HostFailed(host.key, "sudo does not give root")
 
     def _ask(self, host: Host, ssh: list[str], script: str, arguments: Arguments, timeout: float) -> object:
@@ -232,7 +242,7 @@ class Transport:
         through: tuple[str, ...] = ()
         if jumps:
             self._open_jumps(host)
-            through = (*self._ssh(), self.alias(jumps[-1]))
+            through = tuple(self._ssh(jumps[-1], "-W", f"[{host.address}]:{host.port}"))
         return shown_key(host, kind, through=through, timeout=self.access.connect_timeout)
 
     def _refuse_without_pin(self, host: Host) -> None:

@@ -21,8 +21,8 @@ _OFFERS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
 def shown_key(host: Host, kind: str, *, through: Sequence[str] = (), timeout: float) -> Key | None:
-    """The host's key of this kind; None when it has none. `through` is an ssh command line that ends in a
-    jump host's alias. Raises Unreachable."""
+    """The host's key of this kind; None when it has none. `through` is an ssh command that
+    connects its stdin and stdout with the host's port, from a jump host. Raises Unreachable."""
     import paramiko
 
     # The protocol thread logs every refused connection; the exception says all of it.
@@ -60,8 +60,7 @@ def _stream(host: Host, through: Sequence[str], timeout: float) -> Iterator[sock
     ours, theirs = socket.socketpair()
     with ours, theirs:
         channel = subprocess.Popen(
-            [*through[:-1], "-W", _target(host), "--", through[-1]],
-            stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, start_new_session=True,
+            through, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         theirs.close()
         try:
@@ -69,7 +68,3 @@ def _stream(host: Host, through: Sequence[str], timeout: float) -> Iterator[sock
         finally:
             channel.kill()
             channel.wait()
-
-
-def _target(host: Host) -> str:
-    return f"[{host.address}]:{host.port}"

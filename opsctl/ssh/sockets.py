@@ -13,16 +13,27 @@ from opsctl.config import Settings
 from opsctl.errors import ConfigError
 from opsctl.ssh import client_config
 
+OLD = 30 * 86_400.0
+
 
 def written(folder: Path, name: str, text: str) -> Path:
-    """A file named by its content's hash, written once in one move."""
+    """A file named by its content's hash, written once in one move; its time is that of its last use."""
     file = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not file.exists():
+    try:
+        os.utime(file)
+    except FileNotFoundError:
         part = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"
         part.write_text(text, encoding="utf-8")
         part.chmod(0o600)
         part.replace(file)
     return file
+
+
+def tidy(folder: Path, now: float) -> None:
+    """Remove generated files of earlier inventories and pins; `now` in seconds since 1970."""
+    for file in folder.glob("*-*"):
+        if file.name.startswith(("ssh_config-", "known_hosts-")) and now - file.stat().st_mtime > OLD:
+            file.unlink(missing_ok=True)
 
 
 def socket_folder(settings: Settings) -> Path:

@@ -268,7 +268,7 @@ def test_closing_leaves_no_socket_and_no_process(hosts: Ground, transport: Trans
                 line = entry.read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if str(transport.config_file).encode() in line:
+            if str(transport.config_file.parent).encode() in line:
                 found.append(line.decode())
         return found
 

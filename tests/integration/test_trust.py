@@ -164,6 +164,29 @@ def test_a_changed_key_is_refused_until_its_new_fingerprint_is_handed_over(
         lab.restore(fleet.name, "ange-web1")
 
 
+def test_every_kind_of_key_that_was_handed_over_is_approved_and_any_of_them_is_enough(
+    fleet: Fleet, workspace: Path, capsys: Capture
+) -> None:
+    """What `ssh-keygen -lf` prints on the host is the owner's file; later the host loses one kind."""
+    host = "ange-web1"
+    make = "ssh-keygen -A >&2; systemctl restart ssh; for f in /etc/ssh/ssh_host_*.pub; do ssh-keygen -lf $f; done"
+    try:
+        listed = lab.execute(fleet.name, host, ["sh", "-c", make]).stdout
+        # The comment names the machine that made the image; the owner wrote the host's name there.
+        lines = [f"{' '.join(line.split()[:2])} root@{host} {line.split()[-1]}" for line in listed.splitlines()]
+        (workspace / "keys").write_text("\n".join(lines) + "\n")
+        assert run(["host", "approve", host, "--fingerprints", "keys", "--yes", "-o", "json"]) == 0
+        kinds = {key["kind"] for key in answer(capsys)["hosts"][0]["keys"]}
+        assert kinds == {"ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"}
+        for lost in ("ed25519", "ecdsa"):
+            drop = f"rm /etc/ssh/ssh_host_{lost}_key*; systemctl restart ssh"
+            lab.execute(fleet.name, host, ["sh", "-c", drop])
+            close_shared(config.load(workspace, {}))
+            assert run(["host", "probe", "--limit", host]) == 0
+    finally:
+        lab.restore(fleet.name, host)
+
+
 def test_one_host_that_is_down_does_not_keep_the_others_from_answering(
     fleet: Fleet, trusted: Path, capsys: Capture
 ) -> None:

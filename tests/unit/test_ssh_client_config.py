@@ -2,6 +2,7 @@
 
 import string
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,12 @@ ACCESS = Access(
 )
 
 
+def config_of(
+    inventory: Inventory = INVENTORY, pins: Pins | None = None, access: Access = ACCESS, hosts: Iterable[Host] = ()
+) -> str:
+    return client_config.text(inventory, pins or Pins(), access, tuple(hosts) or inventory.hosts)
+
+
 def understood(text: str, alias: str, folder: Path) -> dict[str, str]:
     file = folder / "ssh_config"
     file.write_text(text)
@@ -38,7 +45,7 @@ def understood(text: str, alias: str, folder: Path) -> dict[str, str]:
 
 
 def test_ssh_understands_what_is_meant(tmp_path: Path) -> None:
-    said = understood(client_config.text(INVENTORY, Pins(), ACCESS), "sundsvall.app1", tmp_path)
+    said = understood(config_of(), "sundsvall.app1", tmp_path)
     wanted = {
         "hostname": "192.0.2.10",
         "port": "2222",
@@ -63,24 +70,28 @@ def test_ssh_understands_what_is_meant(tmp_path: Path) -> None:
 
 
 def test_a_host_behind_a_jump_host_goes_through_its_alias(tmp_path: Path) -> None:
-    said = understood(client_config.text(INVENTORY, Pins(), ACCESS), "ange.ange-db1", tmp_path)
+    said = understood(config_of(), "ange.ange-db1", tmp_path)
     assert said["proxyjump"] == "ange.ange-lb1"
 
 
 def test_a_site_can_name_the_jump_host_of_all_its_hosts(tmp_path: Path) -> None:
     tenant = replace(TENANTS[0], sites=(Site(name="hall", jump="ange-lb1"),))
     inventory = replace(INVENTORY, tenants=(tenant, TENANTS[1]), hosts=(LB1, replace(DB1, jump="", site="hall")))
-    assert understood(client_config.text(inventory, Pins(), ACCESS), "ange.ange-db1", tmp_path)["proxyjump"]
+    assert understood(config_of(inventory), "ange.ange-db1", tmp_path)["proxyjump"]
 
 
 def test_without_an_identity_the_agent_may_offer_its_keys(tmp_path: Path) -> None:
-    said = understood(client_config.text(INVENTORY, Pins(), replace(ACCESS, identity=None)), "ange.ange-lb1", tmp_path)
+    said = understood(config_of(access=replace(ACCESS, identity=None)), "ange.ange-lb1", tmp_path)
     assert said["identitiesonly"] == "no"
 
 
-def test_hosts_that_are_not_managed_have_no_way_in() -> None:
-    windows = replace(LB1, name="ange-print1", platform="windows-2022")
-    assert "ange-print1" not in client_config.text(replace(INVENTORY, hosts=(windows,)), Pins(), ACCESS)
+def test_a_file_for_one_host_holds_it_and_its_way_and_no_other() -> None:
+    text = config_of(hosts=[DB1])
+    assert [line for line in text.splitlines() if line.startswith("Host ")] == [
+        "Host ange.ange-lb1",
+        "Host ange.ange-db1",
+        "Host *",
+    ]
 
 
 def test_equal_addresses_of_two_tenants_never_share_a_connection() -> None:
@@ -107,19 +118,19 @@ def test_a_socket_stays_short_enough_for_the_kernel() -> None:
 @pytest.mark.parametrize("name", ["-oProxyCommand=id", "web *", "*", "!web", "web\nHost *", "web,db", "WEB", "a/b", ""])
 def test_a_name_that_ssh_could_take_for_something_else_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
-        client_config.text(replace(INVENTORY, hosts=(replace(LB1, name=name),)), Pins(), ACCESS)
+        config_of(replace(INVENTORY, hosts=(replace(LB1, name=name),)))
 
 
 @pytest.mark.parametrize("address", ["-oProxyCommand=id", "a b", "a\nUser root", "%h", "$(id)", "`id`", ""])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ConfigError):
-        client_config.text(replace(INVENTORY, hosts=(replace(LB1, address=address),)), Pins(), ACCESS)
+        config_of(replace(INVENTORY, hosts=(replace(LB1, address=address),)))
 
 
 @pytest.mark.parametrize("user", ["", "-l", "root\nProxyCommand id", "a b", "Åsa", "%u"])
 def test_an_account_that_is_none_is_refused(user: str) -> None:
     with pytest.raises(ConfigError):
-        client_config.text(INVENTORY, Pins(), replace(ACCESS, user=user))
+        config_of(access=replace(ACCESS, user=user))
 
 
 @settings(max_examples=60, deadline=None)
