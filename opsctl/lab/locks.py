@@ -10,10 +10,10 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from opsctl.errors import Locked
+from opsctl.errors import Locked, Refused
 
 PATIENCE = 120.0
 
@@ -30,12 +30,16 @@ def held(path: Path, *, what: str, patience: float = PATIENCE) -> Iterator[None]
 
 def _take(path: Path, what: str, until: float) -> int:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        with suppress(FileNotFoundError):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if _locks(handle, path):
-                return handle
-            os.close(handle)
+        except PermissionError as error:
+            raise Refused(f"{what}: only root can do that", hint="run it as root") from error
+        except FileNotFoundError:
+            continue  # its folder was removed this very moment
+        if _locks(handle, path):
+            return handle
+        os.close(handle)
         if time.monotonic() > until:
             raise Locked(f"{what} is in use by another opsctl", hint="wait for it to end, then try again")
         time.sleep(0.05)
