@@ -123,7 +123,8 @@ class PlaybookRun:
             if event.outcome in ("failed", "unreachable") and not event.ignored:
                 return f"{event.task}: {event.message}" if event.message else event.task
         if self.outcome(host) == "unknown":
-            return "the run ended before the host's own end was known"
+            why = next((line for line in self.output.splitlines() if "ERROR" in line), "")
+            return "the run ended before the host's own end was known" + (f": {why}" if why else "")
         return ""
 
 

@@ -1,0 +1,405 @@
+"""Running playbooks: a real ansible-playbook, over a fake ssh that runs each command on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from opsctl import config
+from opsctl.ansible.private import SHARED_MEMORY, private_folder, remove_remains
+from opsctl.ansible.runner import run_playbook
+from opsctl.config import Settings
+from opsctl.errors import ConfigError, Interrupted, InventoryError, NothingMatches, Refused, UnknownName, Unreachable
+from opsctl.model.host import Host, Inventory, Service, Tenant
+from opsctl.model.run import HostRecap, PlaybookRun, RunEvent, TaskEnded, TaskStarted
+
+SECRET = "canary-of-the-vaulted-value"
+PASSWORD = "canary-of-the-vault-password"
+EVIL = "{{ lookup('ansible.builtin.pipe', 'touch /tmp/opsctl-was-here') }}"
+# The last word is the command; a host called down has no network.
+FAKE_SSH = """#!/bin/sh
+case "$*" in *ange.down*) echo 'ssh: connect to host 192.0.2.9 port 22: No route to host' >&2; exit 255;; esac
+for word in "$@"; do last=$word; done
+exec /bin/sh -c "$last"
+"""
+FAKE_SUDO = '#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec "$@"\n'
+
+
+def host(name: str, tenant: str = "ange", **more: object) -> Host:
+    return Host(name=name, tenant=tenant, address="192.0.2.1", role="web", platform="debian-12", ring="early", **more)  # type: ignore[arg-type] # what a test changes
+
+
+STOCK = Inventory(
+    tenants=(Tenant(name="ange", title="Ånge kommun"), Tenant(name="sundsvall", title="Sundsvalls kommun")),
+    hosts=(host("web1"), host("web1", "sundsvall"), host("down"), host("other")),
+)
+
+
+@dataclass
+class FakeTransport:
+    """Contact with every host but those named."""
+
+    config_file: Path
+    silent: tuple[str, ...] = ()
+
+    def open(self, host: Host) -> None:
+        if host.key in self.silent:
+            raise Unreachable(host.key, "no answer within 10 s")
+
+
+@dataclass
+class Bench:
+    """A workspace with content of its own, and `run` for its playbook."""
+
+    settings: Settings
+    transport: FakeTransport
+
+    def playbook(self, tasks: str, *, name: str = "try") -> None:
+        text = f"- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}"
+        (self.settings.workspace / "playbooks" / f"{name}.yml").write_text(text, encoding="utf-8")
+
+    def write(self, path: str, text: str) -> None:
+        file = self.settings.inventories / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def run(
+        self,
+        *hosts: Host,
+        inventory: Inventory = STOCK,
+        on_event: Callable[[RunEvent], None] | None = None,
+        extra_vars: dict[str, object] | None = None,
+        check: bool = False,
+    ) -> PlaybookRun:
+        return run_playbook(
+            "try",
+            hosts or STOCK.hosts[:1],
+            transport=self.transport,
+            inventory=inventory,
+            settings=self.settings,
+            on_event=on_event,
+            extra_vars=extra_vars,
+            check=check,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"ssh": FAKE_SSH, "sudo": FAKE_SUDO}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    workspace = tmp_path / "workspace"
+    for folder in ("playbooks", "roles", "inventories"):
+        (workspace / folder).mkdir(parents=True)
+    secret = tmp_path / "password"
+    secret.write_text(PASSWORD)
+    command = json.dumps(["cat", str(secret)])
+    (workspace / "opsctl.yml").write_text(
+        f"version: 1\nworkspace: {{id: bench{os.getpid()}, content: ./}}\nvault: {{password_command: {command}}}\n"
+    )
+    settings = config.load(workspace, {})
+    return Bench(settings=settings, transport=FakeTransport(config_file=tmp_path / "ssh_config"))
+
+
+def messages(run: PlaybookRun, key: str) -> list[str]:
+    return [event.message for event in run.results(key)]
+
+
+# --- what is refused before anything starts ---------------------------------------------------------------------
+
+
+def test_zero_hosts_is_an_error_and_starts_nothing(bench: Bench) -> None:
+    bench.playbook("    - ansible.builtin.debug:\n")
+    with pytest.raises(NothingMatches):
+        run_playbook("try", [], transport=bench.transport, inventory=STOCK, settings=bench.settings)
+
+
+def test_a_playbook_that_is_not_there_is_an_unknown_name(bench: Bench) -> None:
+    with pytest.raises(UnknownName, match="'try'"):
+        bench.run()
+
+
+def test_a_tenants_variables_cannot_say_how_a_host_is_reached(bench: Bench) -> None:
+    bench.playbook("    - ansible.builtin.debug:\n")
+    bench.write("ange/group_vars/web.yml", "greeting: hej\nansible_ssh_common_args: -o StrictHostKeyChecking=no\n")
+    with pytest.raises(InventoryError) as caught:
+        bench.run()
+    assert [p.where.rpartition("/")[2] for p in caught.value.problems] == ["web.yml:2"]
+
+
+def test_vaulted_variables_without_a_password_command_are_refused(bench: Bench) -> None:
+    bench.playbook("    - ansible.builtin.debug:\n")
+    bench.write("ange/group_vars/all.yml", "token: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n")
+    bench.settings = config.load(bench.settings.workspace, {}, {"vault.password_command": ()})
+    with pytest.raises(ConfigError, match="password_command is not set"):
+        bench.run()
+
+
+# --- what comes back --------------------------------------------------------------------------------------------
+
+
+def test_events_are_typed_and_come_while_the_run_goes_on(bench: Bench) -> None:
+    bench.playbook(
+        "    - name: Speak\n      ansible.builtin.debug: {msg: hej}\n"
+        "    - name: Change\n      ansible.builtin.command: 'true'\n"
+    )
+    seen: list[RunEvent] = []
+    run = bench.run(on_event=seen.append)
+    assert tuple(seen) == run.events
+    assert [type(event) for event in seen] == [TaskStarted, TaskEnded, TaskStarted, TaskEnded, HostRecap]
+    assert [(e.task, e.outcome, e.message) for e in run.results("ange.web1")] == [
+        ("Speak", "ok", "hej"),
+        ("Change", "changed", ""),
+    ]
+    assert run.outcome("ange.web1") == "changed"
+    assert run.good
+
+
+def test_a_failure_names_its_task_and_reason(bench: Bench) -> None:
+    bench.playbook("    - name: Fail on purpose\n      ansible.builtin.shell: 'echo so it goes >&2; exit 3'\n")
+    run = bench.run()
+    assert run.failed == ("ange.web1",)
+    assert not run.good
+    assert run.reason("ange.web1").startswith("Fail on purpose: ")
+    assert "so it goes" in run.reason("ange.web1")
+
+
+def test_a_playbook_that_ansible_cannot_read_leaves_hosts_unknown_and_says_why(bench: Bench) -> None:
+    bench.playbook("    - name: Nonsense\n      ansible.builtin.no_such_module:\n")
+    run = bench.run()
+    assert run.unknown == ("ange.web1",)
+    assert "no_such_module" in run.reason("ange.web1")
+
+
+def test_a_host_that_is_lost_on_the_way_is_unreachable_and_the_others_go_on(bench: Bench) -> None:
+    bench.playbook("    - name: Work\n      ansible.builtin.command: 'true'\n")
+    run = bench.run(*STOCK.hosts)
+    assert run.unreachable == ("ange.down",)
+    assert run.changed == ("ange.web1", "sundsvall.web1", "ange.other")
+    assert "No route to host" in run.reason("ange.down")
+
+
+def test_a_host_without_contact_is_never_handed_to_ansible(bench: Bench) -> None:
+    bench.playbook("    - name: Count\n      ansible.builtin.debug: {msg: '{{ groups.all | join(\" \") }}'}\n")
+    bench.transport.silent = ("ange.other",)
+    run = bench.run(STOCK.hosts[0], STOCK.hosts[3])
+    assert run.unreachable == ("ange.other",)
+    assert messages(run, "ange.web1") == ["ange.web1"]
+    assert run.reason("ange.other") == "make contact: no answer within 10 s"
+
+
+def test_check_mode_shows_the_difference_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    bench.playbook(f"    - name: Write\n      ansible.builtin.copy: {{dest: {target}, content: 'new line'}}\n")
+    run = bench.run(check=True)
+    assert run.outcome("ange.web1") == "changed"
+    assert "+new line" in run.results("ange.web1")[0].diff
+    assert not target.exists()
+
+
+def test_nothing_of_the_callers_ansible_settings_is_inherited(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nstdout_callback = nothing_like_it\nroles_path = /nonexistent\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "ANSIBLE_STDOUT_CALLBACK": "oneline",
+        "ANSIBLE_BECOME": "false",
+        "ANSIBLE_FORKS": "none",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bench.playbook("    - name: Speak\n      ansible.builtin.debug: {msg: hej}\n")
+    assert messages(bench.run(), "ange.web1") == ["hej"]
+
+
+# --- tenants ----------------------------------------------------------------------------------------------------
+
+
+def test_variables_of_a_tenant_apply_to_its_own_hosts_alone(bench: Bench) -> None:
+    bench.playbook(
+        "    - name: Say\n      ansible.builtin.debug:\n"
+        "        msg: \"{{ [a, b, c, d, only_ange | default('-')] | join(' ') }}\"\n"
+    )
+    for tenant in ("ange", "sundsvall"):
+        bench.write(
+            f"{tenant}/group_vars/all.yml", f"{{a: {tenant}-all, b: {tenant}-all, c: {tenant}-all, d: {tenant}-all}}\n"
+        )
+        bench.write(f"{tenant}/group_vars/web.yml", f"{{b: {tenant}-role, c: {tenant}-role, d: {tenant}-role}}\n")
+        bench.write(f"{tenant}/group_vars/early.yml", f"{{c: {tenant}-ring, d: {tenant}-ring}}\n")
+        bench.write(f"{tenant}/host_vars/web1.yml", f"{{d: {tenant}-host}}\n")
+    bench.write("ange/host_vars/web1.yml", "{d: ange-host, only_ange: 'yes'}\n")
+    run = bench.run(*STOCK.hosts[:2])
+    assert messages(run, "ange.web1") == ["ange-all ange-role ange-ring ange-host yes"]
+    assert messages(run, "sundsvall.web1") == ["sundsvall-all sundsvall-role sundsvall-ring sundsvall-host -"]
+
+
+def test_foreign_values_are_never_templated(bench: Bench) -> None:
+    trap = Path("/tmp/opsctl-was-here")
+    trap.unlink(missing_ok=True)
+    evil = host("web1", site=EVIL, owner=EVIL, cluster=EVIL, services=(Service(name=EVIL, port=80, url=EVIL),))
+    stock = Inventory(tenants=(Tenant(name="ange", title=EVIL, ssh_groups=(EVIL,)),), hosts=(evil,))
+    bench.playbook(
+        "    - name: Say\n      ansible.builtin.debug:\n        msg: '{{ inventory_site }}|{{ inventory_services }}'\n"
+        "    - name: Say it in a shell's words\n      ansible.builtin.command:\n"
+        "        argv: [echo, '{{ inventory_services[0].url }}', '{{ inventory_ssh_groups[0] }}']\n"
+        "      register: said\n"
+        "    - name: Say it back\n      ansible.builtin.debug: {msg: '{{ said.stdout }}'}\n"
+    )
+    run = bench.run(evil, inventory=stock)
+    assert run.good, run.reason("ange.web1")
+    said = messages(run, "ange.web1")
+    assert said[0].startswith(EVIL + "|")
+    assert said[2] == f"{EVIL} {EVIL}"
+    assert not trap.exists()
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------
+
+
+def vaulted(text: str) -> str:
+    from ansible.parsing.vault import VaultLib, VaultSecret
+
+    made: bytes = VaultLib([("default", VaultSecret(PASSWORD.encode()))]).encrypt(text)
+    return made.decode()
+
+
+def process_list() -> bytes:
+    """Arguments and environments of every process of this machine."""
+    found = b""
+    for process in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                found += (process / name).read_bytes()
+            except OSError:
+                continue
+    return found
+
+
+def everything_in(*folders: Path) -> bytes:
+    return b"".join(file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file())
+
+
+def test_vault_password_and_vaulted_values_are_found_nowhere(bench: Bench, tmp_path: Path) -> None:
+    bench.write("ange/group_vars/all.yml", "secret: !vault |\n" + "".join(f"  {x}\n" for x in vaulted(SECRET).split()))
+    bench.write("ange/host_vars/web1.yml", vaulted(f"other: {SECRET}-too\n"))
+    bench.playbook(
+        "    - name: Hide\n      ansible.builtin.command: {argv: [grep, -c, canary], stdin: '{{ secret }}'}\n"
+        "      no_log: true\n"
+        "    - name: Hide in a loop\n      ansible.builtin.command: {argv: [grep, -c, canary], stdin: '{{ item }}'}\n"
+        "      loop: ['{{ secret }}', '{{ other }}']\n      no_log: true\n"
+        "    - name: Fail\n      ansible.builtin.command: {argv: [sh, -c, 'cat; exit 1'], stdin: '{{ secret }}'}\n"
+        "      no_log: true\n"
+    )
+    processes: list[bytes] = []
+    run = bench.run(on_event=lambda _: processes.append(process_list()))
+    assert [event.outcome for event in run.results("ange.web1")] == ["changed", "changed", "failed"]
+    assert run.reason("ange.web1") == "Fail: hidden by no_log"
+    kept = repr(run).encode() + b"".join(processes)
+    left = everything_in(bench.settings.workspace, tmp_path / "run") if (tmp_path / "run").exists() else b""
+    assert not list(SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}/*"))
+    for canary in (SECRET, PASSWORD):
+        assert canary.encode() not in kept
+        assert canary.encode() not in left
+
+
+def test_extra_variables_are_in_no_argument(bench: Bench) -> None:
+    bench.playbook(
+        "    - name: Use\n      ansible.builtin.command: {argv: [grep, -c, canary], stdin: '{{ secret }}'}\n"
+    )
+    processes: list[bytes] = []
+    run = bench.run(extra_vars={"secret": SECRET}, on_event=lambda _: processes.append(process_list()))
+    assert run.good, run.reason("ange.web1")
+    assert SECRET.encode() not in b"".join(processes)
+
+
+def test_a_password_command_that_fails_says_so_without_its_output(bench: Bench) -> None:
+    bench.playbook("    - ansible.builtin.debug:\n")
+    bench.write("ange/group_vars/all.yml", vaulted("a: b"))
+    failing = ("sh", "-c", f"echo {PASSWORD}; exit 4")
+    bench.settings = config.load(bench.settings.workspace, {}, {"vault.password_command": failing})
+    with pytest.raises(ConfigError, match="ended with 4") as caught:
+        bench.run()
+    assert PASSWORD not in str(caught.value)
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_stops_ansible_and_says_which_hosts_are_unknown(bench: Bench, tmp_path: Path) -> None:
+    mark = f"{100_000 + os.getpid()}"
+    bench.playbook(f"    - name: Wait\n      ansible.builtin.command: sleep {mark}\n")
+    seen: list[RunEvent] = []
+
+    def stop(event: RunEvent) -> None:
+        seen.append(event)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(Interrupted, match=r"not known of: ange\.web1, sundsvall\.web1"):
+        bench.run(*STOCK.hosts[:2], on_event=stop)
+    assert time.monotonic() - started < 20
+    assert not list(SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}/*"))
+    assert b"ansible-playbook" not in b"".join(
+        line for line in process_list().split(b"\0") if bench.settings.id.encode() in line
+    )
+
+
+def test_a_run_stops_when_opsctl_is_killed(bench: Bench, tmp_path: Path) -> None:
+    """Nobody reads the pipe any more: the next event ends the run, and the task after it never starts."""
+    flag = tmp_path / "second-task-ran"
+    bench.playbook(
+        "    - name: First\n      ansible.builtin.command: sleep 0.5\n"
+        "    - name: Second\n      ansible.builtin.command: sleep 0.5\n"
+        f"    - name: Third\n      ansible.builtin.command: touch {flag}\n"
+    )
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from opsctl import config\n"
+        "from tests.unit.test_ansible_runner import STOCK, Bench, FakeTransport\n"
+        "bench = Bench(settings=config.load(Path(sys.argv[1]), {}), transport=FakeTransport(config_file=Path('/x')))\n"
+        "bench.run(on_event=lambda _: os.kill(os.getpid(), signal.SIGKILL))\n"
+    )
+    root = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(bench.settings.workspace), root], check=False, timeout=60
+    )
+    assert ended.returncode == -signal.SIGKILL
+    left = list(SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}/run-*"))
+    assert left, "a killed run leaves its folder"
+    deadline = time.monotonic() + 30
+    while any(str(left[0]).encode() in line for line in process_list().split(b"\0")):
+        assert time.monotonic() < deadline, "ansible-playbook still runs"
+        time.sleep(0.1)
+    assert not flag.exists()
+    bench.playbook("    - ansible.builtin.debug:\n")
+    bench.run()
+    assert not list(SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}/run-*")), "the next run removes it"
+
+
+def test_folders_of_running_runs_are_left_alone(bench: Bench) -> None:
+    with private_folder(bench.settings) as folder:
+        assert remove_remains(folder.parent) == 0
+        assert folder.is_dir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+
+
+def test_without_a_folder_in_memory_nothing_runs(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="tmpfs"), private_folder(bench.settings, bases=(Path("/usr"),)):
+        pass
