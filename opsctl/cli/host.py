@@ -226,18 +226,24 @@ def show(app: App, name: str, output: str, *, offline: bool) -> int:
 
     The host is asked now; when it does not answer, what it said last is shown, with its age, and the exit code is 1.
     """
+    from opsctl.overview import sheet
     from opsctl.overview.host import describe
 
-    host = app.inventory.host(name)
-    sheet = describe(
-        host, inventory=app.inventory, settings=app.settings, store=app.store, ledger=app.ledger, now=app.now(),
+    host, now = app.inventory.host(name), app.now()
+    known = describe(
+        host,
+        inventory=app.inventory,
+        settings=app.settings,
+        store=app.store,
+        ledger=app.ledger,
+        now=now,
         transport=None if offline or not host.managed else app.transport,
-    )  # fmt: skip
-    failed = bool(sheet.status and sheet.status.error)
+    )
+    failed = bool(known.status and known.status.error)
     if output == "json":
-        as_json(sheet.document(), outcome="unreachable" if failed else "ok")
+        as_json(known.document(), outcome="unreachable" if failed else "ok")
         return int(failed)
-    for title, values in sheet.sections():
+    for title, values in sheet.sections(known, now):
         pairs(values, title=title)
         line()
     return int(failed)

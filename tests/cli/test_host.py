@@ -143,7 +143,8 @@ def test_what_a_host_said_last_is_shown_with_its_age_when_it_is_down(workspace: 
     with Store.open(settings.state) as store:
         said = {"hostname": "ange-web1", "kernel": "6.1.0-26-amd64", "faults": {}}
         store.put_fact("ange.ange-web1", "probe", json.dumps(said), datetime(2026, 11, 20, 8, 0, tzinfo=UTC))
-        store.put_fact("ange.ange-web1", "pending", '{"updates": 7}', datetime(2026, 11, 20, 8, 0, tzinfo=UTC))
+        checked = {"run": "R1", "counts": {"pass": 20, "fail": 2}, "failed": ["SSH-01", "USR-05"]}
+        store.put_fact("ange.ange-web1", "compliance", json.dumps(checked), datetime(2026, 11, 19, tzinfo=UTC))
     assert run(["host", "show", "ange-web1"]) == 1
     sheet = capsys.readouterr().out
     for word in (
@@ -151,8 +152,7 @@ def test_what_a_host_said_last_is_shown_with_its_age_when_it_is_down(workspace: 
         "2026-11-20 08:00",
         "ago",
         "6.1.0-26-amd64",
-        "pending",
-        "updates 7",
+        "20 pass, 2 fail (SSH-01, USR-05); run R1; ",
     ):
         assert word in sheet
     assert run(["host", "show", "ange-web1", "--offline", "-o", "json"]) == 0

@@ -260,7 +260,7 @@ def test_the_sheet_of_a_host_holds_what_every_room_knows(fleet: Fleet, capsys: C
     assert [one["verb"] for one in sheet["acts"]] == ["host approve", "inventory sync"]
     assert run(["host", "show", "ange-db1"]) == 0
     shown = capsys.readouterr().out
-    for word in ("through ange.ange-lb1", "host key", "Last changing acts", "kernel"):
+    for word in ("through ange.ange-lb1", "host key", "Latest changing acts", "kernel"):
         assert word in shown
 
 
