@@ -123,6 +123,7 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
         ("waiting for security updates", {key for key, one in updates.items() if one.security}, "opsctl patch plan"),
         ("in need of a reboot", {key for key, one in updates.items() if one.reboot}, "opsctl patch plan"),
         ("not checked for a month", _older(managed, checks, now - CHECK_AGAIN), "opsctl comply run"),
+        ("with open findings", _with_findings(checks), "opsctl comply report --to reports"),
     ]
     if fresh:
         plan = fresh.state.plan
@@ -146,6 +147,11 @@ class Updates:
 
 def _older(managed: Iterable[str], facts: Mapping[str, Fact], than: datetime) -> set[str]:
     return {key for key in managed if key not in facts or facts[key].at < than}
+
+
+def _with_findings(checks: Mapping[str, Fact]) -> set[str]:
+    """Hosts that failed a control when they were last checked."""
+    return {key for key, fact in checks.items() if isinstance(fact.value, dict) and fact.value.get("failed")}
 
 
 def _done(known: Iterable[Known], kind: str) -> dict[str, datetime]:

@@ -102,6 +102,7 @@ def _lab_files(lab: Fleet) -> dict[str, str]:
         base = f"inventories/{tenant.name}"
         texts[f"{base}/tenant.yml"] = emit.tenant_file(_lab_tenant(lab, tenant))
         texts[f"{base}/source.yml"] = emit.hosts_file(tenant.name, hosts, emit.HEAD_SOURCE)
+        texts[f"{base}/group_vars/all.yml"] = _LAB_VARIABLES
     return texts
 
 
@@ -127,6 +128,14 @@ def _lab_tenant(lab: Fleet, tenant: Tenant) -> Tenant:
         package_sources=tuple(f"{lab.mirror}/{p.folder} {p.codename} {COMPONENT}" for p in POCKETS),
     )
 
+
+# An account is removed only where a person names it.
+_LAB_VARIABLES = """\
+---
+# Agreed with the former operator: its accounts and their sudo rights go.
+users_absent: [gammal-admin, konsult]
+users_sudoers_absent: [gammal-admin]
+"""
 
 _README = """\
 # {name}

@@ -143,6 +143,11 @@ def test_what_is_known_grows_old(settings: Settings) -> None:
     assert "not checked for a month" in waiting(settings, NOW + timedelta(days=40))[1]
 
 
+def test_open_findings_wait_for_a_person(settings: Settings, store: Store) -> None:
+    store.put_fact(HOST, "compliance", json.dumps({"run": "r1", "counts": {}, "failed": ["SSH-01"]}), NOW)
+    assert waiting(settings) == ["1 host with open findings: ange.web1 -> opsctl comply report --to reports"]
+
+
 def test_security_updates_and_a_needed_reboot_wait(settings: Settings, store: Store) -> None:
     updates = {"packages": ["openssl"], "security": ["openssl"], "lists_at": NOW.timestamp()}
     probe = {"updates": updates, "reboot": {"required": True, "packages": []}}
