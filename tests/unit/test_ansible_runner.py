@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Running playbooks: a real ansible-playbook, over a fake ssh that runs each command on this machine."""
 
 from __future__ import annotations
