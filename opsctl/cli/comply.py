@@ -107,7 +107,8 @@ def _print_findings(found: Audit) -> None:
             by_control.setdefault(finding.result.control, []).append(finding)
     for control in sorted(found.assessment.scope.controls, key=lambda control: control.order):
         if mine := by_control.get(control.id):
-            line(f"{control.id} {control.severity}: {control.title} (role {control.remediation_role})")
+            variable = f", variable {control.remediation_variable}" if control.remediation_variable else ""
+            line(f"{control.id} {control.severity}: {control.title} (role {control.remediation_role}{variable})")
             for finding in mine:
                 line(f"    {finding.result.host}: {finding.result.observed}")
     for result in found.assessment.results:

@@ -115,7 +115,7 @@ class _Run:
 
     def _reached(self, hosts: Sequence[Host]) -> list[Host]:
         """Send the batch, which is also the test whether a host answers at all."""
-        self._answers.fetch(hosts, self._learned.of(self._controls))
+        self._answers.fetch(hosts, lambda key: self._learned.of(key, self._controls))
         for host in hosts:
             if host.key in self._answers.gone:
                 self.unreachable[host.key] = self._answers.gone[host.key].message

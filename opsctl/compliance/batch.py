@@ -7,8 +7,8 @@ its later questions is answered at once with that error, so it costs one bounded
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from opsctl.compliance.learned import Learned
@@ -43,21 +43,23 @@ class Answers:
         self._known: dict[str, dict[str, Answer]] = {key: {} for key in self._hosts}
         self.gone: dict[str, OpsctlError] = {}
 
-    def fetch(self, hosts: Sequence[Host], commands: Sequence[str]) -> None:
-        """Run these commands on all of these hosts, one round trip each. Who cannot be reached is in `gone`."""
-        found = self._transport.run_all(hosts, hostside_script("batch"), _order(commands), timeout=BATCH_SECONDS)
+    def fetch(self, hosts: Sequence[Host], commands: Callable[[str], Sequence[str]]) -> None:
+        """Run on each host what `commands` names for its key, one round trip each. Who is away is in `gone`."""
+        sent = {host.key: tuple(commands(host.key)) for host in hosts}
+        script = hostside_script("batch")
+        found = self._transport.run_all(hosts, script, lambda host: _order(sent[host.key]), timeout=BATCH_SECONDS)
         for key, answer in found.items():
             if isinstance(answer, OpsctlError):
                 self.gone[key] = answer
                 continue
             try:
-                self._known[key].update(zip(commands, _parsed(key, answer, len(commands), "batch"), strict=True))
+                self._known[key].update(zip(sent[key], _parsed(key, answer, len(sent[key]), "batch"), strict=True))
             except HostError as error:
                 self.gone[key] = error
 
     def of(self, key: str, control: str, command: str) -> Answer:
         """The answer of one host to one command. Raises HostError when the host is gone."""
-        self._learned.note(control, command)
+        self._learned.note(key, control, command)
         if key in self.gone:
             raise self.gone[key]
         known = self._known[key]
@@ -70,7 +72,7 @@ class Answers:
             answer = self._transport.run(
                 host, hostside_script("batch"), _order([command]), timeout=COMMAND_SECONDS + 30
             )
-            return replace(_parsed(host.key, answer, 1, "live")[0])
+            return _parsed(host.key, answer, 1, "live")[0]
         except OpsctlError as error:
             self.gone[host.key] = error
             raise

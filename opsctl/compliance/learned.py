@@ -1,7 +1,8 @@
-"""Which commands each check has asked for before, so that the next run can send them as one batch.
+"""Which commands the checks have asked each host for, so that the next run can send them as one batch.
 
 Only a cache: a command that is missing here is run when the check asks for it, one that nobody asks for costs a little.
-It belongs to one state of the content; other checks ask for other commands.
+It belongs to one state of the content; other checks ask for other commands. What a host asked for last time is what it
+gets; a host that is new gets what at least half of the others ask for.
 """
 
 from __future__ import annotations
@@ -9,45 +10,67 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-MOST = 500
+Asked = tuple[str, str]  # control, command
 
 
 class Learned:
-    """Commands by control; `note` adds one, `save` writes them down where there are new ones."""
+    """What each host was asked; `note` adds to this run's, `save` writes it down in place of what was known."""
 
     def __init__(self, file: Path, content: str) -> None:
         self._file = file
         self._content = content
-        self._known: dict[str, list[str]] = {}
-        self._changed = False
+        self._before: dict[str, dict[Asked, None]] = {}
+        self._now: dict[str, dict[Asked, None]] = {}
         # A cache that cannot be read is an empty one.
-        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError, LookupError):
             document = json.loads(file.read_text(encoding="utf-8"))
+            commands = [(str(control), str(command)) for control, command in document["commands"]]
             if document["content"] == content:
-                self._known = {str(c): [str(line) for line in known] for c, known in document["controls"].items()}
+                self._before = {
+                    str(host): {commands[place]: None for place in places} for host, places in document["hosts"].items()
+                }
 
     def covers(self, controls: Iterable[str]) -> bool:
-        """Whether every one of these controls has been met before."""
-        return all(control in self._known for control in controls)
+        """Whether every one of these controls has been met before, on whatever host."""
+        met = {control for asked in (*self._before.values(), *self._now.values()) for control, _ in asked}
+        return met.issuperset(controls)
 
-    def of(self, controls: Iterable[str]) -> tuple[str, ...]:
-        """The commands of these controls, each once."""
-        return tuple(dict.fromkeys(command for control in controls for command in self._known.get(control, ())))
+    def of(self, host: str, controls: Iterable[str]) -> tuple[str, ...]:
+        """The commands of these controls for this host, each once."""
+        wanted = frozenset(controls)
+        known = {**self._before, **self._now}
+        mine = known[host] if host in known else _common(known)
+        found = [asked for asked in mine if asked[0] in wanted]
+        missing = wanted - {control for control, _ in found}
+        found += [asked for asked in _common(known) if asked[0] in missing]
+        return tuple(dict.fromkeys(command for _, command in found))
 
-    def note(self, control: str, command: str) -> None:
-        known = self._known.setdefault(control, [])
-        if command not in known and len(known) < MOST:
-            known.append(command)
-            self._changed = True
+    def note(self, host: str, control: str, command: str) -> None:
+        self._now.setdefault(host, {})[control, command] = None
 
     def save(self) -> None:
-        if not self._changed:
+        """What this run asked for takes the place of what was known of the same host and control."""
+        merged = dict(self._before)
+        for host, asked in self._now.items():
+            renewed = {control for control, _ in asked}
+            merged[host] = {**{a: None for a in merged.get(host, {}) if a[0] not in renewed}, **asked}
+        if merged == self._before:
             return
+        commands = list(dict.fromkeys(asked for every in merged.values() for asked in every))
+        places = {asked: place for place, asked in enumerate(commands)}
+        hosts = {host: [places[asked] for asked in every] for host, every in merged.items()}
         self._file.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
         part = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        part.write_text(json.dumps({"content": self._content, "controls": self._known}), encoding="utf-8")
+        part.write_text(json.dumps({"content": self._content, "commands": commands, "hosts": hosts}), encoding="utf-8")
         part.replace(self._file)
-        self._changed = False
+
+
+def _common(known: dict[str, dict[Asked, None]]) -> list[Asked]:
+    """What at least half of the hosts that know a control ask for."""
+    askers = Counter(control for every in known.values() for control in {control for control, _ in every})
+    counts = Counter(asked for every in known.values() for asked in every)
+    return [asked for asked, count in counts.items() if 2 * count >= askers[asked[0]]]

@@ -57,12 +57,12 @@ class PlayedTransport:
         return {"answers": found[: len(arguments["commands"])]}
 
     def run_all(
-        self, hosts: Iterable[Host], script: str, arguments: Mapping[str, Any], *, timeout: float
+        self, hosts: Iterable[Host], script: str, arguments: Callable[[Host], Mapping[str, Any]], *, timeout: float
     ) -> dict[str, object | OpsctlError]:
         found: dict[str, object | OpsctlError] = {}
         for host in hosts:
             try:
-                found[host.key] = self.run(host, script, arguments, timeout=timeout)
+                found[host.key] = self.run(host, script, arguments(host), timeout=timeout)
             except OpsctlError as error:
                 found[host.key] = error
         return found
@@ -311,11 +311,28 @@ def test_marks_that_command_a_terminal_or_a_reader_become_visible() -> None:
 
 
 def test_other_content_starts_to_learn_anew(tmp_path: Path) -> None:
-    learned = Learned(tmp_path / "learned.json", "one")
-    learned.note("SSH-01", "look")
+    file = tmp_path / "learned.json"
+    learned = Learned(file, "one")
+    learned.note("ange.web1", "SSH-01", "look")
     learned.save()
-    assert Learned(tmp_path / "learned.json", "one").of(["SSH-01", "SSH-02"]) == ("look",)
-    assert not Learned(tmp_path / "learned.json", "one").covers(["SSH-01", "SSH-02"])
-    assert not Learned(tmp_path / "learned.json", "two").covers(["SSH-01"])
-    (tmp_path / "learned.json").write_text("[broken")
-    assert Learned(tmp_path / "learned.json", "one").of(["SSH-01"]) == ()
+    assert Learned(file, "one").of("ange.web1", ["SSH-01", "SSH-02"]) == ("look",)
+    assert not Learned(file, "one").covers(["SSH-01", "SSH-02"])
+    assert not Learned(file, "two").covers(["SSH-01"])
+    file.write_text("[broken")
+    assert Learned(file, "one").of("ange.web1", ["SSH-01"]) == ()
+
+
+def test_a_host_is_asked_what_it_was_asked_before_and_a_new_one_what_is_common(tmp_path: Path) -> None:
+    file = tmp_path / "learned.json"
+    learned = Learned(file, "one")
+    for name in ("web1", "web2", "web3"):
+        learned.note(name, "SSH-01", "look")
+        learned.note(name, "SSH-02", f"look at {name}")
+    learned.save()
+    again = Learned(file, "one")
+    assert again.of("web2", ["SSH-01", "SSH-02"]) == ("look", "look at web2")
+    assert again.of("new1", ["SSH-01", "SSH-02"]) == ("look",)
+    assert again.of("web2", ["SSH-01"]) == ("look",)
+    again.note("web2", "SSH-02", "look elsewhere")
+    again.save()
+    assert Learned(file, "one").of("web2", ["SSH-01", "SSH-02"]) == ("look", "look elsewhere")
