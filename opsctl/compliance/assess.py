@@ -67,11 +67,16 @@ def assess(
     learned = Learned(settings.state / "cache" / "comply-commands.json", digest)
     answers = Answers(transport, managed, learned)
     run = _Run(order, inventory, settings, answers, learned, say)
-    faults = run.all(managed)
-    learned.save()
+    interrupted = False
+    try:
+        faults = run.all(managed)
+        learned.save()
+    except KeyboardInterrupt:
+        # What was judged is kept, and the rest is said to be missing.
+        faults, interrupted = ["the run was interrupted"], True
     reached = [host for host in managed if host.key not in run.unreachable]
     results = [
-        *_completed(run.results, reached, order.profile.controls, faults, now()),
+        *_completed(run.results, reached, order.profile.controls, faults, now(), interrupted=interrupted),
         *_not_checked(run.unreachable, order.profile.controls, now()),
     ]
     return Assessment(
@@ -81,6 +86,7 @@ def assess(
         coverage=_coverage(order, inventory, reached, run.unreachable, last_good or {}),
         results=tuple(_ordered(results, order)),
         faults=tuple(faults),
+        interrupted=interrupted,
     )
 
 
@@ -133,6 +139,8 @@ class _Run:
             work=prepare_runtime(self._settings),
         )
         self.results += judged.results
+        if judged.interrupted:
+            raise KeyboardInterrupt
         faults = [judged.fault] if judged.fault else []
         # Reached at first, lost on the way: what was judged stands, the rest is not checked.
         lost = [host.key for host in hosts if host.key in self._answers.gone]
@@ -145,6 +153,8 @@ def _completed(
     controls: Sequence[Control],
     faults: list[str],
     now: datetime,
+    *,
+    interrupted: bool,
 ) -> list[CheckResult]:
     """One result for each host and control: what is missing or said twice is an error, and makes the run incomplete."""
     said: dict[tuple[str, str], CheckResult] = {}
@@ -161,12 +171,15 @@ def _completed(
     if twice:
         faults.append(f"{len(twice)} results were given twice, the first: {min(twice)}")
     kept = [said[key] for key in sorted(wanted & set(said) - twice)]
-    kept += [_error(key, "the check did not report a result", now) for key in missing]
-    return kept + [_error(key, "the check reported more than once", now) for key in sorted(twice & wanted)]
+    if interrupted:
+        kept += [_without(key, "notchecked", "the run was interrupted", now) for key in missing]
+    else:
+        kept += [_without(key, "error", "the check did not report a result", now) for key in missing]
+    return kept + [_without(key, "error", "the check reported more than once", now) for key in sorted(twice & wanted)]
 
 
-def _error(key: tuple[str, str], reason: str, now: datetime) -> CheckResult:
-    return CheckResult(host=key[0], control=key[1], result="error", reason=reason, at=now)
+def _without(key: tuple[str, str], result: str, reason: str, now: datetime) -> CheckResult:
+    return CheckResult(host=key[0], control=key[1], result=result, reason=reason, at=now)
 
 
 def _not_checked(unreachable: Mapping[str, str], controls: Sequence[Control], now: datetime) -> Iterable[CheckResult]:

@@ -38,6 +38,7 @@ class Judged:
 
     results: tuple[CheckResult, ...]
     fault: str = ""
+    interrupted: bool = False
 
 
 def judge(
@@ -55,8 +56,12 @@ def judge(
         folder = Path(name)
         (folder / "hosts").write_text("\n".join(hosts), encoding="utf-8")
         (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
-        fault = _run(checks, tuple(controls), folder, answers, silence)
-        return Judged(results=tuple(_results(folder / "results")), fault=fault)
+        fault, interrupted = "", False
+        try:
+            fault = _run(checks, tuple(controls), folder, answers, silence)
+        except KeyboardInterrupt:
+            interrupted = True
+        return Judged(results=tuple(_results(folder / "results")), fault=fault, interrupted=interrupted)
 
 
 def _run(checks: Path, controls: tuple[str, ...], folder: Path, answers: Answers, silence: float) -> str:

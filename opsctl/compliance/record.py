@@ -15,7 +15,7 @@ from typing import Any
 from opsctl.compliance import waivers
 from opsctl.compliance.assess import Order, Say, assess, quiet
 from opsctl.config import Settings
-from opsctl.errors import StoreError
+from opsctl.errors import Interrupted, StoreError
 from opsctl.model.finding import (
     Absent,
     Assessment,
@@ -94,12 +94,16 @@ def audit(
             document = to_document(run_id, assessment, str(ledger.head()))
             keep(store, run_id, document, assessment)
             kept = sha256(stored(store, run_id))
-            act.outcome = outcome(assessment, findings)
+            act.outcome = "interrupted" if assessment.interrupted else outcome(assessment, findings)
             act.detail |= {"run": run_id, "report_sha256": kept, "results": count(assessment.results)}
     except BaseException:
         store.end_run(run_id, "interrupted", now())
         raise
-    store.end_run(run_id, outcome(assessment, findings), now())
+    store.end_run(run_id, "interrupted" if assessment.interrupted else outcome(assessment, findings), now())
+    if assessment.interrupted:
+        raise Interrupted(
+            f"interrupted; what was judged until then is kept as run {run_id}, incomplete", hint="opsctl comply run"
+        )
     return Audit(
         id=run_id, assessment=assessment, findings=findings, sha256=kept, ledger_head=str(act.head or ledger.head())
     )
@@ -172,6 +176,7 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
             ),
             results=tuple(_result(entry) for entry in document["results"]),
             faults=tuple(document["faults"]),
+            interrupted=bool(document["interrupted"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"a kept compliance run cannot be read: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 # XCCDF's words (NIST IR 7275r4, 6.6.4.2), in the order in which a reader should meet them.
 RESULTS = ("fail", "error", "notchecked", "pass", "notapplicable")
@@ -182,13 +183,21 @@ class Assessment:
     coverage: Coverage
     results: tuple[CheckResult, ...]
     faults: tuple[str, ...] = ()
+    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
         return not self.faults
 
+    @cached_property
+    def _by_host(self) -> dict[str, list[CheckResult]]:
+        found: dict[str, list[CheckResult]] = {}
+        for result in self.results:
+            found.setdefault(result.host, []).append(result)
+        return found
+
     def of(self, host: str) -> tuple[CheckResult, ...]:
-        return tuple(result for result in self.results if result.host == host)
+        return tuple(self._by_host.get(host, ()))
 
 
 def count(results: Iterable[CheckResult]) -> dict[str, int]:

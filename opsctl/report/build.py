@@ -45,11 +45,11 @@ class Report:
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
         """Results by severity, and over all as `total`; `waived` are those failures that a waiver covers."""
-        waived = [finding.result for finding in self.findings if finding.disposition == "waived"]
+        waived = [self.controls[f.result.control].severity for f in self.findings if f.disposition == "waived"]
         rows = {}
         for severity in (*SEVERITIES, "total"):
             chosen = [r for r in self.assessment.results if severity in ("total", self.controls[r.control].severity)]
-            rows[severity] = {**count(chosen), "waived": sum(result in chosen for result in waived)}
+            rows[severity] = {**count(chosen), "waived": sum(severity in ("total", found) for found in waived)}
         return rows
 
     @cached_property

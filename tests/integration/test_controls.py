@@ -6,16 +6,20 @@ what must be.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from opsctl import lab
 from opsctl.ansible.runner import run_playbook
 from opsctl.compliance import catalogue as catalogues
-from opsctl.compliance import profiles
+from opsctl.compliance import expectations, profiles
 from opsctl.compliance.assess import Order, assess
 from opsctl.model.finding import Assessment, CheckResult
 from opsctl.ssh.session import hostside_script
@@ -299,6 +303,41 @@ def test_the_verdicts_are_the_same_with_and_without_learned_commands(place: Grou
     assert {piece.how for result in batched.results for piece in result.evidence} == {"batch"}
     assert "live" in {piece.how for result in alone.results for piece in result.evidence}
     assert [(r.control, r.result) for r in batched.results] == [(r.control, r.result) for r in alone.results]
+
+
+def test_the_checks_say_the_same_under_plain_pytest_and_testinfra(place: Ground, tmp_path: Path) -> None:
+    ours = judge(place)
+    catalogue = catalogues.load()
+    profile = profiles.load("standard", catalogue)
+    expected = expectations.document([place.host(HOST)], place.inventory, profile, catalogue)
+    (tmp_path / "expectations.json").write_text(json.dumps(expected))
+    checks = catalogues.folder()
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            str(checks / "pytest.ini"),
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            str(checks),
+        ),
+        *("--hosts", f"ssh://{place.host(HOST).key}", "--sudo", "--ssh-config", str(place.transport.config_file)),
+        *("--opsctl-expectations", str(tmp_path / "expectations.json")),
+        *("--opsctl-results", str(tmp_path / "results")),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 0, ended.stdout[-3000:]
+    theirs = [json.loads(line) for line in (tmp_path / "results").read_text().splitlines()]
+    assert {one["control"]: one["result"] for one in theirs} == {r.control: r.result for r in ours.results}
+    digests = {piece.command: piece.sha256 for result in ours.results for piece in result.evidence}
+    for one in theirs:
+        for piece in one["evidence"]:
+            # Some commands print a clock or sizes that move; those of sshd, accounts and rules do not.
+            if one["control"][:3] in ("SSH", "USR"):
+                assert piece["sha256"] == digests[piece["command"]], piece["command"]
 
 
 def test_a_run_changes_nothing_on_the_host(place: Ground) -> None:

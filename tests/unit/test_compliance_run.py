@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -272,6 +274,29 @@ def test_checks_that_stand_still_are_stopped(workspace: Path, tmp_path: Path) ->
     )  # fmt: skip
     assert judged.results == ()
     assert judged.fault == "the checks stood still for 2 s and were stopped"
+
+
+def test_an_interrupted_run_keeps_what_was_judged_and_says_what_is_missing(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK, SSH_02='output(host, "stop")', SSH_03=LOOK)
+
+    def reply(_: Host, command: str) -> dict[str, Any]:
+        if command == "stop":
+            raise KeyboardInterrupt
+        return printed("no\n")
+
+    assessment, _ = run(workspace, [host("web1")], reply)
+    assert assessment.interrupted
+    assert assessment.faults[0] == "the run was interrupted"
+    assert [r.result for r in assessment.results] == ["pass", "notchecked", "notchecked"]
+    assert record.outcome(assessment, ()) == "incomplete"
+
+
+def test_the_checks_refuse_to_run_on_this_machine_by_mistake() -> None:
+    checks = content.folder(catalogues.FOLDER)
+    command = [sys.executable, "-m", "pytest", "-c", str(checks / "pytest.ini"), "-p", "no:cacheprovider", str(checks)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 4
+    assert "say which, with --hosts=ssh://NAME" in ended.stderr + ended.stdout
 
 
 def test_a_host_that_answers_nonsense_is_not_assessed(workspace: Path) -> None:
