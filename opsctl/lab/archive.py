@@ -56,7 +56,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def publish(pocket: Pocket, top: Path, keys: Path) -> None:
+def publish(pocket: Pocket, top: Path, keys: Path, *, groups: Sequence[Path] = ()) -> None:
     """Writes Packages and Release from what the pocket holds, signed; each file is replaced whole."""
     folder = top / pocket.folder
     index = (folder / "Packages.fetched").read_text()
@@ -71,7 +71,7 @@ def publish(pocket: Pocket, top: Path, keys: Path) -> None:
         (lists / name).unlink(missing_ok=True)
     text = run("apt-ftparchive", *_release_options(pocket), "release", lists).stdout
     _replace(lists / "Release", text.encode())
-    _replace(lists / "InRelease", sign(text, keys).encode())
+    _replace(lists / "InRelease", sign(text, keys, groups=groups).encode())
 
 
 def _release_options(pocket: Pocket) -> list[str]:
@@ -96,12 +96,12 @@ def _replace(path: Path, content: bytes) -> None:
 # --- the archive's key ----------------------------------------------------------------------------------------------
 
 
-def make_key(home: Path) -> None:
+def make_key(home: Path, *, groups: Sequence[Path] = ()) -> None:
     """Makes the archive's key, once, in a GnuPG home of its own with the public half in `public.gpg`."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _gnupg(home) as extra:
         words = ("gpg", "--batch", "--quiet", "--passphrase", "")
-        run(*words, "--quick-gen-key", ARCHIVE_KEY_NAME, "ed25519", "sign", "never", extra=extra)
+        run(*words, "--quick-gen-key", ARCHIVE_KEY_NAME, "ed25519", "sign", "never", extra=extra, groups=groups)
         run("gpg", "--batch", "--output", home / "public.gpg", "--export", extra=extra)
 
 
@@ -111,10 +111,10 @@ def copy_key(home: Path, to: Path) -> None:
     to.chmod(0o700)
 
 
-def sign(text: str, home: Path) -> str:
-    """`text` with its signature around it, as an InRelease file has it."""
+def sign(text: str, home: Path, *, groups: Sequence[Path] = ()) -> str:
+    """`text` with its signature around it, as an InRelease file has it; GnuPG's agent runs in the control `groups`."""
     with _gnupg(home) as extra:
-        return run("gpg", "--batch", "--quiet", "--clearsign", text=text, extra=extra).stdout
+        return run("gpg", "--batch", "--quiet", "--clearsign", text=text, extra=extra, groups=groups).stdout
 
 
 @contextmanager

@@ -152,7 +152,7 @@ class _Build:
         with held(self.cache / "key.lock", what="the archive's key"):
             if not (home / "public.gpg").exists():
                 shutil.rmtree(home, ignore_errors=True)
-                archive.make_key(home)
+                archive.make_key(home, groups=self.groups)
 
     def _bootstrap(self, archives: sources.Archives) -> None:
         options = self.folder / "apt/mmdebstrap.conf"
@@ -219,7 +219,7 @@ class _Build:
         archive.fill(archive.RELEASE, top, [*sorted(release), *sorted((own / "old").iterdir())], groups=self.groups)
         archive.fill(archive.SECURITY, top, [*sorted(security), *sorted((own / "fixed").iterdir())], groups=self.groups)
         for pocket in archive.POCKETS:
-            archive.publish(pocket, top, self.cache / "key")
+            archive.publish(pocket, top, self.cache / "key", groups=self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,6 @@ def reach_options() -> str:
         "Acquire::Retries",
     )
     dump = run("apt-config", "dump", "--format", '%F "%v";%n', *wanted).stdout
-    kept = [line for line in dump.splitlines() if not line.endswith(' "";')]
+    kept = ['Acquire::Retries "3";', *(line for line in dump.splitlines() if not line.endswith(' "";'))]
     kept += ['Dir::Etc::netrc "/etc/apt/auth.conf";', 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";']
     return "".join(line + "\n" for line in kept)
