@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from opsctl.errors import LabError
-from opsctl.lab import archive, asfound, mounts, packages, recipe, sources
+from opsctl.lab import mounts, recipe
+from opsctl.lab.build import Build, Say
 from opsctl.lab.cgroups import Groups
-from opsctl.lab.command import run
-from opsctl.lab.fetch import Deb, Fetcher
 from opsctl.lab.locks import held
 from opsctl.lab.place import Place
 from opsctl.lab.units import end_unit
 
-Say = Callable[[str], None]
 BUILD = "@build"  # the unit whose control group the programs run in
 _PATIENCE = 900.0
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -59,11 +56,6 @@ class Base:
         return (own, self.root) if own.is_dir() else (self.root,)
 
 
-def ready(cache: Path) -> bool:
-    """True when the base of today's recipe stands, so that nothing has to be fetched."""
-    return (cache / recipe.digest()).is_dir()
-
-
 def ensure(place: Place, *, say: Say, groups: Sequence[Path] = ()) -> Base:
     """The base of today's recipe, built when there is none; programs run in the control `groups`."""
     base = Base(folder=place.cache / recipe.digest())
@@ -72,7 +64,7 @@ def ensure(place: Place, *, say: Say, groups: Sequence[Path] = ()) -> Base:
             for left in place.cache.glob(f"building-{recipe.digest()}-*"):
                 _remove_unfinished(left)
             building = place.cache / f"building-{recipe.digest()}-{place.name}"
-            _Build(cache=place.cache, folder=building, groups=groups, say=say).all()
+            Build(cache=place.cache, folder=building, groups=groups, say=say).all()
             building.rename(base.folder)
             _forget_older(place)
     return base
@@ -112,142 +104,3 @@ def _forget_older(place: Place) -> None:
     for folder in place.cache.iterdir():
         if _DIGEST.fullmatch(folder.name) and folder.name != recipe.digest() and folder not in used:
             mounts.remove_tree(folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Build:
-    """One build, step by step, in its own folder."""
-
-    cache: Path
-    folder: Path
-    groups: Sequence[Path]
-    say: Say
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "root"
-
-    @property
-    def debs(self) -> Path:
-        return self.cache / "debs"
-
-    def all(self) -> None:
-        for folder in (self.folder, self.debs, self.folder / "layers"):
-            folder.mkdir(parents=True, exist_ok=True)
-        archives = sources.of_this_machine()
-        fetcher = Fetcher(folder=self.folder / "apt", debs=self.debs, archives=archives, groups=self.groups)
-        self._key()
-        self.say("base: Debian without its security updates")
-        fetcher.prepare()
-        self._bootstrap(archives)
-        self._own_packages()
-        asfound.furnish_base(self.root, self.cache / "key/public.gpg")
-        release, security = self._debian(fetcher)
-        self.say(f"base: package archive of {len(release)} packages and {len(security)} updates")
-        self._archive(release, security)
-        shutil.rmtree(self.folder / "apt")
-
-    def _key(self) -> None:
-        home = self.cache / "key"
-        with held(self.cache / "key.lock", what="the archive's key"):
-            if not (home / "public.gpg").exists():
-                shutil.rmtree(home, ignore_errors=True)
-                archive.make_key(home, groups=self.groups)
-
-    def _bootstrap(self, archives: sources.Archives) -> None:
-        options = self.folder / "apt/mmdebstrap.conf"
-        options.write_text(sources.reach_options())
-        inside = "/var/cache/apt/archives/"
-        run(
-            "mmdebstrap",
-            "--quiet",
-            "--mode=root",
-            "--variant=minbase",
-            f"--include={','.join(recipe.BASE_PACKAGES)}",
-            f"--aptopt={options}",
-            "--skip=download/empty,essential/unlink",
-            f'--setup-hook=mkdir -p "$1"{inside} && cp -l {self.debs}/*.deb "$1"{inside} 2>/dev/null || true',
-            f'--customize-hook=cp -n "$1"{inside}*.deb {self.debs}/',
-            recipe.SUITE,
-            self.root,
-            archives.release_line().strip(),
-            groups=self.groups,
-            timeout=_PATIENCE,
-            extra={"TMPDIR": str(self.folder / "apt")},  # what it leaves when it is killed goes away with the build
-        )
-        (self.root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
-
-    def _own_packages(self) -> None:
-        own = self.folder / "own"
-        old = [packages.build(package, recipe.OLD, own / "old") for package in recipe.OWN_PACKAGES]
-        for package in recipe.OWN_PACKAGES:
-            packages.build(package, recipe.FIXED, own / "fixed")
-        packages.build(recipe.NEW_PACKAGE, recipe.OLD, own / "fixed")
-        self._inside(self.root, own / "old", "dpkg", "--install", *(f"/mnt/{deb.name}" for deb in old))
-
-    def _inside(self, root: Path, debs: Path, *command: str) -> None:
-        """Runs a program in a root file system that is not booted and has no network; `debs` is at /mnt."""
-        apart = ("--register=no", "--keep-unit", "--as-pid2", "--private-network", "--settings=no", "--link-journal=no")
-        plain = ("--quiet", "--resolv-conf=off", "--timezone=off", "--console=pipe")
-        given = ("--setenv=DEBIAN_FRONTEND=noninteractive", "--setenv=LC_ALL=C.UTF-8", f"--bind-ro={debs}:/mnt")
-        nspawn = ("systemd-nspawn", *plain, *apart, *given, f"--directory={root}")
-        run(*nspawn, *command, groups=self.groups, timeout=_PATIENCE)
-
-    def _debian(self, fetcher: Fetcher) -> tuple[set[Path], set[Path]]:
-        """Builds the layers, and fetches what is installed, what is pending on it, and what roles will install."""
-        release = set(_files(fetcher.exactly(self.root, _installed(self.root))))
-        security = set(fetcher.upgrade(self.root))
-        for role, wanted in recipe.ROLE_PACKAGES.items():
-            self.say(f"base: layer of the role {role}")
-            debs = fetcher.install(self.root, wanted, security=False)
-            release |= set(_files(debs))
-            with self._layer(role) as merged:
-                files = (f"/mnt/{deb.path.name}" for deb in debs)
-                self._inside(merged, self.debs, "apt-get", "-q", "-y", "--no-install-recommends", "install", *files)
-                security |= set(fetcher.upgrade(merged))
-        for wanted in recipe.WANTED_PACKAGES:
-            release |= set(_files(fetcher.install(self.root, wanted, security=False)))
-            security |= set(fetcher.install(self.root, wanted, security=True))
-        return release, {deb.path for deb in security if deb.security}
-
-    def _layer(self, role: str) -> _Layer:
-        return _Layer(folder=self.folder, role=role, root=self.root)
-
-    def _archive(self, release: set[Path], security: set[Path]) -> None:
-        own = self.folder / "own"
-        top = self.folder / "archive"
-        archive.fill(archive.RELEASE, top, [*sorted(release), *sorted((own / "old").iterdir())], groups=self.groups)
-        archive.fill(archive.SECURITY, top, [*sorted(security), *sorted((own / "fixed").iterdir())], groups=self.groups)
-        for pocket in archive.POCKETS:
-            archive.publish(pocket, top, self.cache / "key", groups=self.groups)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layer:
-    """The overlay of a role's layer over the root, mounted while it is being filled."""
-
-    folder: Path
-    role: str
-    root: Path
-
-    def __enter__(self) -> Path:
-        upper, work, merged = self.folder / "layers" / self.role, self.folder / "work", self.folder / "merged"
-        for folder in (upper, work):
-            folder.mkdir(parents=True, exist_ok=True)
-        mounts.overlay(merged, lower=(self.root,), upper=upper, work=work)
-        return merged
-
-    def __exit__(self, *_: object) -> None:
-        mounts.unmount_below(self.folder)
-        for name in ("work", "merged"):
-            shutil.rmtree(self.folder / name)
-
-
-def _files(debs: tuple[Deb, ...]) -> list[Path]:
-    return [deb.path for deb in debs]
-
-
-def _installed(root: Path) -> list[str]:
-    """Every Debian package of a root file system as PKG=VERSION; not the lab's own."""
-    listed = run("dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Package}=${Version}\n").stdout
-    return [line for line in listed.split() if not line.startswith("opslab-")]

@@ -39,8 +39,8 @@ def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str 
     """Boots the plan's hosts as the lab `name` and returns its description when all of them are up.
 
     A lab that stands already with the same hosts is returned, hosts that were off booted. `cache` is where the base
-    lies or is made. Raises Refused when this machine is not fit
-    or the lab stands with other hosts, LabError when something does not work.
+    lies or is made. Raises Refused when this machine is not fit or the lab stands with other hosts, LabError when
+    something does not work.
     """
     machine.refuse_unless_fit()
     place = Place(name=name, cache=cache)
@@ -110,7 +110,9 @@ def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> 
     lab = _with_people(place, lab)
     say(f"booting {len(lab.hosts)} hosts on {subnet.network}")
     lab = _boot(place, lab, built, subnet, disk)
-    place.description.write_text(lab.to_json())
+    beside = place.description.with_suffix(".new")
+    beside.write_text(lab.to_json())
+    beside.replace(place.description)
     return lab
 
 
