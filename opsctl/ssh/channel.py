@@ -13,6 +13,8 @@ from typing import IO
 from opsctl.errors import Refused
 
 _BLOCK = 1 << 16
+# Messages in English, to be recognised; and ssh runs its proxy commands with $SHELL, which a service account may lack.
+_ENVIRONMENT = {"LC_ALL": "C", "SHELL": "/bin/sh"}
 _GLANCE = 0.2  # seconds between looks at whether the process has ended or somebody wants us to stop
 
 
@@ -41,8 +43,9 @@ def run(
     """
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env={**os.environ, **_ENVIRONMENT},
+        )  # fmt: skip
     except FileNotFoundError:
         raise Refused(f"{command[0]} is not on this machine", hint="apt-get install openssh-client") from None
     assert process.stdin is not None

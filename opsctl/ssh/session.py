@@ -11,30 +11,30 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from opsctl import config
 from opsctl.config import Settings
-from opsctl.errors import HostFailed, HostKeyRefused, OpsctlError, Unreachable
+from opsctl.errors import HostFailed, OpsctlError, Unreachable
 from opsctl.model.host import Host, Inventory
-from opsctl.ssh import channel, client_config, program
-from opsctl.ssh.failure import classify
+from opsctl.ssh import channel, client_config, program, refusal
 from opsctl.ssh.hostkeys import Key, Pins
 from opsctl.ssh.program import hostside_script
-from opsctl.ssh.shown import KINDS, shown_key
+from opsctl.ssh.shown import shown_key
 from opsctl.ssh.sockets import close_shared, socket_folder, tidy, written
 
 __all__ = ["Transport", "close_shared", "hostside_script"]
 
 LARGEST_ANSWER = 64 << 20
 Arguments = Mapping[str, object]
+Stopped = Callable[[], bool]
 
 
 class Transport:
-    """Contact with the hosts of an inventory. Thread-safe; a context manager. Raises HostError kinds only."""
+    """Contact with the hosts of an inventory. Thread-safe; a context manager: leaving it ends what still waits."""
 
     def __init__(self, inventory: Inventory, pins: Pins, settings: Settings) -> None:
         self.inventory = inventory
@@ -89,33 +89,33 @@ class Transport:
 
     # --- connections -------------------------------------------------------------------------------------------
 
-    def open(self, host: Host) -> None:
+    def open(self, host: Host, *, stopped: Stopped | None = None) -> None:
         """See that the host's shared connection stands, its jump hosts' first."""
-        self._open_jumps(host)
-        self._open_one(host)
+        self._open_jumps(host, stopped)
+        self._open_one(host, stopped)
 
-    def _open_jumps(self, host: Host) -> None:
+    def _open_jumps(self, host: Host, stopped: Stopped | None = None) -> None:
         for jump in self.inventory.jumps(host):
             try:
-                self._open_one(jump)
+                self._open_one(jump, stopped)
             except Unreachable as error:
                 raise type(error)(host.key, f"jump host {jump.key}: {error.reason}", hint=error.hint) from None
 
-    def _open_one(self, host: Host) -> None:
+    def _open_one(self, host: Host, stopped: Stopped | None) -> None:
         with self._locks[host.key]:
             if self._stands(host):
                 return
             self._refuse_without_pin(host)
-            seconds = self.access.connect_timeout
+            seconds = 2 * self.access.connect_timeout + 5
             ended = channel.run(
                 self._ssh(host, "-f", "-N"),
                 b"",
-                timeout=2 * seconds + 5,
+                timeout=seconds,
                 largest=1 << 16,
-                stopped=self._stopping.is_set,
+                stopped=stopped or self._stopping.is_set,
             )
             if ended.code != 0:
-                raise self._refusal(host, ended, f"no answer within {2 * seconds + 5} s")
+                raise self._no_contact(host, ended, f"no answer within {seconds} s")
             self._opened.add(host.key)
 
     def _stands(self, host: Host) -> bool:
@@ -151,14 +151,17 @@ class Transport:
         After `timeout` seconds only our ssh is killed: what the script was doing on the host is unknown then.
         Raises Unreachable, HostKeyRefused, HostFailed.
         """
-        self.open(host)
+        return self._run(host, script, arguments, timeout, self._stopping.is_set)
+
+    def _run(self, host: Host, script: str, arguments: Arguments, timeout: float, stopped: Stopped) -> object:
+        self.open(host, stopped=stopped)
         shared = self._ssh(host, "-T", *_ONLY_SHARED)
         try:
-            return self._ask(host, shared, script, arguments, timeout)
+            return self._ask(host, shared, script, arguments, timeout, stopped)
         except _NotStarted:
             # The shared connection ended between our look and its use; nothing ran, so once more is safe.
-            self.open(host)
-            return self._ask(host, shared, script, arguments, timeout)
+            self.open(host, stopped=stopped)
+            return self._ask(host, shared, script, arguments, timeout, stopped)
 
     def fresh(self, host: Host) -> None:
         """Prove that a new TCP connection, a login and sudo work now; or raise. The shared connection is not used."""
@@ -166,34 +169,27 @@ class Transport:
         self._refuse_without_pin(host)
         alone = ("-T", "-o", "ControlMaster=no", "-o", "ControlPath=none")
         seconds = 2 * self.access.connect_timeout + 15
-        if self._ask(host, self._ssh(host, *alone), _WHO_AM_I, {}, seconds) != {"uid": 0}:
+        answer = self._ask(host, self._ssh(host, *alone), _WHO_AM_I, {}, seconds, self._stopping.is_set)
+        if answer != {"uid": 0}:
             raise HostFailed(host.key, "sudo does not give root")
 
-    def _ask(self, host: Host, ssh: list[str], script: str, arguments: Arguments, timeout: float) -> object:
+    def _ask(
+        self, host: Host, ssh: list[str], script: str, arguments: Arguments, timeout: float, stopped: Stopped
+    ) -> object:
         mark = program.new_mark()
-        ended = channel.run(
-            [*ssh, self._python()],
-            program.frame(script, arguments, mark),
-            timeout=timeout,
-            largest=LARGEST_ANSWER,
-            stopped=self._stopping.is_set,
-        )
+        given = program.frame(script, arguments, mark)
+        ended = channel.run([*ssh, self._python()], given, timeout=timeout, largest=LARGEST_ANSWER, stopped=stopped)
         found = program.answer(host.key, ended.stdout, mark)
         if found is not None:
             return found
         if ended.why == "size":
             raise HostFailed(host.key, f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
-        if ended.code in (None, 255):
-            self._opened.discard(host.key)
-            if (
-                ended.code
-                and _NO_MASTER in ended.stderr
-                and b"mux_client" not in ended.stderr
-                and set(_ONLY_SHARED) <= set(ssh)
-            ):
-                raise _NotStarted(host.key, "the shared connection ended")
-            raise self._refusal(host, ended, f"no answer within {timeout:g} s; what runs there is unknown")
-        raise _without_answer(host, ended)
+        if ended.code not in (None, 255):
+            raise refusal.no_answer(host, ended)
+        self._opened.discard(host.key)
+        if _ONLY_SHARED[1] in ssh and refusal.NO_ADDRESS in ended.stderr and b"mux_client" not in ended.stderr:
+            raise _NotStarted(host.key, "the shared connection ended")
+        raise self._no_contact(host, ended, f"no answer within {timeout:g} s; what runs there is unknown")
 
     def _python(self) -> str:
         root = "" if self.access.user == "root" else "sudo -n "
@@ -215,12 +211,17 @@ class Transport:
         into a value as soon as it is there. Both run in the host's thread.
         """
         chosen = tuple(hosts)
+        # Of this call alone: after Ctrl-C the same transport still has to undrain and to clean up.
+        interrupted = threading.Event()
+
+        def stopped() -> bool:
+            return interrupted.is_set() or self._stopping.is_set()
 
         def one(host: Host) -> object | OpsctlError:
             try:
-                self.open(host)
+                self.open(host, stopped=stopped)
                 given = arguments(host) if callable(arguments) else arguments
-                return then(host, self.run(host, script, given, timeout=timeout))
+                return then(host, self._run(host, script, given, timeout, stopped))
             except OpsctlError as error:
                 return error
 
@@ -228,9 +229,11 @@ class Transport:
         with ThreadPoolExecutor(max_workers=max(1, min(limit, len(chosen)))) as pool:
             futures = {host.key: pool.submit(one, host) for host in chosen}
             try:
+                for ended in wait(futures.values(), return_when=FIRST_EXCEPTION).done:
+                    ended.result()
                 return {key: future.result() for key, future in futures.items()}
             except BaseException:
-                self._stopping.set()
+                interrupted.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -250,39 +253,14 @@ class Transport:
             raise self._key_refused(host)
 
     def _key_refused(self, host: Host) -> Unreachable:
-        pinned = self.pins.of(host.key)
-        kinds = tuple(dict.fromkeys([*(pin.key.kind for pin in pinned), *KINDS]))
-        try:
-            shown = next((key for kind in kinds if (key := self.shown(host, kind))), None)
-        except Unreachable as error:
-            if pinned:
-                return HostKeyRefused(host.key, f"its host key was refused, and now {error.reason}")
-            return Unreachable(host.key, f"{error.reason} (and no key of it is approved yet)", hint=error.hint)
-        if not pinned:
-            return HostKeyRefused(
-                host.key, f"no key is approved for it; it shows {shown}", hint=_APPROVE.format(name=host.key)
-            )
-        approved = ", ".join(str(pin.key) for pin in pinned)
-        return HostKeyRefused(
-            host.key,
-            f"it shows another key than the approved one; approved: {approved}; shown: {shown}",
-            hint=_REPLACE.format(name=host.key),
-        )
+        approved = [pin.key for pin in self.pins.of(host.key)]
+        return refusal.key_refused(host, approved, lambda kind: self.shown(host, kind))
 
-    def _refusal(self, host: Host, ended: channel.Ended, when_slow: str) -> OpsctlError:
-        if ended.why == "stopped":
-            return Unreachable(host.key, "stopped before it answered")
-        if ended.why:
-            return Unreachable(host.key, when_slow, hint="is the host overloaded, or frozen?")
-        failure = classify(ended.stderr.decode("utf-8", "replace"))
-        if failure.kind in ("unknown-key", "changed-key"):
+    def _no_contact(self, host: Host, ended: channel.Ended, when_slow: str) -> Unreachable:
+        if refusal.of_key(ended):
             return self._key_refused(host)
-        jumps = self.inventory.jumps(host)
-        if jumps and _NO_MASTER in ended.stderr:
-            # What happened behind the jump host, ssh does not say; only whether it took too long.
-            what = "no answer" if failure.kind == "timeout" else "no connection"
-            return Unreachable(host.key, f"{what} from {host.address} port {host.port} through {jumps[-1].key}")
-        return Unreachable(host.key, failure.reason, hint=failure.hint)
+        jump = next(reversed(self.inventory.jumps(host)), None)
+        return refusal.no_contact(host, ended, jump=jump, when_slow=when_slow)
 
 
 class _NotStarted(Unreachable):
@@ -292,19 +270,4 @@ class _NotStarted(Unreachable):
 # A script runs at most once: were the shared connection to break while it is asked for, ssh would quietly make a new
 # one and send the rest of its input there. With this it fails instead, and says so with the words below.
 _ONLY_SHARED = ("-o", "ProxyCommand=false")
-_NO_MASTER = b"UNKNOWN port 65535"
 _WHO_AM_I = "import os\ndef main(arguments):\n    return {'uid': os.getuid()}\n"
-_APPROVE = "get the fingerprint from the host's owner, then: opsctl host approve {name} --fingerprint SHA256:..."
-_REPLACE = (
-    "ask the host's owner whether the key was changed on purpose (reinstalled?); if not, somebody else answers at this "
-    "address. With the new fingerprint from the owner: opsctl host approve {name} --replace --fingerprint SHA256:..."
-)
-
-
-def _without_answer(host: Host, ended: channel.Ended) -> HostFailed:
-    said = classify(ended.stderr.decode("utf-8", "replace")).detail
-    if "sudo:" in said:
-        return HostFailed(host.key, said, hint="the automation account needs sudo without a password")
-    if ended.code == 127:
-        return HostFailed(host.key, f"Python 3 is missing: {said}", hint="install python3 on the host")
-    return HostFailed(host.key, f"the script gave no answer (exit {ended.code}): {said}")

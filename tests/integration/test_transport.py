@@ -16,6 +16,7 @@ import pytest
 from opsctl import lab
 from opsctl.config import Settings
 from opsctl.errors import HostFailed, HostKeyRefused, OpsctlError, Unreachable
+from opsctl.model.host import Host
 from opsctl.ssh.hostkeys import Pins
 from opsctl.ssh.session import Transport, close_shared
 from tests.integration.ground import Ground, ground
@@ -190,7 +191,7 @@ def test_a_frozen_host_is_given_up_in_time(hosts: Ground, transport: Transport) 
         for attempt in (lambda h: transport.run(h, WHO, {}, timeout=60), transport.fresh):
             with pytest.raises(Unreachable, match="no answer in time"):
                 attempt(hosts.host(WEB1))
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
 
 
 def test_a_frozen_jump_host_is_given_up_in_time_for_hosts_behind_it(hosts: Ground, transport: Transport) -> None:
@@ -198,7 +199,7 @@ def test_a_frozen_jump_host_is_given_up_in_time_for_hosts_behind_it(hosts: Groun
         began = time.monotonic()
         with pytest.raises(Unreachable, match=f"jump host ange.{LB1}"):
             transport.run(hosts.host(DB1), WHO, {}, timeout=60)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
 
 
 def test_a_host_that_freezes_while_a_script_runs_is_given_up_after_the_limit(
@@ -253,6 +254,29 @@ def test_leaving_the_transport_ends_what_still_waits(hosts: Ground, transport: T
     waiting.join(timeout=10)
     assert not waiting.is_alive()
     assert "stopped" in str(caught)
+
+
+def test_after_an_interrupt_the_same_transport_still_cleans_up(hosts: Ground, transport: Transport) -> None:
+    """Ctrl-C ends what waits, also while a frozen host is being connected to; to undrain must still be possible."""
+
+    def interrupt(host: Host, answer: object) -> object:
+        if host.name == MON1:
+            raise KeyboardInterrupt
+        return answer
+
+    slow = "import time\ndef main(arguments):\n    time.sleep(arguments['seconds'])\n    return {}\n"
+    with broken(hosts, LB1, "freeze"):
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            transport.run_all(
+                hosts.inventory,
+                slow,
+                lambda host: {"seconds": 1 if host.name == MON1 else 60},
+                timeout=90,
+                then=interrupt,
+            )
+        assert time.monotonic() - began < 30
+    assert transport.run(hosts.host(WEB1), WHO, {}, timeout=20) == {"uid": 0}
 
 
 def test_closing_leaves_no_socket_and_no_process(hosts: Ground, transport: Transport) -> None:
