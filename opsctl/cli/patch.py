@@ -133,6 +133,7 @@ def resume(app: App, rollout_id: str, *, retry: bool, yes: bool, output: str) ->
 
     means = _means(app)
     state = means.journal.load(rollout_id, kind="patch")
+    means.journal.refuse_at_work(state.plan.id)
     if output == "table":
         line(f"{state.plan.id}: {state.status}{': ' + state.reason if state.reason else ''}")
         _show_hosts(state)

@@ -26,7 +26,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LA
 # apt-get(8), dpkg(1): nothing asks, nothing is removed, changed configuration files stay as they are.
 OPTIONS = (
     "-y -q --no-remove --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "
-    "-o DPkg::Lock::Timeout=%d -o Dpkg::Use-Pty=0 -o APT::Get::Show-User-Simulation-Note=false"
+    "-o DPkg::Lock::Timeout=%d -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o APT::Get::Show-User-Simulation-Note=false"
 )
 INST = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ")
 LOG_TAIL = 4000

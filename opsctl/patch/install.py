@@ -14,8 +14,8 @@ from opsctl.ssh.session import Transport, hostside_script
 
 # The host answers at the end of the installation, or after this many seconds.
 _WAIT = 10.0
-# A connection may break while sshd or the network restarts under us; only after this long is the host lost.
-CONTACT_PATIENCE = 90.0
+# A connection may break while sshd or the network restarts under us; only after so many time-outs is the host lost.
+_PATIENCE = 6
 _PAUSE = 1.0
 _RESTARTS = 2
 
@@ -42,6 +42,7 @@ class Installation:
     ) -> None:
         self._transport = transport
         self._host = host
+        self._patience = _PATIENCE * transport.settings.number("ssh.connect_timeout")
         self._words: dict[str, object] = {
             "id": claim.rollout if attempt == 1 else f"{claim.rollout}-{attempt}",
             "packages": [{"name": p.name, "version": p.after, "new": p.new} for p in item.packages],
@@ -88,7 +89,7 @@ class Installation:
                 raise
             except Unreachable:
                 lost_at = lost_at or time.monotonic()
-                if time.monotonic() - lost_at > CONTACT_PATIENCE:
+                if time.monotonic() - lost_at > self._patience:
                     raise
                 time.sleep(_PAUSE)
 

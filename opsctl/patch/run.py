@@ -15,13 +15,15 @@ from opsctl.patch import pending, propose
 from opsctl.patch.change import PatchChange
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import contact
+from opsctl.rollout import contact, drive
 from opsctl.rollout import limits as limiting
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.limits import Limits
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.ssh.session import Transport
+from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 
@@ -41,6 +43,10 @@ class Means:
     @property
     def journal(self) -> Journal:
         return Journal(self.store)
+
+    @property
+    def limits(self) -> Limits:
+        return limiting.of(self.inventory, balancers=contact.balancers(self.inventory))
 
     @property
     def content_digest(self) -> str:
@@ -91,6 +97,7 @@ def ready(means: Means, plan_id: str) -> Ready:
     if state.status is not Status.PLANNED:
         hint = f"opsctl patch resume {state.plan.id}" if state.status is not Status.DONE else "opsctl patch plan"
         raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
+    drive.refuse_held(state.plan, Leases(means.store), means.limits, means.clock())
     # Compared first without the hosts: that says more than a host which is gone from the inventory.
     propose.refuse_stale(state.plan, means.inventory, means.content_digest, {})
     hosts = [means.inventory.host(item.host) for item in state.plan.hosts]
@@ -122,7 +129,7 @@ def run(means: Means, rollout: Ready, observe: Callable[[Progress], None], *, ve
         store=means.store,
         ledger=means.ledger,
         inventory=means.inventory,
-        limits=limiting.of(means.inventory, balancers=contact.balancers(means.inventory)),
+        limits=means.limits,
         clock=means.clock,
         observe=observe,
         down=rollout.down,

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from opsctl.errors import HostError, OpsctlError, StoreError, Unreachable
+from opsctl.errors import HostError, Locked, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostState, Reference, RolloutState, Stage, Status
+from opsctl.model.rollout import Batch, HostState, Plan, Reference, RolloutState, Stage, Status
 from opsctl.rollout import gates, machine
 from opsctl.rollout.change import Change, Claim, Installed
 from opsctl.rollout.journal import Journal
@@ -64,6 +64,20 @@ class Drivers:
     down: frozenset[str] = frozenset()
 
 
+def holder(plan: Plan) -> str:
+    """In whose name a rollout holds its leases: the same one at every resume."""
+    return f"rollout {plan.id} of {plan.made_by}"
+
+
+def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> None:
+    """Raise Locked where somebody else holds one of the plan's hosts or clusters: asked before hosts are read."""
+    names = set(limits.lease_names(item.host for item in plan.hosts))
+    taken = [lease for lease in leases.held(now) if lease.name in names and lease.holder != holder(plan)]
+    if taken:
+        told = "; ".join(f"{one.name} is held by {one.holder} since {one.taken:%Y-%m-%d %H:%M:%SZ}" for one in taken)
+        raise Locked(told, hint="wait for its end: opsctl patch status")
+
+
 class Driver:
     """Works through one rollout, from wherever it stands."""
 
@@ -105,8 +119,7 @@ class Driver:
     @contextmanager
     def _leased(self) -> Iterator[None]:
         leases, names = self._parts.leases, self._parts.limits.lease_names(self._items)
-        holder = f"rollout {self._plan.id} of {self._plan.made_by}"
-        self._leases = leases.acquire(names, holder, self._parts.clock(), LEASE_TIME)
+        self._leases = leases.acquire(names, holder(self._plan), self._parts.clock(), LEASE_TIME)
         self._claims = {lease.name: Claim(rollout=self._plan.id, token=lease.token) for lease in self._leases}
         try:
             yield

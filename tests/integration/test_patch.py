@@ -1,0 +1,375 @@
+"""Patching real hosts by the command line: plans, rollouts, failures, and a driver that is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from opsctl import lab
+from opsctl.lab import Fleet
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
+FIXED = "1.0-1+deb12u1"
+OWN = ("opslab-fragile", "opslab-kernel", "opslab-library", "opslab-newdep", "opslab-service")
+# Everything but the lab's own packages is held: real updates take their time and are proved elsewhere.
+PREPARE = f"""
+set -e
+apt-get -q update
+apt-mark hold $(apt list --upgradable 2>/dev/null | sed -n 's,/.*,,p' | grep -v '^opslab-')
+mkdir -p /var/log/journal
+systemctl disable --now --quiet apt-daily.timer apt-daily-upgrade.timer
+apt-get -s dist-upgrade | grep -c '^Inst opslab-' | grep -qx {len(OWN) + 1}
+"""
+
+
+@dataclass
+class Site:
+    """A lab with its workspace, driven through the command line alone."""
+
+    fleet: Fleet
+    workspace: Path
+    touched: set[str] = field(default_factory=set)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
+
+    def run(self, words: Sequence[str], code: int) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def opsctl(self, *words: str, code: int = 0) -> str:
+        done = self.run(words, code)
+        return done.stdout + done.stderr
+
+    def answer(self, *words: str, code: int = 0) -> dict[str, object]:
+        found = json.loads(self.run((*words, "--output", "json"), code).stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """A command that runs on its own; what it prints is in `said`."""
+        with (self.workspace / "said").open("wb") as said:
+            return subprocess.Popen(self.command(*words), stdout=said, stderr=subprocess.STDOUT)
+
+    @property
+    def said(self) -> str:
+        return (self.workspace / "said").read_text()
+
+    def plan(self, *words: str) -> str:
+        made = self.answer("patch", "plan", *words)["plan"]
+        assert isinstance(made, dict)
+        return str(made["id"])
+
+    def states(self, rollout: str) -> dict[str, dict[str, object]]:
+        hosts = self.answer("patch", "status", rollout)["hosts"]
+        assert isinstance(hosts, list)
+        return {one["host"].partition(".")[2]: one for one in hosts}
+
+    def stages(self, rollout: str) -> dict[str, object]:
+        return {name: state["stage"] for name, state in self.states(rollout).items()}
+
+    def inside(self, host: str, command: str) -> str:
+        done = lab.execute(self.fleet.name, host, ["sh", "-c", command])
+        assert done.returncode == 0, f"{host}: {command}: {done.stderr}"
+        return done.stdout.strip()
+
+    def version(self, host: str, package: str) -> str:
+        return self.inside(host, f"dpkg-query -W -f '${{Version}}' {package}")
+
+    def installs(self, host: str) -> int:
+        """How often apt ran for opsctl on this host: its unit's journal shows it."""
+        count = "journalctl --quiet -u 'opsctl-install-*' -o cat | grep -c '^Started opsctl-install-' || true"
+        return int(self.inside(host, count))
+
+    def boot(self, host: str) -> str:
+        return self.inside(host, "cat /proc/sys/kernel/random/boot_id")
+
+    def leases(self) -> str:
+        import sqlite3
+
+        with sqlite3.connect(self.workspace / ".state" / "store.db") as store:
+            return "; ".join(row[0] for row in store.execute("SELECT name FROM leases"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    name = f"t{secrets.token_hex(4)}"
+    fleet = lab.up(name, lab.only(lab.demo(), HOSTS))
+    try:
+        site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("patch") / "workspace")
+        subprocess.run([sys.executable, "-m", "opsctl", "init", str(site.workspace), "--lab", name], check=True)
+        site.opsctl("inventory", "sync", "--yes")
+        site.opsctl("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
+        for host in HOSTS:
+            site.inside(host, PREPARE)
+            lab.snapshot(name, host, "prepared")
+        yield site
+    finally:
+        lab.down(name)
+
+
+@pytest.fixture
+def site(whole: Site) -> Site:
+    """Every host as it was prepared: old versions, updates pending."""
+    for host in HOSTS:
+        if host in whole.touched:
+            lab.restore(whole.fleet.name, host, "prepared")
+    whole.touched = set(HOSTS)
+    return whole
+
+
+def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.1)
+
+
+@dataclass
+class Load:
+    """Residents at the e-service, all the time."""
+
+    url: str
+    answered: int = 0
+    lost: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self.thread = threading.Thread(target=self._ask)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _ask(self) -> None:
+        while not self.over.wait(0.01):
+            try:
+                with urllib.request.urlopen(self.url, timeout=5) as answer:
+                    answer.read()
+                self.answered += 1
+            except (OSError, urllib.error.URLError) as error:
+                self.lost.append(str(error))
+
+
+def packages(plan: dict[str, object], host: str) -> dict[str, dict[str, object]]:
+    waves = plan["waves"]
+    assert isinstance(waves, list)
+    items: Sequence[dict[str, object]] = [i for w in waves for b in w["batches"] for i in b["hosts"]]
+    found = next(i["packages"] for i in items if i["host"] == host)
+    assert isinstance(found, list)
+    return {one["name"]: one for one in found}
+
+
+def test_a_plan_names_every_package_with_its_versions_and_the_new_one(site: Site) -> None:
+    plan = site.answer("patch", "plan")["plan"]
+    assert isinstance(plan, dict)
+    found = packages(plan, "ange.ange-web1")
+    assert set(found) == {*OWN, "opslab-extra"}
+    assert found["opslab-library"] == {"name": "opslab-library", "before": "1.0-1", "after": FIXED, "security": True}
+    assert found["opslab-extra"]["before"] == ""
+    waves = plan["waves"]
+    assert [(w["ring"], [[i["host"] for i in b["hosts"]] for b in w["batches"]]) for w in waves] == [
+        ("canary", [["sundsvall.sundsvall-app1"]]),
+        ("early", [["ange.ange-web1"]]),
+        ("broad", [["ange.ange-lb1"], ["ange.ange-web2"]]),
+    ]
+    assert waves[1]["batches"][0]["hosts"][0]["drain_through"] == "ange.ange-lb1"
+    assert site.version("ange-web1", "opslab-library") == "1.0-1"
+
+
+def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
+    site.inside("ange-web1", "echo '# ours' >> /etc/opslab-library/opslab-library.conf")
+    manual = site.inside("ange-web1", "apt-mark auto opslab-library >/dev/null; apt-mark showmanual")
+    rollout = site.plan("--limit", "ange-web*")
+    boots = {host: site.boot(host) for host in ("ange-web1", "ange-web2")}
+    with Load(url=f"http://{site.fleet.host('ange-lb1').address}/") as load:
+        told = site.answer("patch", "start", rollout, "--yes")
+    assert told["outcome"] == "ok"
+    assert load.lost == []
+    assert load.answered > 100
+    assert site.stages(rollout) == {"ange-web1": "done", "ange-web2": "done"}
+    for host in ("ange-web1", "ange-web2"):
+        assert [site.version(host, name) for name in OWN] == [FIXED] * len(OWN)
+        assert site.boot(host) != boots[host]
+        assert site.installs(host) == 1
+        assert site.inside(host, "systemctl is-active opslab-service.service") == "active"
+    assert site.inside("ange-web1", "apt-mark showmanual") == manual
+    assert "# ours" in site.inside("ange-web1", "cat /etc/opslab-library/opslab-library.conf")
+    notes = site.states(rollout)["ange-web1"]["notes"]
+    assert notes == ["kept /etc/opslab-library/opslab-library.conf"]
+    assert site.leases() == ""
+    assert site.version("sundsvall-app1", "opslab-library") == "1.0-1"
+    stat = "echo 'show stat' | python3 -c \"import socket,sys; s=socket.socket(socket.AF_UNIX);"
+    stat += "s.connect('/run/haproxy/admin.sock'); s.sendall(sys.stdin.buffer.read()); print(s.makefile().read())\""
+    assert "DRAIN" not in site.inside("ange-lb1", stat)
+
+
+def test_a_failing_package_halts_the_rollout_and_a_retry_finishes_it(site: Site) -> None:
+    site.inside("sundsvall-app1", "touch /etc/opslab-fragile.fail")
+    rollout = site.plan("--limit", "sundsvall-app1,ange-web1")
+    site.opsctl("patch", "start", rollout, "--yes", code=5)
+    states = site.states(rollout)
+    assert (states["sundsvall-app1"]["stage"], states["sundsvall-app1"]["last"]) == ("failed", "installing")
+    assert "opslab-fragile" in str(states["sundsvall-app1"]["reason"])
+    assert states["ange-web1"]["stage"] == "planned"
+    assert site.version("ange-web1", "opslab-library") == "1.0-1"
+    assert site.leases() == ""
+    site.inside("sundsvall-app1", "rm /etc/opslab-fragile.fail")
+    site.opsctl("patch", "resume", rollout, "--retry", "--yes")
+    assert site.stages(rollout) == {"sundsvall-app1": "done", "ange-web1": "done"}
+    assert site.inside("sundsvall-app1", "dpkg --audit") == ""
+
+
+def test_a_resume_without_retry_leaves_the_failed_host_and_says_so(site: Site) -> None:
+    site.inside("sundsvall-app1", "touch /etc/opslab-fragile.fail")
+    rollout = site.plan("--limit", "sundsvall-app1,ange-web1", "--reboot", "never")
+    site.opsctl("patch", "start", rollout, "--yes", code=5)
+    assert site.answer("patch", "resume", rollout, "--yes", code=1)["outcome"] == "incomplete"
+    assert site.stages(rollout) == {"sundsvall-app1": "failed", "ange-web1": "done"}
+
+
+@pytest.mark.parametrize("stage", ["drained", "installing", "rebooting", "verified"])
+def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site: Site, stage: str) -> None:
+    rollout = site.plan("--limit", "ange-web*")
+    running = site.begin("patch", "start", rollout, "--yes")
+    wait_for(lambda: reached(site, rollout, "ange-web1", stage), f"ange-web1 is {stage}")
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    told = site.answer("patch", "status", rollout)["rollout"]
+    assert isinstance(told, dict)
+    assert told["stalled"] is True
+    assert site.answer("patch", "resume", rollout, "--yes")["outcome"] == "ok"
+    assert site.stages(rollout) == {"ange-web1": "done", "ange-web2": "done"}
+    for host in ("ange-web1", "ange-web2"):
+        assert site.version(host, "opslab-kernel") == FIXED
+        assert site.installs(host) == 1
+        assert site.inside(host, "test -e /run/reboot-required || echo none") == "none"
+    assert site.leases() == ""
+
+
+ORDER = "planned leased silenced prechecked drained installing installed rebooting back verified undrained done"
+
+
+def reached(site: Site, rollout: str, host: str, stage: str) -> bool:
+    """The store shows this stage, or a later one: some last only for a moment."""
+    import sqlite3
+
+    with sqlite3.connect(site.workspace / ".state" / "store.db") as store:
+        rows = store.execute(
+            "SELECT state FROM host_states WHERE rollout = ? AND host LIKE ?", (rollout, f"%.{host}")
+        ).fetchall()
+    order = ORDER.split()
+    return bool(rows) and order.index(json.loads(rows[0][0])["stage"]) >= order.index(stage)
+
+
+def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
+    rollout = site.plan("--limit", "sundsvall-app1,ange-web1")
+    running = site.begin("patch", "start", rollout, "--yes")
+    wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
+    second = site.opsctl("patch", "resume", rollout, "--yes", code=4)
+    assert "is at work" in second
+    running.send_signal(signal.SIGINT)
+    running.wait(timeout=120)
+    assert running.returncode == 130, site.said
+    assert f"opsctl patch resume {rollout}" in site.said
+    assert site.stages(rollout) == {"sundsvall-app1": "installed", "ange-web1": "planned"}
+    assert site.leases() == ""
+    site.opsctl("patch", "resume", rollout, "--yes")
+    assert site.stages(rollout) == {"sundsvall-app1": "done", "ange-web1": "done"}
+    assert site.installs("sundsvall-app1") == 1
+
+
+def test_an_overlapping_rollout_is_refused_while_the_first_one_runs(site: Site) -> None:
+    first, second = site.plan("--limit", "sundsvall-app1"), site.plan("--limit", "sundsvall-app1,ange-web1")
+    running = site.begin("patch", "start", first, "--yes")
+    wait_for(lambda: reached(site, first, "sundsvall-app1", "leased"), "the first one has its leases")
+    site.opsctl("patch", "start", second, "--yes", code=4)
+    running.wait(timeout=120)
+    assert running.returncode == 0, site.said
+    site.opsctl("patch", "start", second, "--yes", code=3)
+
+
+def test_a_plan_is_refused_when_a_host_has_moved(site: Site) -> None:
+    rollout = site.plan("--limit", "ange-web1")
+    site.inside("ange-web1", f"apt-get -q -y install opslab-library={FIXED} 2>&1")
+    told = site.opsctl("patch", "start", rollout, "--yes", code=3)
+    assert "ange.ange-web1: opslab-library 1.0-1 -> 1.0-1+deb12u1 is no longer pending" in told
+    assert site.installs("ange-web1") == 0
+
+
+def test_a_host_lost_during_installation_is_unknown_and_a_resume_finds_it_patched(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "1")
+    lab.publish(site.fleet.name, "opslab-library", f"{FIXED}.1", post_install="touch /run/slow; sleep 25")
+    rollout = site.plan("--limit", "sundsvall-app1", "--reboot", "never", "--refresh")
+    running = site.begin("patch", "start", rollout, "--yes")
+    wait_for(lambda: site.inside("sundsvall-app1", "ls /run").count("slow") == 1, "apt is in the middle")
+    lab.break_(site.fleet.name, "sundsvall-app1", "link")
+    try:
+        running.wait(timeout=100)
+    finally:
+        lab.mend(site.fleet.name, "sundsvall-app1")
+    assert running.returncode == 5, site.said
+    state = site.states(rollout)["sundsvall-app1"]
+    assert (state["stage"], state["last"]) == ("unknown", "installing")
+    site.opsctl("patch", "resume", rollout, "--yes")
+    assert site.stages(rollout) == {"sundsvall-app1": "done"}
+    assert site.version("sundsvall-app1", "opslab-library") == f"{FIXED}.1"
+    assert site.installs("sundsvall-app1") == 1
+
+
+def test_a_host_that_is_cut_off_from_power_during_installation_is_mended_and_done(site: Site) -> None:
+    rollout = site.plan("--limit", "sundsvall-app1", "--reboot", "never")
+    running = site.begin("patch", "start", rollout, "--yes")
+    wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
+    lab.crash(site.fleet.name, "sundsvall-app1")
+    lab.mend(site.fleet.name, "sundsvall-app1")
+    running.wait(timeout=200)
+    assert running.returncode == 0, site.said
+    assert site.stages(rollout) == {"sundsvall-app1": "done"}
+    assert [site.version("sundsvall-app1", name) for name in OWN] == [FIXED] * len(OWN)
+    assert site.inside("sundsvall-app1", "dpkg --audit") == ""
+
+
+def test_a_host_that_does_not_answer_is_left_out_by_name_and_the_exit_code_says_so(site: Site) -> None:
+    lab.break_(site.fleet.name, "ange-web2", "link")
+    try:
+        made = site.answer("patch", "plan", "--limit", "ange-web*", code=1)
+    finally:
+        lab.mend(site.fleet.name, "ange-web2")
+    plan = made["plan"]
+    assert isinstance(plan, dict)
+    left = {one["host"]: one["reason"] for one in plan["left_out"]}
+    assert left["ange.ange-web2"].startswith("unreachable")
+    assert left["ange.ange-web1"] == "ange.ange-web needs 1 of 2 in service, and ange.ange-web2 is out"
+    assert plan["waves"] == []
+
+
+def test_the_driver_survives_nothing_but_the_hosts_do(site: Site) -> None:
+    """The installation goes on when opsctl is killed and never comes back."""
+    rollout = site.plan("--limit", "sundsvall-app1", "--reboot", "never")
+    running = site.begin("patch", "start", rollout, "--yes")
+    wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
+    wait_for(lambda: site.installs("sundsvall-app1") == 1, "the unit has begun")
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    wait_for(lambda: site.version("sundsvall-app1", "opslab-service") == FIXED, "apt ends its work")
