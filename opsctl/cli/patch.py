@@ -124,10 +124,11 @@ def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> N
 @command.command()
 @click.argument("rollout_id", metavar="ROLLOUT|latest")
 @click.option("--retry", is_flag=True, help="Try the failed hosts again; without it they are left as they are.")
+@dry_run_option
 @yes_option
 @output_option
 @pass_app
-def resume(app: App, rollout_id: str, *, retry: bool, yes: bool, output: str) -> None:
+def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
     """Go on with a rollout that was stopped, halted or killed, from what each host itself says."""
     from opsctl.patch import run
 
@@ -137,6 +138,11 @@ def resume(app: App, rollout_id: str, *, retry: bool, yes: bool, output: str) ->
     if output == "table":
         line(f"{state.plan.id}: {state.status}{': ' + state.reason if state.reason else ''}")
         _show_hosts(state)
+    if dry_run:
+        if output == "json":
+            as_json(_state_document(state, ""))
+        note("nothing was done (--dry-run)")
+        return
     app.confirm(f"Go on with {len(state.open_hosts)} hosts{' and the failed ones' if retry else ''}?", yes=yes)
     ready, taken = run.take_up_again(means, state.plan.id, retry=retry)
     for host in taken.left:

@@ -134,7 +134,11 @@ def _finish(ended: Ended, output: str) -> None:
         as_json({**document, "hosts": wire.as_document(state.hosts), "missed": missed}, outcome=outcome)
     else:
         rows = [
-            (host.host, f"{host.stage}{f' ({host.last})' if host.last else ''}", "; ".join(text for text in (*host.notes, host.reason) if text))
+            (
+                host.host,
+                f"{host.stage}{f' ({host.last})' if host.last else ''}",
+                "; ".join(text for text in (*host.notes, host.reason) if text),
+            )
             for host in state.hosts
         ]
         table(("host", "stage", "remarks"), rows)

@@ -221,7 +221,8 @@ def comply(options: argparse.Namespace) -> None:
         accepted = (0, 1, 6)
         first = timed([OPSCTL, "comply", "run"], cwd=workspace, accepted=accepted)
         second = timed([OPSCTL, "comply", "run"], cwd=workspace, accepted=accepted)
-        controls = len(json.loads(_answer([OPSCTL, "comply", "controls", "--profile", "standard", "-o", "json"], workspace))["controls"])
+        listed = _answer([OPSCTL, "comply", "controls", "--profile", "standard", "-o", "json"], workspace)
+        controls = len(json.loads(listed)["controls"])
     checks = controls * options.hosts
     show(
         f"Compliance of {options.hosts} hosts, {controls} controls",

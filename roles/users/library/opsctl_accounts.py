@@ -176,7 +176,7 @@ class Accounts:
             os.close(descriptor)
 
     def open_folder(self, home, uid, gid, name):
-        """~/.ssh, opened so that no link of its owner's can lead root elsewhere; None where check mode would make it."""
+        """~/.ssh, opened so that no link of its owner can lead root elsewhere; None where check mode would make it."""
         folder = os.path.join(home, ".ssh")
         if not os.path.lexists(folder):
             self.do("folder %s made" % folder)
