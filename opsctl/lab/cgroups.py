@@ -109,10 +109,14 @@ class Groups:
                 found |= {entry.name for entry in os.scandir(tree / self.group) if entry.is_dir()}
         return tuple(sorted(found))
 
-    def processes(self, unit: str = "") -> frozenset[int]:
-        """The ids of all processes in a unit, or in the whole lab."""
+    def processes(self, unit: str = "", *, first_tree: bool = False) -> frozenset[int]:
+        """The ids of all processes in a unit, or in the whole lab.
+
+        A supervisor enters the first tree first: whoever asks often asks that one alone (a large lab has thousands
+        of groups in all of them).
+        """
         found: set[int] = set()
-        for tree in self.trees:
+        for tree in self.trees[: 1 if first_tree else None]:
             for folder, _, _ in os.walk(tree / self.group / unit):
                 with suppress(OSError):
                     found |= {int(word) for word in Path(folder, "cgroup.procs").read_text().split()}

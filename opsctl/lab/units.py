@@ -1,8 +1,8 @@
 """The running parts of a lab: a supervisor for each host and for the archive's server, found by name in /proc.
 
 A process id alone says nothing: it may belong to another process by now. So processes are looked up when they are
-needed, by the words they were started with, and are signalled through a pidfd that was opened before they were
-looked at a second time.
+needed, in the lab's control groups and by the words they were started with, and are signalled through a pidfd that
+was opened before they were looked at a second time. Only the end of a lab looks through all processes of the machine.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pathlib import Path
 from opsctl.errors import LabError
 from opsctl.lab.cgroups import Groups
 from opsctl.lab.command import clean_environment
+from opsctl.lab.place import Place
 
 MARK = "opsctl-lab"
 SCRIPT = Path(__file__).with_name("supervise.sh")
 PROC = Path("/proc")
 _DETACHED = ("setsid", "--fork")
+_PATIENCE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,10 @@ class Unit:
         return _supervises(pid, proc) == (self.lab, self.name)
 
     def start(self, command: Sequence[str], *, groups: Groups, log: Path, again: str) -> None:
-        """Starts the supervisor in a session of its own and as nobody's child, so that it outlives its starter."""
+        """Starts the supervisor in a session of its own and as nobody's child, so that it outlives its starter.
+
+        Returns when it has entered its control groups, which is where it is found from then on.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         extra = {
             "LAB_WATCH": " ".join(map(str, groups.watch(self.name))),
@@ -55,13 +60,23 @@ class Unit:
                 cwd="/",
                 env=clean_environment() | extra,
             )
+        until = time.monotonic() + _PATIENCE
+        while not self.runs():
+            if time.monotonic() > until:
+                raise LabError(f"{self.name} did not start: see {log}")
+            time.sleep(0.005)
 
     def supervisor(self) -> int | None:
         return next(iter(self.supervisors()), None)
 
     def supervisors(self) -> tuple[int, ...]:
         """Every supervisor of this unit; more than one only for a moment after a crash."""
-        return tuple(pid for pid in _pids() if self.fits(pid))
+        group = Groups(group=Place(name=self.lab).group).watch(self.name)[0]
+        try:
+            pids = [int(word) for word in (group / "cgroup.procs").read_text().split()]
+        except OSError:
+            return ()
+        return tuple(pid for pid in pids if self.fits(pid))
 
     def runs(self) -> bool:
         return self.supervisor() is not None
@@ -127,31 +142,39 @@ def _pidfd(pid: int) -> Iterator[int | None]:
         os.close(handle)
 
 
-def end_all(lab: str, groups: Groups, *, patience: float = 15.0) -> None:
+def end_all(lab: str, groups: Groups, *, patience: float = 60.0) -> None:
     """Kills every process of a lab: the supervisors first, so that nothing starts again; or raises LabError."""
-    until = time.monotonic() + patience
-    while True:
+
+    def left() -> frozenset[int]:
         for pid in supervisors_of(lab):
             send(pid, signal.SIGKILL, lambda number: _is_of(number, lab))
-        left = groups.processes()
-        for pid in left:
-            send(pid, signal.SIGKILL, lambda number: number in groups.processes())
-        if not left and not supervisors_of(lab):
-            return
-        if time.monotonic() > until:
-            raise LabError(f"processes of the lab {lab} that would not end: {sorted(left)}")
-        time.sleep(0.02)
+        return groups.processes(first_tree=True) or groups.processes() or frozenset(supervisors_of(lab))
+
+    _kill(left, groups, patience)
 
 
-def end_unit(groups: Groups, unit: str, *, patience: float = 15.0) -> None:
+def end_unit(groups: Groups, unit: str, *, patience: float = 30.0) -> None:
     """Kills every process in one unit's control group; raises LabError after a while."""
+    _kill(lambda: groups.processes(unit), groups, patience)
+
+
+def _kill(left: Callable[[], frozenset[int]], groups: Groups, patience: float) -> None:
     until = time.monotonic() + patience
-    while left := groups.processes(unit):
-        for pid in left:
-            send(pid, signal.SIGKILL, lambda number: number in groups.processes(unit))
+    while pids := left():
+        for pid in pids:
+            send(pid, signal.SIGKILL, lambda number: _is_in(number, groups.group))
         if time.monotonic() > until:
-            raise LabError(f"processes of {groups.group}/{unit} that would not end: {sorted(left)}")
+            raise LabError(f"{len(pids)} processes of {groups.group} would not end, {min(pids)} among them")
         time.sleep(0.02)
+
+
+def _is_in(pid: int, group: str) -> bool:
+    """True for a process of the control group, in whichever tree."""
+    try:
+        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    return any(f"{line.split(':', 2)[2]}/".startswith(f"/{group}/") for line in lines)
 
 
 def _pids() -> Iterator[int]:
