@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -110,7 +111,7 @@ def _print_findings(found: Audit) -> None:
             variable = f", variable {control.remediation_variable}" if control.remediation_variable else ""
             line(f"{control.id} {control.severity}: {control.title} (role {control.remediation_role}{variable})")
             for finding in mine:
-                line(f"    {finding.result.host}: {finding.result.observed}")
+                line(f"    {finding.result.host}: {shorten(finding.result.observed, 160, placeholder=' ...')}")
     for result in found.assessment.results:
         if result.result == "error":
             line(f"{result.control} error on {result.host}: {result.reason.splitlines()[0]}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -143,9 +143,15 @@ def stored(store: Store, run_id: str) -> Mapping[str, Any]:
 
 
 def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[str, object]:
-    """The stored form of a run."""
-    plain = asdict(assessment)
-    return {"version": VERSION, "run": run_id, "ledger_head": ledger_head, **_stamped(plain)}
+    """The stored form of a run. Many checks rest on the same command: its evidence is kept once, and named by place."""
+    places: dict[Evidence, int] = {}
+    results = []
+    for result in assessment.results:
+        named = [places.setdefault(piece, len(places)) for piece in result.evidence]
+        results.append({**asdict(replace(result, evidence=())), "evidence": named})
+    plain = asdict(replace(assessment, results=()))
+    whole = {**plain, "results": results, "evidence": [asdict(piece) for piece in places]}
+    return {"version": VERSION, "run": run_id, "ledger_head": ledger_head, **_stamped(whole)}
 
 
 def _stamped(value: Any) -> Any:
@@ -163,6 +169,7 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
             raise StoreError(
                 f"run {document['run']} was kept in form {document['version']}, this opsctl reads {VERSION}"
             )
+        pieces = [Evidence(**{**entry, "at": _time(entry["at"])}) for entry in document["evidence"]]
         return Assessment(
             scope=_scope(document["scope"]),
             started=_time(document["started"]),
@@ -174,11 +181,11 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
                     for part in ("unreachable", "excluded", "quarantined")
                 },
             ),
-            results=tuple(_result(entry) for entry in document["results"]),
+            results=tuple(_result(entry, pieces) for entry in document["results"]),
             faults=tuple(document["faults"]),
             interrupted=bool(document["interrupted"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise StoreError(f"a kept compliance run cannot be read: {error}") from error
 
 
@@ -207,6 +214,6 @@ def _absent(raw: Mapping[str, Any]) -> Absent:
     return Absent(**{**raw, "last_good": _time(raw["last_good"]) if raw["last_good"] else None})
 
 
-def _result(raw: Mapping[str, Any]) -> CheckResult:
-    evidence = tuple(Evidence(**{**entry, "at": _time(entry["at"])}) for entry in raw["evidence"])
+def _result(raw: Mapping[str, Any], pieces: Sequence[Evidence]) -> CheckResult:
+    evidence = tuple(pieces[place] for place in raw["evidence"])
     return CheckResult(**{**raw, "at": _time(raw["at"]), "evidence": evidence})

@@ -9,7 +9,7 @@ from typing import Any
 
 from opsctl.compliance import record, waivers
 from opsctl.errors import UnknownName
-from opsctl.model.finding import RESULTS, SEVERITIES, Assessment, CheckResult, Control, Finding, count
+from opsctl.model.finding import RESULTS, SEVERITIES, Assessment, CheckResult, Control, Evidence, Finding, count
 from opsctl.state.store import Store
 
 
@@ -58,6 +58,11 @@ class Report:
         keys = (*self.assessment.coverage.assessed, *(absent.host for absent in self.assessment.coverage.unreachable))
         rows = [(key, count(self.assessment.of(key))) for key in keys]
         return tuple(sorted(rows, key=lambda row: ([-row[1][kind] for kind in RESULTS[:3]], row[0])))
+
+    def evidence_of(self, host: str) -> dict[Evidence, int]:
+        """The pieces of evidence of one host, each once, numbered from 1 in the order of its results."""
+        pieces = dict.fromkeys(piece for result in self.assessment.of(host) for piece in result.evidence)
+        return {piece: number for number, piece in enumerate(pieces, 1)}
 
     @cached_property
     def failed_controls(self) -> tuple[tuple[Control, tuple[Finding, ...]], ...]:
