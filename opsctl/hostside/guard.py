@@ -387,7 +387,7 @@ def _sync(folder: str) -> None:
 
 
 def main(arguments: Answer) -> Answer:
-    """`action`: arm (seconds, script, token, account), confirm (token), restore, status. Under a lock: one at a time."""
+    """`action`: arm (seconds, script, token, account), confirm (token), restore, status. Locked: one at a time."""
     guard = Guard()
     os.makedirs(guard.folder, 0o700, exist_ok=True)
     os.chmod(guard.folder, 0o700)
