@@ -101,6 +101,14 @@ def test_the_jump_host_forwards_to_the_hosts_behind_it_and_to_nothing_else(place
     place.transport.fresh(place.host("ange-db1"))
 
 
+def test_ansible_uses_the_shared_connection_and_opens_none_of_its_own(place: Ground) -> None:
+    place.transport.open(place.host("ange-web1"))
+    logins = "journalctl --no-pager -u ssh | grep -c 'Accepted publickey for opsctl' || true"
+    before = place.inside("ange-web1", logins)
+    provision(place, "ange-web1", tags=("base",))
+    assert place.inside("ange-web1", logins) == before
+
+
 def test_rules_added_by_hand_are_noticed_and_undone(place: Ground) -> None:
     place.inside("ange-web1", "nft add rule inet opsctl input tcp dport 8888 accept")
     run = provision(place, "ange-web1", tags=("firewall",))
