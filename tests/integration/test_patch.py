@@ -290,7 +290,9 @@ def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
     running.wait(timeout=120)
     assert running.returncode == 130, site.said
     assert f"opsctl patch resume {rollout}" in site.said
-    assert site.stages(rollout) == {"sundsvall-app1": "installed", "ange-web1": "planned"}
+    stages = site.stages(rollout)
+    assert stages["sundsvall-app1"] in ("installed", "back")  # it finished the step that it was in
+    assert stages["ange-web1"] == "planned"
     assert site.leases() == ""
     site.opsctl("patch", "resume", rollout, "--yes")
     assert site.stages(rollout) == {"sundsvall-app1": "done", "ange-web1": "done"}

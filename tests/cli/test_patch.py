@@ -1,0 +1,181 @@
+"""`opsctl patch` and `opsctl provision` without a host: what is refused, what is shown, with which exit code."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from opsctl import config
+from opsctl.cli.main import run
+from opsctl.inventory import files
+from opsctl.model.rollout import HostPlan, HostState, PackageChange, Stage, Status
+from opsctl.rollout import limits as limiting
+from opsctl.rollout import plan as planning
+from opsctl.rollout.journal import Journal
+from opsctl.state.store import Store
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+PACKAGE = PackageChange(name="openssl", before="3.0-1", after="3.0-2", security=True)
+
+
+def own_address() -> str:
+    """An address at which connections fail at once: this machine's own, or, without a network, one without a way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("203.0.113.1", 9))  # sends nothing; only asks which address would be used
+        except OSError:
+            return "203.0.113.1"
+        return str(probe.getsockname()[0])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A workspace with two hosts that nobody will ever reach."""
+    monkeypatch.delenv("OPSCTL_WORKSPACE", raising=False)
+    monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "1")
+    folder = tmp_path / "drift"
+    assert run(["init", str(folder), "--tenant", "ange=Ånge kommun"]) == 0
+    (folder / "inventories/ange/source.yml").write_text(
+        "version: 1\ntenant: ange\nhosts:\n"
+        f"  - {{name: ange-web1, address: {own_address()}, port: 1, role: web, platform: debian-12, ring: canary}}\n"
+        f"  - {{name: ange-web2, address: {own_address()}, port: 2, role: web, platform: debian-12}}\n"
+    )
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["inventory", "sync", "--yes"]) == 0
+    # Sockets need a short path, and pytest's is long.
+    with tempfile.TemporaryDirectory(prefix="o-") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield folder
+
+
+def keep(workspace: Path, *, minutes: int = 0, moved_inventory: bool = False) -> str:
+    """A plan over both hosts, as `patch plan` would keep it; its id."""
+    settings = config.load(workspace, {})
+    inventory = files.load(settings)
+    from opsctl import content
+
+    items = [HostPlan(host=host.key, packages=(PACKAGE,)) for host in inventory]
+    pace = planning.Pace(limit=5)
+    made = planning.freeze(
+        planning.arrange(items, inventory, limiting.of(inventory), pace=pace),
+        kind="patch", now=NOW + timedelta(minutes=minutes), made_by="anna",
+        inventory_digest="moved" if moved_inventory else inventory.digest,
+        content_digest=content.digest(), pace=pace, failure_budget=1,
+    )  # fmt: skip
+    with Store.open(settings.state) as store:
+        Journal(store).add(made)
+    return made.id
+
+
+def test_there_are_no_plans_at_first(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["patch", "status"]) == 0
+    assert "no plans yet" in capsys.readouterr().err
+
+
+def test_an_unknown_plan_is_refused_by_name(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["start", "nope", "--yes"], ["resume", "nope", "--yes"], ["status", "nope"]):
+        assert run(["patch", *words]) == 3
+        assert "no plan or rollout is called 'nope'" in capsys.readouterr().err
+
+
+def test_status_lists_plans_and_shows_one_with_its_hosts(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    capsys.readouterr()
+    assert run(["patch", "status", "--output", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["outcome"] == "ok"
+    assert [(one["id"], one["status"], one["hosts"]) for one in told["rollouts"]] == [(plan, "planned", 2)]
+    assert run(["patch", "status", "latest", "--output", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["host"], one["stage"]) for one in told["hosts"]] == [
+        ("ange.ange-web1", "planned"), ("ange.ange-web2", "planned"),
+    ]  # fmt: skip
+    assert run(["patch", "status", plan]) == 0
+    assert "1 canary" in capsys.readouterr().out
+
+
+def test_latest_is_the_newest_plan(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(workspace)
+    newer = keep(workspace, minutes=5)
+    capsys.readouterr()
+    assert run(["patch", "status", "latest", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollout"]["id"] == newer
+
+
+def test_a_killed_rollout_is_shown_as_stalled(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    with Store.open(config.load(workspace, {}).state) as store:
+        journal = Journal(store)
+        journal.save_status(journal.load(plan), Status.RUNNING, NOW)
+        journal.save_host(plan, HostState(host="ange.ange-web1", stage=Stage.INSTALLING, at=NOW))
+    capsys.readouterr()
+    assert run(["patch", "status", plan]) == 0
+    out = capsys.readouterr().out
+    assert "stalled: its process is gone" in out
+    assert f"opsctl patch resume {plan}" in out
+
+
+def test_a_stale_plan_is_refused_before_any_host_is_asked(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace, moved_inventory=True)
+    assert run(["patch", "start", plan, "--yes"]) == 3
+    assert "the inventory has changed" in capsys.readouterr().err
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "start", plan, "--dry-run"]) == 0
+    assert "openssl" in capsys.readouterr().out
+    with Store.open(config.load(workspace, {}).state) as store:
+        assert Journal(store).load(plan).status is Status.PLANNED
+
+
+def test_a_start_without_a_terminal_wants_yes(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "start", plan]) == 2
+    assert "--yes" in capsys.readouterr().err
+
+
+def test_a_plan_that_has_not_begun_cannot_be_resumed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "resume", plan, "--yes"]) == 3
+    assert f"opsctl patch start {plan}" in capsys.readouterr().err
+
+
+def test_hosts_that_do_not_answer_pause_a_rollout_as_unknown(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = keep(workspace)
+    capsys.readouterr()
+    assert run(["patch", "start", plan, "--yes", "--output", "json"]) == 5
+    told = json.loads(capsys.readouterr().out)
+    assert told["outcome"] == "stopped"
+    assert [(one["stage"], one["last"]) for one in told["hosts"]] == [("unknown", "silenced"), ("planned", None)]
+    assert run(["patch", "start", plan, "--yes"]) == 3
+    assert f"opsctl patch resume {plan}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["patch", "plan"], ["patch", "pending"], ["provision", "--dry-run"]])
+def test_hosts_that_do_not_answer_are_listed_and_the_exit_code_says_so(
+    workspace: Path, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    capsys.readouterr()
+    assert run(verb) == 1
+    out = capsys.readouterr().out
+    assert "ange.ange-web1" in out
+    assert "unreachable" in out
+
+
+@pytest.mark.parametrize("verb", [["patch", "plan"], ["patch", "pending"], ["provision", "--yes"]])
+def test_a_selection_without_a_host_is_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    assert run([*verb, "--limit", "nobody"]) == 3
+    assert "no host fits 'nobody'" in capsys.readouterr().err

@@ -1,0 +1,214 @@
+"""The scripts that patch: what they read from apt, dpkg, the kernel and HAProxy."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opsctl.hostside import drain, health, install, pending
+
+SIMULATION = """\
+Reading package lists...
+The following packages have been kept back:
+  linux-image-amd64 other
+The following packages will be upgraded:
+  openssl libssl3:i386
+Inst libssl3:i386 [3.0.20-1] (3.0.22-1 Debian-Security:12/oldstable-security [i386]) []
+Inst openssl [3.0.20-1~deb12u2] (3.0.22-1~deb12u2 Debian:12.9/oldstable, Debian-Security:12/oldstable-security [amd64])
+Inst tzdata [2026b-0] (2026f-0 Debian:12-updates/oldstable-updates [all]) [base:amd64 ]
+Inst opslab-extra (1.0-1 Debian-Security:12/oldstable-security [all])
+Remv mailx [8.1]
+Conf openssl (3.0.22-1~deb12u2 Debian-Security:12/oldstable-security [amd64])
+"""
+
+
+def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "run", lambda *words, check=False: SIMULATION)
+    transaction, kept = pending.simulate("dist-upgrade")
+    assert [(p["name"], p["installed"], p["candidate"], p["security"]) for p in transaction["packages"]] == [
+        ("libssl3:i386", "3.0.20-1", "3.0.22-1", True),
+        ("openssl", "3.0.20-1~deb12u2", "3.0.22-1~deb12u2", True),
+        ("tzdata", "2026b-0", "2026f-0", False),
+        ("opslab-extra", "", "1.0-1", True),
+    ]
+    assert transaction["removed"] == ["mailx"]
+    assert kept == ["linux-image-amd64", "other"]
+
+
+def test_a_listening_socket_is_read_as_the_kernel_writes_it() -> None:
+    assert health.readable("0100007F", socket.AF_INET) == "127.0.0.1"
+    assert health.readable("00000000000000000000000001000000", socket.AF_INET6) == "::1"
+
+
+def test_a_port_answers_only_while_somebody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert health.answers(port, {("0.0.0.0", port)})
+    assert not health.answers(port, {("127.0.0.1", port)})
+    assert not health.answers(port, set())
+
+
+# --- install ---------------------------------------------------------------------------------------------------------
+
+PACKAGES = [{"name": "openssl", "version": "3.0.22-1~deb12u2"}]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, str]]:
+    """A host whose commands answer from a table; what is not in it ends with 0 and says nothing."""
+    answers: dict[str, tuple[int, str]] = {}
+    monkeypatch.setattr(install, "BASE", str(tmp_path))
+    monkeypatch.setattr(install, "FOLDER", str(tmp_path / "install"))
+    monkeypatch.setattr(install, "FENCE", str(tmp_path / "fence.json"))
+    monkeypatch.setattr(install, "command", lambda *words: answers.get(words[0], (0, "")))
+    return answers
+
+
+def start(**more: object) -> dict[str, object]:
+    words = {"action": "start", "id": "patch-1", "packages": PACKAGES, "claimant": "site", "token": 1}
+    return install.main({**words, **more})
+
+
+def test_a_transaction_with_more_than_the_plan_is_refused(host: dict[str, tuple[int, str]]) -> None:
+    host["apt-get"] = (0, "Inst openssl [3.0] (3.0.22-1~deb12u2 X [amd64])\nInst libextra (1.0 X [amd64])\n")
+    told = start()
+    assert told["state"] == "refused"
+    assert "it would also install libextra=1.0" in str(told["why"])
+
+
+def test_a_version_that_is_gone_from_the_mirror_is_refused_in_apts_words(host: dict[str, tuple[int, str]]) -> None:
+    host["apt-get"] = (100, "Reading...\nE: Version '3.0.22-1~deb12u2' for 'openssl' was not found\n")
+    assert "was not found" in str(start()["why"])
+
+
+def test_a_second_start_attaches_to_what_runs(host: dict[str, tuple[int, str]], tmp_path: Path) -> None:
+    host["apt-get"] = (0, "Inst openssl [3.0] (3.0.22-1~deb12u2 X [amd64])\n")
+    host["systemctl"] = (0, "active\n")
+    assert start()["state"] == "running"
+    script = (tmp_path / "install/patch-1/run.sh").read_text()
+    assert "install openssl=3.0.22-1~deb12u2" in script
+    assert "--no-remove" in script
+    host["apt-get"] = (100, "E: asked again")
+    assert start()["state"] == "running"
+
+
+def test_an_ended_installation_keeps_its_exit_code_and_kept_files(
+    host: dict[str, tuple[int, str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "install/patch-1"
+    folder.mkdir(parents=True)
+    (folder / "log").write_text("Configuration file '/etc/nginx/nginx.conf'\n ==> Keeping old config file\n")
+    (folder / "exit").write_text("0\n")
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    told = start()
+    assert (told["state"], told["exit_code"], told["missing"]) == ("ended", 0, [])
+    assert told["kept_files"] == ["/etc/nginx/nginx.conf"]
+
+
+def test_what_was_cut_off_begins_again_with_a_repair(host: dict[str, tuple[int, str]], tmp_path: Path) -> None:
+    folder = tmp_path / "install/patch-1"
+    folder.mkdir(parents=True)
+    (folder / "begun").write_text("boot")
+    (folder / "automatic").write_text("openssl\n")
+    host["systemctl"] = (3, "inactive\n")
+    host["apt-get"] = (100, "E: dpkg was interrupted")
+    assert start()["state"] == "cut-off"
+    assert (folder / "repair").exists()
+    assert (folder / "automatic").read_text() == "openssl\n"
+
+
+def test_a_host_with_the_planned_versions_already_begins_nothing(
+    host: dict[str, tuple[int, str]], tmp_path: Path
+) -> None:
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    assert start()["state"] == "none"
+    assert not (tmp_path / "install/patch-1").exists()
+
+
+def test_an_older_claim_is_refused_and_a_newer_one_takes_over(host: dict[str, tuple[int, str]], tmp_path: Path) -> None:
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    assert start(token=7)["state"] == "none"
+    told = start(token=6)
+    assert (told["state"], "fence 7, this is 6" in str(told["why"])) == ("refused", True)
+    assert start(token=8)["state"] == "none"
+    assert json.loads((tmp_path / "fence.json").read_text())["token"] == 8
+
+
+@pytest.mark.parametrize("bad", ["../../etc", "", "a b", "A"])
+def test_an_id_that_is_no_id_is_refused(host: dict[str, tuple[int, str]], bad: str) -> None:
+    with pytest.raises(ValueError, match="not an id"):
+        start(id=bad)
+
+
+@pytest.mark.parametrize("bad", [{"name": "a;b", "version": "1"}, {"name": "openssl", "version": "1 --force"}])
+def test_a_package_that_is_no_package_never_reaches_apt(host: dict[str, tuple[int, str]], bad: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="not a package version"):
+        start(packages=[bad])
+
+
+def test_a_package_half_installed_is_not_as_planned(host: dict[str, tuple[int, str]]) -> None:
+    host["dpkg-query"] = (0, "openssl\tamd64\thalf-configured\t3.0.22-1~deb12u2\n")
+    assert install.missing(PACKAGES) == ["openssl is half-configured 3.0.22-1~deb12u2, planned 3.0.22-1~deb12u2"]
+
+
+# --- drain -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def haproxy(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A runtime socket that knows one backend; `state` is what it shows of each server."""
+    path, state = str(tmp_path / "s"), {"web1": "UP", "web2": "UP", "sessions": "0"}
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(path)
+    server.listen()
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            with server.accept()[0] as one:
+                if line := one.recv(4096).decode().strip():
+                    one.sendall(_answer(line, state).encode())
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield path, state
+    over.set()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
+        last.connect(path)
+    thread.join(5)
+    server.close()
+
+
+def _answer(line: str, state: dict[str, str]) -> str:
+    words = line.split()
+    if words[:2] == ["set", "server"]:
+        name = words[2].partition("/")[2]
+        state[name] = {"drain": "DRAIN", "ready": "UP"}[words[4]]
+        return "\n"
+    rows = [f"webb,{name},{state['sessions']},{state[name]}" for name in ("web1", "web2")]
+    return "\n".join(["# pxname,svname,scur,status", *rows, ""])
+
+
+def test_drain_and_ready_are_asked_for_and_proved(haproxy: tuple[str, dict[str, str]]) -> None:
+    path, state = haproxy
+    told = drain.main({"socket": path, "server": "web1", "action": "drain", "seconds": 2})
+    assert (told["ok"], told["status"], state["web2"]) == (True, {"webb/web1": "DRAIN"}, "UP")
+    told = drain.main({"socket": path, "server": "web1", "action": "ready", "seconds": 2})
+    assert (told["ok"], state["web1"]) == (True, "UP")
+
+
+def test_sessions_that_do_not_end_are_told_of_and_not_cut(haproxy: tuple[str, dict[str, str]]) -> None:
+    path, state = haproxy
+    state["sessions"] = "3"
+    told = drain.main({"socket": path, "server": "web1", "action": "drain", "seconds": 0.3})
+    assert (told["ok"], told["sessions"]) == (False, 3)
+
+
+def test_a_server_that_no_backend_knows_is_said_so(haproxy: tuple[str, dict[str, str]]) -> None:
+    told = drain.main({"socket": haproxy[0], "server": "web9", "action": "drain"})
+    assert told == {"ok": False, "why": "no backend has a server called web9"}
