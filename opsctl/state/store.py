@@ -13,6 +13,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from opsctl.state.redaction import Redactor
 
 FILE = "store.db"
 LOCK = "store.lock"
+OPENING = "store.opening"
 BUSY_SECONDS = 30.0
 
 Cell = str | int | None
@@ -149,7 +151,7 @@ class Store:
         file = folder / FILE
         try:
             filesystem.private_file(file)
-            with told(folder):
+            with told(folder), _one_at_a_time(folder):
                 connection = connect(file)
                 try:
                     migrations.migrate(connection, file)
@@ -385,6 +387,26 @@ def hold(folder: Path, *, exclusive: bool) -> int:
             hint="wait until it is done",
         ) from error
     return handle
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep openers of one store apart: SQLite gives up at once where two make a new file's log."""
+    filesystem.private_file(folder / OPENING)
+    handle = os.open(folder / OPENING, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        patience = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > patience:
+                    raise StoreError(f"another opsctl has been opening the store in {folder} for too long") from error
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

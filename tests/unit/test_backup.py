@@ -115,6 +115,7 @@ def test_a_backup_with_a_changed_ledger_is_refused_and_nothing_is_replaced(folde
     assert sorted(file.name for file in folder.iterdir() if "wal" not in file.name and "shm" not in file.name) == [
         "store.db",
         "store.lock",
+        "store.opening",
     ]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -129,6 +130,19 @@ def test_threads_share_a_store(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: store.add_event(run, f"h{n}", "ok", "{}", NOW), range(64)))
     assert [event.seq for event in store.events(run)] == list(range(1, 65))
+
+
+def test_several_may_open_a_new_store_at_the_same_moment(tmp_path: Path) -> None:
+    together = Barrier(8)
+
+    def opens(folder: Path) -> int:
+        together.wait(timeout=60)
+        with Store.open(folder) as opened:
+            return opened.version()
+
+    for attempt in range(10):
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(opens, [tmp_path / str(attempt)] * 8)) == {migrations.NEWEST}
 
 
 # Versions.
