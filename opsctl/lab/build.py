@@ -43,7 +43,7 @@ class Build:
         archives = sources.of_this_machine()
         fetcher = Fetcher(folder=self.folder / "apt", debs=self.debs, archives=archives, groups=self.groups)
         self._key()
-        self.say("base: Debian without its security updates")
+        self.say("making what all hosts boot from, once, in a minute or two: Debian without its security updates")
         fetcher.prepare()
         self._bootstrap(archives)
         self._own_packages()
