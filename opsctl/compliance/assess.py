@@ -74,6 +74,10 @@ def assess(
     except KeyboardInterrupt:
         # What was judged is kept, and the rest is said to be missing.
         faults, interrupted = ["the run was interrupted"], True
+        judged = {result.host for result in run.results}
+        for host in managed:
+            if host.key not in judged:
+                run.unreachable.setdefault(host.key, "the run was interrupted before this host was judged")
     reached = [host for host in managed if host.key not in run.unreachable]
     results = [
         *_completed(run.results, reached, order.profile.controls, faults, now(), interrupted=interrupted),

@@ -56,7 +56,8 @@ class Audit:
 def outcome(assessment: Assessment, findings: Sequence[Finding]) -> str:
     """incomplete before findings before ok: what could not be judged is worse than what failed."""
     undecided = any(result.result in ("error", "notchecked") for result in assessment.results)
-    if not assessment.complete or assessment.coverage.unreachable or undecided:
+    nobody = not assessment.coverage.assessed
+    if nobody or not assessment.complete or assessment.coverage.unreachable or undecided:
         return "incomplete"
     return "findings" if any(finding.disposition != "waived" for finding in findings) else "ok"
 

@@ -291,6 +291,24 @@ def test_an_interrupted_run_keeps_what_was_judged_and_says_what_is_missing(works
     assert record.outcome(assessment, ()) == "incomplete"
 
 
+def test_an_interrupt_before_the_first_verdict_assesses_nobody(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+
+    def reply(_: Host, __: str) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    assessment, _ = run(workspace, [host("web1")], reply)
+    assert assessment.coverage.assessed == ()
+    assert [r.result for r in assessment.results] == ["notchecked"]
+
+
+def test_nobody_assessed_is_never_ok(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    assessment, _ = run(workspace, [host("print1", platform="windows-2022")], no_login)
+    assert (assessment.results, assessment.faults) == ((), ())
+    assert record.outcome(assessment, ()) == "incomplete"
+
+
 def test_the_checks_refuse_to_run_on_this_machine_by_mistake() -> None:
     checks = content.folder(catalogues.FOLDER)
     command = [sys.executable, "-m", "pytest", "-c", str(checks / "pytest.ini"), "-p", "no:cacheprovider", str(checks)]
