@@ -105,11 +105,14 @@ class Build:
         security = set(fetcher.upgrade(self.root))
         for role, wanted in recipe.ROLE_PACKAGES.items():
             self.say(f"base: layer of the role {role}")
-            debs = fetcher.install(self.root, wanted, security=False)
-            release |= set(_files(debs))
+            debs = fetcher.install(self.root, wanted, security=role in recipe.CURRENT_ROLES)
+            release |= {deb.path for deb in debs if not deb.security}
+            security |= {deb for deb in debs if deb.security}
             with self._layer(role) as merged:
                 files = (f"/mnt/{deb.path.name}" for deb in debs)
                 self._inside(merged, self.debs, "apt-get", "-q", "-y", "--no-install-recommends", "install", *files)
+                if without := recipe.ROLE_WITHOUT.get(role):
+                    self._inside(merged, self.debs, "dpkg", "--purge", *without)
                 security |= set(fetcher.upgrade(merged))
         for wanted in recipe.WANTED_PACKAGES:
             release |= set(_files(fetcher.install(self.root, wanted, security=False)))

@@ -102,27 +102,28 @@ def _frozen(raw: dict[str, Any]) -> dict[str, Any]:
 
 def demo() -> Fleet:
     """Ånge with two web hosts behind a load balancer, a database and a file host; Sundsvall with two hosts."""
-    web, files = Service(name="http", port=80), Service(name="rsync", port=873)
+    own, web = Service(name="opslab", port=8099), Service(name="http", port=80)
+    files, database = Service(name="rsync", port=873), Service(name="postgresql", port=5432)
+    monitoring = (Service(name="prometheus", port=9090), Service(name="alertmanager", port=9093))
     ange = {"tenant": "ange", "site": "ange-stadshus", "organisation": "kommunstyrelsen", "owner": "it@ange.example"}
     sundsvall = {"tenant": "sundsvall", "site": "sundsvall-dc", "organisation": "servicecenter"}
     sundsvall |= {"owner": "drift@sundsvall.example"}
     rows = (
-        LabHost(name="ange-lb1", role="loadbalancer", ring="broad", services=(web,), **_blank(ange)),
-        LabHost(name="ange-web1", role="web", ring="early", cluster="ange-web", services=(web,), **_blank(ange)),
-        LabHost(name="ange-web2", role="web", ring="broad", cluster="ange-web", services=(web,), **_blank(ange)),
+        LabHost(name="ange-lb1", role="loadbalancer", ring="broad", services=(own, web), **_blank(ange)),
+        LabHost(name="ange-web1", role="web", ring="early", cluster="ange-web", services=(own, web), **_blank(ange)),
+        LabHost(name="ange-web2", role="web", ring="broad", cluster="ange-web", services=(own, web), **_blank(ange)),
         LabHost(
             name="ange-db1", role="database", ring="broad", criticality="critical", jump="ange-lb1",
-            services=(Service(name="postgresql", port=5432),), **_blank(ange),
+            services=(own, database), **_blank(ange),
         ),
-        LabHost(name="ange-file1", role="file", ring="canary", services=(files,), **_blank(ange)),
+        LabHost(name="ange-file1", role="file", ring="canary", services=(own, files), **_blank(ange)),
         LabHost(
             name="sundsvall-mon1", role="monitoring", ring="early",
-            services=(Service(name="prometheus", port=9090), Service(name="alertmanager", port=9093)),
-            **_blank(sundsvall),
+            services=(own, *monitoring), **_blank(sundsvall),
         ),
         LabHost(
             name="sundsvall-app1", role="application", ring="canary",
-            services=(Service(name="opslab", port=8099),), **_blank(sundsvall),
+            services=(own,), **_blank(sundsvall),
         ),
     )  # fmt: skip
     return _numbered(rows)

@@ -88,7 +88,14 @@ def _file(_host: LabHost, _fleet: Fleet) -> dict[str, str]:
     return {"etc/rsyncd.conf": module, "srv/gemensam/LASMIG.txt": "Gemensamma filer\n"}
 
 
-_ROLES = {"loadbalancer": _loadbalancer, "web": _web, "database": _database, "file": _file}
+def _monitoring(_host: LabHost, _fleet: Fleet) -> dict[str, str]:
+    """One Alertmanager alone: it needs no port for others of its kind."""
+    return {"etc/default/prometheus-alertmanager": 'ARGS="--cluster.listen-address="\n'}
+
+
+_ROLES = {
+    "loadbalancer": _loadbalancer, "web": _web, "database": _database, "file": _file, "monitoring": _monitoring,
+}  # fmt: skip
 
 _HAPROXY = """\
 global
