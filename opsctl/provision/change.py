@@ -24,7 +24,7 @@ _STILL_SAFE = frozenset({"confirmed", "idle"})
 
 
 class ProvisionChange:
-    """Answers rollout.change.Change. `keep` is called with each finished run, to record it."""
+    """Answers rollout.change.Change. `keep` is called with each finished run, to record it; `play` runs a playbook."""
 
     together = True
 
@@ -36,12 +36,14 @@ class ProvisionChange:
         *,
         keep: Callable[[PlaybookRun], None],
         on_event: Callable[[RunEvent], None] | None = None,
+        play: Callable[..., PlaybookRun] = run_playbook,
     ) -> None:
         self._transport = transport
         self._inventory = inventory
         self._settings = settings
         self._keep = keep
         self._on_event = on_event
+        self._play = play
         self._runs: dict[str, PlaybookRun] = {}
 
     def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
@@ -55,7 +57,7 @@ class ProvisionChange:
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """The batch's one Ansible run; what became of each host is told by `install`."""
-        run = run_playbook(
+        run = self._play(
             PLAYBOOK,
             hosts,
             transport=self._transport,

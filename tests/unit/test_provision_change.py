@@ -1,0 +1,128 @@
+"""Provisioning as a change: what becomes of a host after its batch's run, by Ansible's word and by its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from opsctl import config
+from opsctl.errors import HostFailed, Unreachable
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import HostPlan, HostState, Stage
+from opsctl.model.run import HostRecap, PlaybookRun, TaskEnded, TaskOutcome, recaps
+from opsctl.provision.change import ProvisionChange
+from opsctl.rollout.change import Claim, Installed
+from opsctl.ssh.session import Transport
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+HOST = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12")
+ITEM = HostPlan(host=HOST.key)
+STATE = HostState(host=HOST.key, stage=Stage.INSTALLING, at=NOW)
+CLAIM = Claim(rollout="provision-1", token=1)
+
+
+@dataclass
+class FakeTransport:
+    """A host that lets us in, or does not, and whose guard answers as told."""
+
+    guard: object = field(default_factory=lambda: {"state": "confirmed"})
+    open: bool = True
+    log: list[str] = field(default_factory=list)
+
+    def forget(self, host: Host) -> None:
+        self.log.append("forget")
+
+    def fresh(self, host: Host) -> None:
+        self.log.append("fresh")
+        if not self.open:
+            raise Unreachable(host.key, "connection refused")
+
+    def run(self, host: Host, script: str, arguments: dict[str, object], *, timeout: float) -> object:
+        self.log.append(f"{arguments['action']} {arguments['token']}")
+        return self.guard
+
+
+def played(outcome: TaskOutcome | None, message: str = "") -> PlaybookRun:
+    """A run that ended with one task on the host; None: the run was cut off before the host's end was known."""
+    events: list[TaskEnded | HostRecap] = []
+    if outcome is not None:
+        events.append(TaskEnded(at=NOW, host=HOST.key, task="Write", outcome=outcome, message=message))
+        counted = (
+            {"changed": 1}
+            if outcome == "changed"
+            else {str(outcome): 1}
+            if outcome in ("failed", "unreachable")
+            else {}
+        )
+        events.append(HostRecap(at=NOW, host=HOST.key, ok=1, **counted))
+    return PlaybookRun(
+        playbook="provision", hosts=(HOST.key,), check=False, started=NOW, ended=NOW, exit_code=0,
+        events=tuple(events), recaps=recaps(events),
+    )  # fmt: skip
+
+
+def install(transport: FakeTransport, run: PlaybookRun, kept: list[PlaybookRun] | None = None) -> Installed:
+    given: dict[str, object] = {}
+
+    def play(playbook: str, hosts: Sequence[Host], **more: object) -> PlaybookRun:
+        given.update(more)
+        return run
+
+    change = ProvisionChange(
+        cast(Transport, transport), Inventory(hosts=(HOST,)),
+        config.Settings(workspace=Path(), values={option.name: option.default for option in config.OPTIONS}),
+        keep=(kept if kept is not None else []).append, play=play,
+    )  # fmt: skip
+    change.prepare([HOST], {HOST.key: CLAIM})
+    assert given["extra_vars"] == {"guard_seconds": 600, "guard_token": "provision-1"}
+    return change.install(HOST, ITEM, STATE, CLAIM)
+
+
+def test_a_good_host_is_entered_anew_before_its_change_is_confirmed() -> None:
+    transport, kept = FakeTransport(), list[PlaybookRun]()
+    assert install(transport, played("changed"), kept).notes == ("1 changed",)
+    assert transport.log == ["forget", "fresh", "confirm provision-1"]
+    assert len(kept) == 1
+
+
+def test_a_host_whose_guard_never_rose_is_as_good() -> None:
+    assert install(FakeTransport(guard={"state": "idle"}), played("ok")).notes == ("0 changed",)
+
+
+def test_a_failed_host_is_never_confirmed() -> None:
+    transport = FakeTransport()
+    with pytest.raises(HostFailed, match="Write: no such group"):
+        install(transport, played("failed", "no such group"))
+    assert transport.log == []
+
+
+@pytest.mark.parametrize("outcome", ["unreachable", None])
+def test_a_host_whose_end_is_not_known_is_neither_good_nor_failed(outcome: TaskOutcome | None) -> None:
+    with pytest.raises(Unreachable):
+        install(FakeTransport(), played(outcome, "timed out"))
+
+
+def test_a_host_that_locked_us_out_is_not_confirmed() -> None:
+    transport = FakeTransport(open=False)
+    with pytest.raises(Unreachable, match="connection refused"):
+        install(transport, played("changed"))
+    assert transport.log == ["forget", "fresh"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"state": "restored"}, "undid the change"),
+        ({"state": "refused"}, "another run"),
+        ({"state": "armed"}, "its guard answers"),
+        ("nonsense", "its guard answers"),
+    ],
+)
+def test_a_change_that_cannot_be_confirmed_has_failed(answer: object, why: str) -> None:
+    with pytest.raises(HostFailed, match=why):
+        install(FakeTransport(guard=answer), played("changed"))
