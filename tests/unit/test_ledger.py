@@ -246,6 +246,38 @@ def _forge(store: Store, seq: int, changes: dict[str, object]) -> str:
     return hash_of(body)
 
 
+# The page for auditors.
+
+
+def _by_the_page(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What the verifier prints that docs/reference/ledger.md gives to auditors."""
+    page = (Path(__file__).parents[2] / "docs/reference/ledger.md").read_text(encoding="utf-8")
+    script = page.partition("```python\n")[2].partition("```")[0]
+    command = [sys.executable, "-I", "-c", script, str(store.file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_verifier_in_the_documentation_finds_what_ours_finds(ledger: Ledger, store: Store) -> None:
+    fill(ledger)
+    kept = str(ledger.head())
+    assert _by_the_page(store).stdout == "intact\n"
+    assert _by_the_page(store, kept).stdout == "intact\n"
+    store.write("DELETE FROM ledger WHERE seq > 4")
+    assert _by_the_page(store).stdout == "intact\n"
+    assert "cut or rewritten" in _by_the_page(store, kept).stderr
+    _forge(store, 3, {"who": "bert"})
+    assert "entry 4: does not follow" in _by_the_page(store).stderr
+    store.write("UPDATE ledger SET body = REPLACE(body, 'anna', 'bert') WHERE seq = 1")
+    assert "entry 1: its content does not match" in _by_the_page(store).stderr
+
+
+def test_the_documentation_names_every_field_of_an_entry(ledger: Ledger, store: Store) -> None:
+    fill(ledger, 1)
+    page = (Path(__file__).parents[2] / "docs/reference/ledger.md").read_text(encoding="utf-8")
+    for field in json.loads(store.read("SELECT body FROM ledger WHERE seq = 1")[0]["body"]):
+        assert f"`{field}`" in page
+
+
 # Several writers, and writers that are killed.
 
 WRITE = """
