@@ -22,7 +22,7 @@ from tests.house.repository import ROOT, files, short
 DOCS = ROOT / "docs"
 PAGES = tuple(p for p in files() if p.suffix == ".md" and (p.is_relative_to(DOCS) or p == ROOT / "README.md"))
 GENERATED_FROM_THE_COMMANDS = DOCS / "reference/cli.md"
-FENCE = re.compile(r"(?ms)^(`{3,})[a-z]*\n(.*?)^\1$")
+FENCE = re.compile(r"(?ms)^ *(`{3,})[a-z]*\n(.*?)^ *\1$")
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEAD_AND_VERIFY = ["opsctl ledger head", "opsctl ledger verify --head WORD"]
