@@ -78,7 +78,10 @@ def describe_space(path: Path) -> str:
 
 
 def prepare_folder(folder: Path) -> Path:
-    """The store's folder, made where it is missing: local, and closed to everybody but owner and group."""
+    """The store's folder, made where it is missing: local, and closed to everybody but owner and group.
+
+    A folder that holds something else is never closed: a slip in state.path must not take /var/lib from the machine.
+    """
     mount = current_mount(folder)
     if mount.is_network:
         raise StoreError(
@@ -93,6 +96,7 @@ def prepare_folder(folder: Path) -> Path:
         if made:
             folder.chmod(FOLDER_MODE)
         elif mode & 0o007:
+            _refuse_other_use(folder)
             folder.chmod(mode & ~0o007)
     except PermissionError as error:
         raise StoreError(
@@ -101,6 +105,15 @@ def prepare_folder(folder: Path) -> Path:
     except OSError as error:
         raise StoreError(f"the store's folder {folder} cannot be made: {error.strerror}") from error
     return folder
+
+
+def _refuse_other_use(folder: Path) -> None:
+    names = {entry.name for entry in folder.iterdir()}
+    if names and not any(name.startswith("store.") for name in names):
+        raise StoreError(
+            f"{folder} is open to everybody and holds no store but other things: it is not made private",
+            hint="set state.path to a folder of its own, e.g. /var/lib/opsctl/NAME",
+        )
 
 
 def private_file(path: Path) -> None:

@@ -81,6 +81,23 @@ def test_a_folder_that_everybody_could_read_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 
+def test_a_folder_that_serves_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "lib"
+    (folder / "dpkg").mkdir(parents=True)
+    folder.chmod(0o755)
+    with pytest.raises(StoreError, match="holds no store"):
+        Store.open(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert [entry.name for entry in folder.iterdir()] == ["dpkg"]
+
+
+def test_a_store_that_was_opened_to_everybody_is_closed_again(tmp_path: Path) -> None:
+    Store.open(tmp_path / "state").close()
+    (tmp_path / "state").chmod(0o775)
+    Store.open(tmp_path / "state").close()
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) & 0o007 == 0
+
+
 def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StoreError, match="cannot be made"):
