@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from opsctl.ansible.runner import run_playbook
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import expectations, profiles
 from opsctl.compliance.assess import Order, assess
-from opsctl.model.finding import Assessment, CheckResult
+from opsctl.model.finding import Assessment, Catalogue, CheckResult, Profile
 from opsctl.ssh.session import hostside_script
 from tests.integration.ground import Ground, ground
 
@@ -229,10 +230,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         yield found
 
 
+@cache
+def shipped() -> tuple[Catalogue, Profile]:
+    catalogue = catalogues.load()
+    return catalogue, profiles.load("standard", catalogue)
+
+
 def judge(place: Ground, *controls: str) -> Assessment:
-    own = place.settings.own_content
-    catalogue = catalogues.load(own)
-    profile, left = profiles.narrow(profiles.load("standard", catalogue, own), controls)
+    catalogue, standard = shipped()
+    profile, left = profiles.narrow(standard, controls)
     order = Order(
         hosts=(place.host(HOST),), profile=profile, catalogue=catalogue, operator="test", selection={}, deselected=left
     )
@@ -259,8 +265,7 @@ def told(results: dict[str, CheckResult]) -> dict[str, str]:
 
 
 def test_there_is_a_case_for_every_control_of_the_profile() -> None:
-    catalogue = catalogues.load()
-    chosen = [control.id for control in profiles.load("standard", catalogue).controls]
+    chosen = [control.id for control in shipped()[1].controls]
     assert sorted(case.control for case in CASES) == sorted(chosen)
     assert len(chosen) == 30
 
@@ -307,8 +312,7 @@ def test_the_verdicts_are_the_same_with_and_without_learned_commands(place: Grou
 
 def test_the_checks_say_the_same_under_plain_pytest_and_testinfra(place: Ground, tmp_path: Path) -> None:
     ours = judge(place)
-    catalogue = catalogues.load()
-    profile = profiles.load("standard", catalogue)
+    catalogue, profile = shipped()
     expected = expectations.document([place.host(HOST)], place.inventory, profile, catalogue)
     (tmp_path / "expectations.json").write_text(json.dumps(expected))
     checks = catalogues.folder()
