@@ -220,16 +220,25 @@ class Inventory:
         """The hosts that fit every given criterion, in the inventory's order.
 
         `limit` takes names, `tenant.host` and shell patterns; a word that fits no host at all is an error, and so is
-        an empty selection: zero hosts is never green.
+        an empty selection: zero hosts is never green. An empty word (a script's unset variable) never means all hosts.
         """
         wanted = tuple(tenants)
         for name in wanted:
             self.tenant(name)
-        patterns = tuple(word for item in limit for word in item.split(",") if word)
+        limits = tuple(limit)
+        patterns = tuple(word for item in limits for word in item.split(",") if word)
+        if limits and not patterns:
+            raise NothingMatches("the limit names no host")
         for pattern in patterns:
             if not any(_fits(host, pattern) for host in self.hosts):
                 raise NothingMatches(f"no host fits {pattern!r}")
         role_set, ring_set = frozenset(roles), frozenset(rings)
+        for what, given, known in (
+            ("role", role_set, {host.role for host in self.hosts}),
+            ("ring", ring_set, {host.ring for host in self.hosts}),
+        ):
+            for word in sorted(given - known):
+                raise NothingMatches(f"no host has the {what} {word!r}")
         chosen = tuple(
             host
             for host in self.hosts

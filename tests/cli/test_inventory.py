@@ -142,3 +142,12 @@ def test_an_inventory_without_hosts_and_a_selection_without_hosts_are_no_success
     assert run(["inventory", "list", "--limit", "nobody"]) == 3
     assert run(["inventory", "show", "nobody"]) == 3
     assert run(["inventory", "list", "--tenant", "nobody"]) == 3
+
+
+@pytest.mark.parametrize("words", [["--limit", ""], ["--limit", ","], ["--role", "web", "--role", "wbe"],
+                                   ["--ring", "broad", "--ring", "canry"], ["--limit", "", "--limit", ""]])  # fmt: skip
+def test_an_empty_or_mistyped_selection_never_means_other_hosts(words: list[str], capsys: Capture) -> None:
+    assert run(["inventory", "sync", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["inventory", "list", *words]) == 3
+    assert not capsys.readouterr().out
