@@ -166,7 +166,7 @@ def _judgement(one: Judgement) -> dict[str, object]:
 
 
 def _raise_refused(failed: Sequence[Judgement], judgements: Sequence[Judgement]) -> None:
-    if len(failed) == 1:
+    if len(failed) == len(judgements) == 1:
         raise HostKeyRefused(failed[0].host.key, failed[0].reason, hint="ask the host's owner; nothing was approved")
     names = ", ".join(one.host.key for one in failed)
     raise Incomplete(

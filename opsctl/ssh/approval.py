@@ -6,6 +6,7 @@ pinned here: the caller shows the judgements, asks, and then calls `hostkeys.app
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from itertools import groupby
 from typing import Literal
 
 from opsctl.config import Settings
-from opsctl.errors import Unreachable
+from opsctl.errors import Unreachable, UsageError
 from opsctl.model.host import Host, Inventory
 from opsctl.ssh.fingerprints import Fingerprint
 from opsctl.ssh.hostkeys import Key, Pin, Pins
@@ -85,7 +86,16 @@ def look(
     """A judgement for each host, in the given order.
 
     A jump host that is approved in the same call counts as approved for the hosts behind it: its key was compared.
+    Raises UsageError for a fingerprint that could be meant for several of the hosts: one of them could then stand in
+    for another.
     """
+    same_name = Counter(host.name for host in hosts)
+    for fingerprint in given:
+        if (len(hosts) > 1 and not fingerprint.name) or same_name[fingerprint.name] > 1:
+            raise UsageError(
+                f"{fingerprint.source}: this fingerprint could be for several of the hosts",
+                hint="name the host on its line: TENANT.HOST SHA256:...; or approve one host at a time",
+            )
     found: dict[str, Judgement] = {}
     by_depth = sorted(hosts, key=lambda host: len(inventory.jumps(host)))
     for _, level in groupby(by_depth, key=lambda host: len(inventory.jumps(host))):

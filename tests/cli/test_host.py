@@ -102,6 +102,25 @@ def test_a_bad_fingerprint_file_is_named_with_its_line(workspace: Path, capsys: 
     assert "file:1" in capsys.readouterr().err
 
 
+def test_a_fingerprint_without_a_name_is_for_one_host_alone(workspace: Path, capsys: Capture) -> None:
+    """Else one host could answer at the address of another, and be approved as that one."""
+    (workspace / "file").write_text(f"256 {DIGEST} no comment (ED25519)\n")
+    assert run(["host", "approve", "ange-web1", "ange-web2", "--fingerprints", "file", "--yes"]) == 2
+    assert "could be for several of the hosts" in capsys.readouterr().err
+
+
+def test_a_bare_name_that_two_tenants_use_approves_neither(workspace: Path, capsys: Capture) -> None:
+    other = workspace / "inventories/bollnas"
+    other.mkdir()
+    (other / "tenant.yml").write_text("version: 1\nname: bollnas\ntitle: Bollnäs kommun\noperator: bollnas\n")
+    (other / "hosts.yml").write_text(
+        (workspace / "inventories/ange/hosts.yml").read_text().replace("ange\n", "bollnas\n")
+    )
+    (workspace / "file").write_text(f"ange-web1 {DIGEST}\n")
+    assert run(["host", "approve", "--all", "--fingerprints", "file", "--yes"]) == 2
+    assert "could be for several of the hosts" in capsys.readouterr().err
+
+
 def test_a_host_that_does_not_answer_is_not_approved(workspace: Path, capsys: Capture) -> None:
     assert run(["host", "approve", "ange-web1", "--fingerprint", DIGEST, "--yes", "-o", "json"]) == 1
     found = answer(capsys)
