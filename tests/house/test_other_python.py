@@ -10,6 +10,7 @@ import pytest
 from tests.house import python313
 
 
+@pytest.mark.timeout(1800)  # the first time Python and every dependency are fetched
 @pytest.mark.skipif(sys.version_info[:2] >= (3, 13), reason="these tests run on it already")
 def test_the_unit_tests_pass_on_python_3_13() -> None:
     try:
