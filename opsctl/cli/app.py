@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Callable
@@ -105,8 +104,10 @@ class App:
 
     @property
     def who(self) -> str:
-        """The login user, for the ledger: who sudo was called by, else who runs this."""
-        return os.environ.get("SUDO_USER") or getpass.getuser()
+        """The login user, for the ledger."""
+        from opsctl.state import login
+
+        return login.who(os.environ)
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -115,7 +116,7 @@ class App:
         """Go on only if a person (or `--yes`) said so."""
         if yes:
             return
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise UsageError(
                 "this changes something, and nobody is there to ask", hint="look at --dry-run, then use --yes"
             )

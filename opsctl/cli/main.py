@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+import traceback
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from opsctl import __version__
+from opsctl.cli import output
 from opsctl.cli.app import COMMANDS, SECTIONS, App
-from opsctl.errors import Interrupted, OpsctlError, SetupError
+from opsctl.errors import Interrupted, OpsctlError, SetupError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -74,32 +78,71 @@ def root(ctx: click.Context, workspace: Path | None, *, debug: bool) -> None:
 def entry() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _stop)
+    _open_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """See that 0, 1 and 2 are open, or the next file that is opened takes their place; and that any text can go out."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; the exit code of convention 13."""
+    output.begin(json_wanted=_wants_json(arguments))
     try:
         answer = root.main(arguments, prog_name="opsctl", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         error.show()
+        output.say_outcome(UsageError.outcome, error.format_message())
         return 2
     except (KeyboardInterrupt, click.Abort):
         return _tell_interrupted(Interrupted())
     except Interrupted as stop:
         return _tell_interrupted(stop)
-    except OpsctlError as error:
-        if "--debug" in arguments:
-            raise
-        _tell(error)
-        return error.exit_code
     except BrokenPipeError:
         # The reader has gone (a pager, head): not our fault, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return 1
+    except Exception as error:  # noqa: BLE001 - the one boundary: nobody is shown a traceback who did not ask
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _tell(error if isinstance(error, OpsctlError) else _unforeseen(error))
     return answer if isinstance(answer, int) else 0
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether a program reads the answer: then an error too is a document with its `outcome`."""
+    separate = any(word in ("-o", "--output") and value == "json" for word, value in pairwise(arguments))
+    return separate or "-ojson" in arguments or "--output=json" in arguments
+
+
+def _unforeseen(error: Exception) -> OpsctlError:
+    """What no room foresaw: the system refuses something (disk full, no permission), or a fault of our own."""
+    if isinstance(error, OSError):
+        _let_go_of_stdout()
+        return OpsctlError(str(error), hint="make room or mend the permissions, then try again")
+    return OpsctlError(
+        f"a fault in opsctl: {type(error).__name__}: {error}", hint="run it again as `opsctl --debug ...` and report it"
+    )
+
+
+def _let_go_of_stdout() -> None:
+    """What is still to be written there cannot be: without this the interpreter would fail on it once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(_signal: int, _frame: object) -> None:
@@ -107,20 +150,19 @@ def _stop(_signal: int, _frame: object) -> None:
 
 
 def _tell_interrupted(stop: Interrupted) -> int:
-    from opsctl.cli.output import note
-
-    note(stop.message)
+    output.note(stop.message)
     if stop.hint:
-        note(f"  to go on: {stop.hint}")
+        output.note(f"  to go on: {stop.hint}")
+    output.say_outcome(stop.outcome, stop.message, hint=stop.hint)
     return stop.exit_code
 
 
-def _tell(error: OpsctlError) -> None:
-    from opsctl.cli.output import note
-
-    note(f"error: {error.message}")
-    if isinstance(error, SetupError):
-        for problem in error.problems:
-            note(f"  {problem}")
+def _tell(error: OpsctlError) -> int:
+    output.note(f"error: {error.message}")
+    problems = error.problems if isinstance(error, SetupError) else ()
+    for problem in problems:
+        output.note(f"  {problem}")
     if error.hint:
-        note(f"  what next: {error.hint}")
+        output.note(f"  what next: {error.hint}")
+    output.say_outcome(error.outcome, error.message, hint=error.hint, problems=[str(problem) for problem in problems])
+    return error.exit_code

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # From this many rows on a listing is for searching and piping, not for folding.
 MANY = 200
-# Right-to-left and isolate marks reorder what a terminal shows; they belong to no name of ours.
-_UNSAFE_FORMAT = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+# Control characters and half surrogates; format marks (right-to-left, invisible ones) reorder or hide what is shown.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def plain(text: object) -> str:
@@ -29,10 +29,7 @@ def plain(text: object) -> str:
     if isinstance(text, str) and text.isascii() and text.isprintable():
         return text
     return "".join(
-        char
-        if char == "\n" or (unicodedata.category(char) not in ("Cc", "Cs") and char not in _UNSAFE_FORMAT)
-        else ascii(char)[1:-1]
-        for char in str(text)
+        char if char == "\n" or unicodedata.category(char) not in _UNSAFE else ascii(char)[1:-1] for char in str(text)
     )
 
 
@@ -91,8 +88,17 @@ def pairs(values: Mapping[str, object], *, title: str = "") -> None:
 
 
 def as_json(document: Mapping[str, object], *, outcome: str = "ok") -> None:
-    """A document for programs, on stdout; `outcome` carries the same word as the exit code."""
-    click.echo(json.dumps({"outcome": outcome, **document}, ensure_ascii=False, indent=2, default=_encode))
+    """A document for programs, on stdout; `outcome` carries the same word as the exit code.
+
+    A person may look at it on a terminal: what `plain` makes visible is escaped as JSON does, which programs undo.
+    """
+    _Answer.owed = False
+    text = json.dumps({"outcome": outcome, **document}, ensure_ascii=False, indent=2, default=_encode)
+    if not text.isascii():
+        text = "".join(
+            json.dumps(char)[1:-1] if char != "\n" and unicodedata.category(char) in _UNSAFE else char for char in text
+        )
+    click.echo(text.replace("\x7f", "\\u007f"))
 
 
 def _encode(value: object) -> object:
@@ -101,6 +107,23 @@ def _encode(value: object) -> object:
     if isinstance(value, (tuple, set, frozenset)):
         return sorted(value) if isinstance(value, (set, frozenset)) else list(value)
     return str(value)
+
+
+class _Answer:
+    """Whether this command line still owes its reader a JSON document."""
+
+    owed = False
+
+
+def begin(*, json_wanted: bool) -> None:
+    """A new command line begins."""
+    _Answer.owed = json_wanted
+
+
+def say_outcome(outcome: str, message: str, *, hint: str = "", problems: Sequence[str] = ()) -> None:
+    """The document of a command line that ended with an error before it printed one; nothing where none is owed."""
+    if _Answer.owed:
+        as_json({"error": message, "hint": hint, "problems": list(problems)}, outcome=outcome)
 
 
 def line(text: object = "") -> None:
@@ -114,7 +137,11 @@ def note(text: object) -> None:
 
 
 def progress(text: object) -> None:
-    """A step of long work, on stderr: as it is on a terminal, with the time elsewhere (logs, timers)."""
+    """A step of long work, on stderr: as it is on a terminal, with the time elsewhere (logs, timers).
+
+    Further lines of a foreign text are set in, so that none of them can pass for a step of its own.
+    """
+    text = str(text).replace("\n", "\n    ")
     if sys.stderr.isatty():
         note(text)
     else:

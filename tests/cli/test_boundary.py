@@ -1,5 +1,9 @@
 """The one place where an error becomes a message and an exit code."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +55,101 @@ def test_workspace_that_everyone_can_write_is_refused(tmp_path: Path, capsys: py
     workspace.chmod(0o777)
     assert run(["-C", str(workspace), "inventory", "list"]) == 3
     assert "can be written by everyone" in capsys.readouterr().err
+
+
+# --- streams that are closed, full or of another alphabet, and faults that nobody foresaw ----------------------------
+
+WORKSPACE = """\
+version: 1
+tenant: ange
+hosts:
+  - {name: ange-web1, address: 192.0.2.1, role: web, platform: debian-12, owner: Drift Ånge}
+"""
+
+
+@pytest.fixture(name="drift")
+def _drift(tmp_path: Path) -> Path:
+    folder = tmp_path / "drift i Ånge"
+    assert run(["init", str(folder), "--tenant", "ange=Ånge kommun"]) == 0
+    (folder / "inventories/ange/source.yml").write_text(WORKSPACE)
+    assert run(["-C", str(folder), "inventory", "sync", "--yes"]) == 0
+    return folder
+
+
+def shell(folder: Path, rest: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One real command line in /bin/sh, so that its streams can be closed."""
+    line = f'exec "$0" -m opsctl -C "$1" {rest}'
+    return subprocess.run(
+        ["/bin/sh", "-c", line, sys.executable, str(folder)],
+        capture_output=True, text=True, errors="replace", check=False, timeout=60, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rest", ["inventory list >&-", "inventory list 2>&-", "inventory sync --yes <&- >&- 2>&-"])
+def test_a_closed_stream_changes_nothing_but_what_is_read(rest: str, drift: Path) -> None:
+    assert shell(drift, rest).returncode == 0
+
+
+def test_without_a_stdin_nobody_is_taken_to_have_agreed(drift: Path) -> None:
+    (drift / "inventories/ange/source.yml").write_text(WORKSPACE.replace("192.0.2.1", "192.0.2.9"))
+    ended = shell(drift, "inventory sync <&-")
+    assert ended.returncode == 2
+    assert "--yes" in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("verb", ["inventory list", "inventory list -o json"])
+def test_a_full_disk_under_the_answer_is_an_error_without_a_traceback(verb: str, drift: Path) -> None:
+    ended = shell(drift, f"{verb} >/dev/full")
+    assert ended.returncode == 1
+    assert "No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", ["inventory list", "inventory show ange-web1", "config show", "inventory list -o json"]
+)
+def test_an_alphabet_without_our_letters_still_shows_the_answer(verb: str, drift: Path) -> None:
+    (drift / "inventories/ange/source.yml").write_text(WORKSPACE.replace("Drift Ånge", "Örjan Łukasz"))
+    assert shell(drift, "inventory sync --yes", PYTHONIOENCODING="latin-1:strict").returncode == 0
+    ended = shell(drift, verb, PYTHONIOENCODING="latin-1:strict", LC_ALL="C")
+    assert ended.returncode == 0, ended.stderr
+    assert "ange-web1" in ended.stdout
+
+
+def test_what_nobody_foresaw_is_a_message_and_debug_adds_the_traceback(
+    drift: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null")
+    capsys.readouterr()
+    assert run(["-C", str(drift), "host", "probe"]) == 1
+    shown = capsys.readouterr().err
+    assert "Not a directory" in shown
+    assert "Traceback" not in shown
+    assert run(["--debug", "-C", str(drift), "host", "probe"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_debug_changes_no_exit_code(drift: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--debug", "-C", str(drift), "inventory", "show", "nobody"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "outcome"),
+    [
+        (["inventory", "show", "nobody", "-o", "json"], 3, "refused"),
+        (["inventory", "list", "--limit", "", "--output=json"], 3, "refused"),
+        (["host", "approve", "ange-web1", "-ojson"], 2, "usage"),
+        (["inventory", "list", "--nonsense", "-o", "json"], 2, "usage"),
+    ],
+)
+def test_an_error_too_is_one_document_where_json_is_asked_for(
+    words: list[str], code: int, outcome: str, drift: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["-C", str(drift), *words]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert document["outcome"] == outcome
+    assert document["error"]

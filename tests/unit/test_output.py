@@ -1,5 +1,8 @@
 """What reaches a terminal."""
 
+import contextlib
+import io
+import json
 import unicodedata
 
 import pytest
@@ -21,6 +24,8 @@ def test_no_control_character_survives(text: str) -> None:
         ("\x1b[31mred", "\\x1b[31mred"),
         ("web\u202e1", "web\\u202e1"),
         ("tab\there", "tab\\there"),
+        ("web\u200b1", "web\\u200b1"),
+        ("one\u2028two", "one\\u2028two"),
         ("Ånge kommun", "Ånge kommun"),
     ],
 )
@@ -37,3 +42,20 @@ def test_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> No
     output.table(("host",), [], empty="no hosts yet")
     caught = capsys.readouterr()
     assert (caught.out, caught.err) == ("", "no hosts yet\n")
+
+
+@given(st.text())
+def test_json_reads_back_and_commands_no_terminal(text: str) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        output.as_json({"text": text})
+    shown = said.getvalue()
+    assert json.loads(shown)["text"] == text
+    assert all(char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") for char in shown)
+    shown.encode()
+
+
+def test_a_foreign_text_of_several_lines_cannot_pass_for_another_step(capsys: pytest.CaptureFixture[str]) -> None:
+    output.progress("ange-web1: failed: x\n2026-11-22T03:00:00Z ange-web2: done")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("    ")
