@@ -64,10 +64,10 @@ def test_every_file_that_could_lock_us_out_is_checked_before_it_is_put_in_place(
     }
     for file, command in checked.items():
         tasks = load(ROOT / "roles" / file)
-        written = [task for task in tasks if "ansible.builtin.template" in task]
+        written = [task for task in tasks if "opsctl_file" in task]
         assert written
         for task in written:
-            assert task["ansible.builtin.template"]["validate"].endswith(command), task["name"]
+            assert task["opsctl_file"]["validate"].endswith(command), task["name"]
 
 
 def test_the_guard_comes_before_whatever_could_lock_us_out() -> None:
