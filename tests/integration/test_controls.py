@@ -347,7 +347,7 @@ def test_the_checks_say_the_same_under_plain_pytest_and_testinfra(place: Ground,
 def test_a_run_changes_nothing_on_the_host(place: Ground) -> None:
     state = (
         "{ find / -xdev -path /var/log -prune -o -path /run -prune -o -path /proc -prune -o -path /sys -prune"
-        " -o -path /tmp -prune -o -printf '%p %m %U:%G %s %T@ %l\\n'; nft list ruleset; systemctl list-units --plain"
+        " -o -path /tmp -prune -o -path /var/lib/systemd -prune -o -printf '%p %m %U:%G %s %T@ %l\\n'; nft list ruleset; systemctl list-units --plain"
         " --no-legend --type=service | grep -v session; ss -Htuln; } | sort"
     )
     judge(place)
