@@ -95,6 +95,7 @@ class Driver:
         self._claims: dict[str, Claim] = {}
         self._leases: tuple[Lease, ...] = ()
         self._renewed = parts.clock()
+        self._failed = sum(state.counts_against_budget for state in state.hosts)
 
     # --- the rollout as a whole ----------------------------------------------------------------------------------
 
@@ -149,8 +150,9 @@ class Driver:
     def _judged(self) -> tuple[Status, str]:
         if self._parts.stop.is_set():
             return Status.INTERRUPTED, "stopped by hand"
-        if self._waiting:
-            return Status.PAUSED, "; ".join(f"{host} waits: {why}" for host, why in self._waiting.items())
+        waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
+        if waiting:
+            return Status.PAUSED, "; ".join(f"{host} waits: {why}" for host, why in waiting.items())
         drained = [state.host for state in self._now.values() if state.drained]
         return (Status.HALTED, f"still drained: {', '.join(drained)}") if drained else (Status.DONE, "")
 
@@ -206,7 +208,7 @@ class Driver:
             return True
         if not state.untouched:
             return False
-        spent = gates.budget(self._now.values(), self._plan.failure_budget).answer is gates.Answer.FAIL
+        spent = self._failed >= self._plan.failure_budget
         if spent or step not in (Step.DRAIN, Step.INSTALL):
             return spent
         why = self._parts.limits.why_not(state.host, self._out_of_service(state.host))
@@ -214,15 +216,19 @@ class Driver:
             self._waiting[state.host] = why
         return bool(why)
 
-    def _out_of_service(self, but: str) -> set[str]:
-        """Hosts that must count as out: known to be down, failed, unknown, or in the middle of their own change."""
-        out = set(self._parts.down)
-        for key, state in self._now.items():
-            if state.stage in (Stage.DONE, Stage.SKIPPED):
-                out.discard(key)
-            elif state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched:
-                out.add(key)
-        return out - {but}
+    def _out_of_service(self, key: str) -> set[str]:
+        """Members of the host's cluster that must count as out of service now."""
+        limit = self._parts.limits.clusters.get(key)
+        return {other for other in limit.members if other != key and self._is_out(other)} if limit else set()
+
+    def _is_out(self, key: str) -> bool:
+        """Down, failed or unknown, or in the middle of its own change."""
+        state = self._now.get(key)
+        if state is None or state.stage is Stage.PLANNED:
+            return key in self._parts.down
+        if state.stage in (Stage.DONE, Stage.SKIPPED):
+            return False
+        return state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched or key in self._parts.down
 
     def _open(self, key: str) -> bool:
         return machine.next_step(self._now[key], drains=False) is not None
@@ -300,7 +306,9 @@ class Driver:
         if state is self._now[state.host]:
             return
         self._parts.journal.save_host(self._plan.id, state)
-        shown = state.stage is not self._now[state.host].stage
+        before = self._now[state.host]
+        shown = state.stage is not before.stage
+        self._failed += state.counts_against_budget - before.counts_against_budget
         self._now[state.host] = state
         if shown and state.stage not in _QUIET:
             self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")

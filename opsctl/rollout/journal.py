@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from opsctl.errors import Locked, StoreError, UnknownName
+from opsctl.errors import Locked, StalePlan, StoreError, UnknownName
 from opsctl.model import wire
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import machine
@@ -67,7 +67,11 @@ class Journal:
         self._store.save_host_state(rollout_id, state.host, wire.dumps(state), state.at)
 
     def save_status(self, state: RolloutState, to: Status, at: datetime, *, reason: str = "") -> RolloutState:
-        """Move the rollout as a whole, and keep that."""
+        """Move the rollout as a whole, and keep that. Raises StalePlan where it is no longer as `state` says.
+
+        Between reading a rollout and starting it a person may be asked; meanwhile somebody else may have run it.
+        """
+        self._refuse_moved(state)
         moved = replace(
             state,
             status=machine.move(state.status, to),
@@ -78,6 +82,15 @@ class Journal:
         )
         self._store.save_rollout(moved.plan.id, wire.dumps(replace(moved, hosts=())), at)
         return moved
+
+    def _refuse_moved(self, state: RolloutState) -> None:
+        saved = self._store.rollout(state.plan.id)
+        now = wire.loads(RolloutState, saved.document_json) if saved else state
+        if (now.status, now.at) != (state.status, state.at):
+            raise StalePlan(
+                f"somebody else worked on {state.plan.id} meanwhile: it is {now.status} since {now.at:%H:%M:%SZ}",
+                hint=f"opsctl {state.plan.kind} status",
+            )
 
     def _lock_file(self, rollout_id: str) -> Path:
         folder = self._store.folder / "rollouts"

@@ -27,13 +27,13 @@ HOSTS = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
 FIXED = "1.0-1+deb12u1"
 OWN = ("opslab-fragile", "opslab-kernel", "opslab-library", "opslab-newdep", "opslab-service")
 # Everything but the lab's own packages is held: real updates take their time and are proved elsewhere.
-PREPARE = f"""
+PREPARE = """
 set -e
 apt-get -q update
 apt-mark hold $(apt list --upgradable 2>/dev/null | sed -n 's,/.*,,p' | grep -v '^opslab-')
 mkdir -p /var/log/journal
 systemctl disable --now --quiet apt-daily.timer apt-daily-upgrade.timer
-apt-get -s dist-upgrade | grep -c '^Inst opslab-' | grep -qx {len(OWN) + 1}
+test "$(apt-get -s dist-upgrade | grep -c '^Inst ')" = "$(apt-get -s dist-upgrade | grep -c '^Inst opslab-')"
 """
 
 
@@ -246,7 +246,7 @@ def test_a_resume_without_retry_leaves_the_failed_host_and_says_so(site: Site) -
     assert site.stages(rollout) == {"sundsvall-app1": "failed", "ange-web1": "done"}
 
 
-@pytest.mark.parametrize("stage", ["drained", "installing", "rebooting", "verified"])
+@pytest.mark.parametrize("stage", ["drained", "installing", "rebooting"])
 def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site: Site, stage: str) -> None:
     rollout = site.plan("--limit", "ange-web*")
     running = site.begin("patch", "start", rollout, "--yes")
