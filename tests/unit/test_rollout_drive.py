@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from opsctl.errors import HostFailed, Locked, Unreachable
+from opsctl.errors import HostFailed, Locked, StalePlan, Unreachable
 from opsctl.model.host import Cluster, Host, Inventory, Tenant
 from opsctl.model.rollout import HostPlan, HostState, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
@@ -336,6 +336,17 @@ def test_a_second_process_on_the_same_rollout_is_refused(store: Store) -> None:
     with journal.alone(state.plan.id, "anna, process 7"), pytest.raises(Locked, match="anna, process 7"):
         drive(store, state, FakeChange(World()))
     assert journal.at_work(state.plan.id) == ""
+
+
+def test_a_rollout_that_somebody_else_ran_meanwhile_is_not_run_once_more(store: Store) -> None:
+    """Two people look at the same plan; the second one says yes only after the first one's run is over."""
+    world, read_before = World(), plan(store)
+    drive(store, read_before, FakeChange(world))
+    with pytest.raises(StalePlan, match="meanwhile: it is done"):
+        drive(store, read_before, FakeChange(world))
+    assert world.installs == dict.fromkeys([h.key for h in FLEET], 1)
+    assert world.boots == {"ange.web1": 2}
+    assert Leases(store).held() == ()
 
 
 def test_an_overlapping_rollout_is_refused_with_who_holds_the_host(store: Store) -> None:
