@@ -83,7 +83,7 @@ def why_left_out(host: Host, reading: Pending | OpsctlError | None) -> str:
         why = reading.reason if isinstance(reading, HostError) else reading.message
         return why if reading.outcome == "failed" else f"{reading.outcome}: {why}"
     if reading.dpkg.audit:
-        return f"dpkg was interrupted there ({reading.dpkg.audit[0].split()[0]}): dpkg --configure -a"
+        return f"dpkg was interrupted there ({reading.dpkg.audit[0].partition(' ')[0]}): dpkg --configure -a"
     if reading.lists_age_seconds is None:
         return "its package lists were never fetched: opsctl patch plan --refresh"
     if not reading.packages:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import RolloutState, Stage, Status
+from opsctl.model.rollout import Plan, RolloutState, Stage, Status
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
@@ -34,20 +34,33 @@ class Ended:
         return outcome_of(self.state)
 
 
+def missed(plan: Plan) -> tuple[str, ...]:
+    """The hosts that were to be changed and did not answer when the plan was made."""
+    return tuple(one.host for one in plan.left_out if one.missed)
+
+
 def outcome_of(state: RolloutState) -> str:
-    """The word that the exit code and JSON carry: ok, incomplete, stopped or interrupted."""
+    """The word that the exit code and JSON carry: ok, incomplete, stopped or interrupted.
+
+    A host that was asked for and did not answer when the plan was made is not in the rollout, and yet not done.
+    """
     if state.status is Status.DONE:
-        return "ok" if state.count(Stage.DONE) == len(state.hosts) else "incomplete"
+        return "ok" if state.count(Stage.DONE) == len(state.hosts) and not missed(state.plan) else "incomplete"
     return _OUTCOMES.get(state.status, str(state.status))
 
 
 def raise_unless_ok(state: RolloutState, *, resume: str) -> None:
     """Turn an end that is not good into its error. `resume`: the command line that goes on."""
     done, remain = state.count(Stage.DONE), [host.host for host in state.hosts if host.stage is not Stage.DONE]
-    told = f"{done} of {len(state.hosts)} hosts done; remaining: {', '.join(remain)}"
+    told = f"{done} of {len(state.hosts)} hosts done"
+    told += f"; remaining: {', '.join(remain)}" if remain else ""
+    if away := missed(state.plan):
+        told += f"; left out because they do not answer: {', '.join(away)}"
     match outcome_of(state):
         case "incomplete":
-            raise Incomplete(told, hint=resume)
+            raise Incomplete(
+                told, hint=resume if remain else "opsctl doctor --hosts says why; then begin anew for them"
+            )
         case "stopped":
             raise Stopped(f"{state.status}: {state.reason}; {told}", hint=resume)
         case "interrupted":

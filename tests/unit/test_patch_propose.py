@@ -92,6 +92,7 @@ def test_a_reboot_is_expected_by_policy_and_need(
             {"dpkg": {"audit": ["perl half-configured"], "lock_holder": ""}},
             "dpkg was interrupted there (perl): dpkg --configure -a",
         ),
+        ({"dpkg": {"audit": [""], "lock_holder": ""}}, "dpkg was interrupted there (): dpkg --configure -a"),
         ({"download_bytes": 2000}, "no room: 2000 bytes to fetch, 1000 free"),
         ({"lists_age_seconds": None}, "its package lists were never fetched: opsctl patch plan --refresh"),
     ],

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from opsctl.errors import HostFailed, Locked, StalePlan, Unreachable
+from opsctl.errors import HostFailed, Incomplete, Locked, StalePlan, Unreachable
 from opsctl.model.host import Cluster, Host, Inventory, Tenant
-from opsctl.model.rollout import HostPlan, HostState, Reference, RolloutState, Stage, Status
+from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.drive import Driver, Drivers, Progress
+from opsctl.rollout.execute import outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.state.leases import Leases
@@ -396,3 +397,12 @@ def test_states_in_the_store_read_back_as_they_were(store: Store) -> None:
     journal.save_host(state.plan.id, one)
     assert journal.load(state.plan.id).hosts[0] == one
     assert replace(journal.load(state.plan.id), hosts=()) == replace(state, hosts=())
+
+
+def test_hosts_that_did_not_answer_at_the_plan_keep_a_rollout_from_being_ok(store: Store) -> None:
+    end = drive(store, plan(store), FakeChange(World()))
+    assert outcome_of(end) == "ok"
+    away = replace(end, plan=replace(end.plan, left_out=(LeftOut(host="ange.db1", reason="timed out", missed=True),)))
+    assert outcome_of(away) == "incomplete"
+    with pytest.raises(Incomplete, match=r"4 of 4 hosts done; left out because they do not answer: ange\.db1"):
+        raise_unless_ok(away, resume="")
