@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
 from opsctl.cli.output import as_json, line, note, progress, table
-from opsctl.errors import OpsctlError
+from opsctl.errors import Incomplete, OpsctlError
+from opsctl.rollout import shown
 
 if TYPE_CHECKING:
-    from opsctl.model.rollout import HostPlan, Plan, RolloutState
+    from opsctl.model.rollout import Plan, RolloutState
     from opsctl.patch.pending import Pending, Readings
     from opsctl.patch.run import Means
     from opsctl.rollout.drive import Progress
@@ -91,7 +91,7 @@ def plan(
     made = run.plan(means, hosts, wish).plan
     missed = any(one.missed for one in made.left_out)
     if output == "json":
-        as_json({"plan": _plan_document(made)}, outcome="incomplete" if missed else "ok")
+        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
     return 1 if missed else 0
@@ -115,7 +115,7 @@ def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> N
     if output == "table":
         _show_plan(ready.state.plan)
     if dry_run or not ready.state.plan.hosts:
-        note("nothing was done" + (" (--dry-run)" if dry_run else ": the plan is empty"))
+        _nothing_done(ready.state.plan, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
     app.confirm(f"Patch {len(ready.state.plan.hosts)} hosts?", yes=yes)
     _finish(run.run(means, ready, _say, verb="patch start"), output)
@@ -137,10 +137,10 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     means.journal.refuse_at_work(state.plan.id)
     if output == "table":
         line(f"{state.plan.id}: {state.status}{': ' + state.reason if state.reason else ''}")
-        _show_hosts(state)
+        table(shown.HOST_COLUMNS, shown.host_rows(state))
     if dry_run:
         if output == "json":
-            as_json(_state_document(state, ""))
+            as_json(shown.document(state, ""))
         note("nothing was done (--dry-run)")
         return
     app.confirm(f"Go on with {len(state.open_hosts)} hosts{' and the failed ones' if retry else ''}?", yes=yes)
@@ -162,15 +162,18 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
     if rollout_id is None:
         found = journal.all("patch")
         if output == "json":
-            as_json({"rollouts": [_summary(one, journal.at_work(one.plan.id)) for one in found]})
+            as_json({"rollouts": [shown.summary(one, journal.at_work(one.plan.id)) for one in found]})
         else:
-            columns = ("rollout", "status", "hosts", "done", "failed", "unknown", "planned by", "at work")
-            table(columns, [_summary_row(one, journal.at_work(one.plan.id)) for one in found], empty="no plans yet")
+            table(
+                shown.ROLLOUT_COLUMNS,
+                [shown.rollout_row(one, journal.at_work(one.plan.id)) for one in found],
+                empty="no plans yet",
+            )
         return
     state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
     if output == "json":
-        as_json(_state_document(state, busy))
+        as_json(shown.document(state, busy))
     else:
         _show_state(state, busy)
 
@@ -196,11 +199,22 @@ def _say(step: Progress) -> None:
     progress(f"{step.host}: {step.text}" if step.host else step.text)
 
 
+def _nothing_done(made: Plan, why: str, output: str) -> None:
+    from opsctl.rollout.execute import missed
+
+    away = missed(made)
+    if output == "json":
+        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if away else "ok")
+    note(f"nothing was done {why}")
+    if away:
+        raise Incomplete(f"left out because they do not answer: {', '.join(away)}", hint="opsctl doctor --hosts")
+
+
 def _finish(ended: Ended, output: str) -> None:
     from opsctl.rollout.execute import raise_unless_ok
 
     if output == "json":
-        as_json(_state_document(ended.state, ""), outcome=ended.outcome)
+        as_json(shown.document(ended.state, ""), outcome=ended.outcome)
     else:
         _show_state(ended.state, "")
     note(f"ledger: {ended.head}")
@@ -244,20 +258,10 @@ def _age(seconds: int | None) -> str:
 
 
 def _show_plan(made: Plan) -> None:
-    rows = [
-        (f"{w} {wave.ring}", b, item.host, len(item.packages), item.security, _reboot(item), item.drain_through)
-        for w, b, wave, batch in made.batches()
-        for item in batch.hosts
-    ]
-    columns = ("wave", "batch", "host", "packages", "security", "reboot", "drained at")
-    table(columns, rows, title=f"plan {made.id}", empty=f"plan {made.id} is empty: no host has anything to install")
-    changes = Counter(package for item in made.hosts for package in item.packages)
-    package_rows = [
-        (p.name, p.before or "(new)", p.after, "yes" if p.security else "", count)
-        for p, count in sorted(changes.items(), key=lambda entry: entry[0].name)
-    ]
-    if package_rows:
-        table(("package", "from", "to", "security", "hosts"), package_rows)
+    empty = f"plan {made.id} is empty: no host has anything to install"
+    table(shown.PLAN_COLUMNS, shown.plan_rows(made), title=f"plan {made.id}", empty=empty)
+    if rows := shown.package_rows(made):
+        table(shown.PACKAGE_COLUMNS, rows)
     if made.left_out:
         table(("left out", "reason"), [(one.host, one.reason) for one in made.left_out])
     line(
@@ -267,72 +271,11 @@ def _show_plan(made: Plan) -> None:
     line(f"hash {made.hash}")
 
 
-def _reboot(item: HostPlan) -> str:
-    return "expected" if item.reboot_expected else ""
-
-
-def _plan_document(made: Plan) -> dict[str, object]:
-    from opsctl.model import wire
-
-    document: dict[str, object] = wire.as_document(made)
-    return document
-
-
-def _summary(state: RolloutState, busy: str) -> dict[str, object]:
-    return {
-        "id": state.plan.id,
-        "status": str(state.status),
-        "stalled": _stalled(state, busy),
-        "reason": state.reason,
-        "at_work": busy,
-        "hosts": len(state.hosts),
-        "stages": dict(Counter(str(host.stage) for host in state.hosts)),
-        "planned_by": state.plan.made_by,
-        "planned_at": state.plan.made_at,
-        "started_at": state.started_at,
-        "ended_at": state.ended_at,
-    }
-
-
-def _stalled(state: RolloutState, busy: str) -> bool:
-    """It says that it runs, and no process does: killed, or this machine went down."""
-    return state.status == "running" and not busy
-
-
-def _summary_row(state: RolloutState, busy: str) -> tuple[object, ...]:
-    stages = Counter(host.stage for host in state.hosts)
-    word = "stalled" if _stalled(state, busy) else state.status
-    counts = [stages.get(name, 0) for name in ("done", "failed", "unknown")]  # type: ignore[call-overload] # a StrEnum is its text
-    return (state.plan.id, word, len(state.hosts), *counts, state.plan.made_by, busy)
-
-
-def _state_document(state: RolloutState, busy: str) -> dict[str, object]:
-    from opsctl.model import wire
-
-    return {"rollout": _summary(state, busy), "hosts": wire.as_document(state.hosts)}
-
-
 def _show_state(state: RolloutState, busy: str) -> None:
-    _show_hosts(state)
-    word = "stalled: its process is gone" if _stalled(state, busy) else str(state.status)
+    table(shown.HOST_COLUMNS, shown.host_rows(state))
+    word = "stalled: its process is gone" if shown.stalled(state, busy) else str(state.status)
     line(f"{state.plan.id}: {word}{': ' + state.reason if state.reason else ''}")
     if busy:
         line(f"at work: {busy}")
     elif state.open_hosts and state.status != "planned":
         line(f"to go on: opsctl patch resume {state.plan.id}")
-
-
-def _show_hosts(state: RolloutState) -> None:
-    place = {item.host: (f"{w} {wave.ring}", b) for w, b, wave, batch in state.plan.batches() for item in batch.hosts}
-    rows = [
-        (
-            *place[host.host],
-            host.host,
-            f"{host.stage}{' (' + host.last + ')' if host.last else ''}",
-            "drained" if host.drained else "",
-            f"{host.at:%Y-%m-%d %H:%M:%SZ}",
-            "; ".join(text for text in (host.reason, *host.notes) if text),
-        )
-        for host in state.hosts
-    ]
-    table(("wave", "batch", "host", "stage", "traffic", "since", "remarks"), rows)

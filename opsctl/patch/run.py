@@ -15,7 +15,7 @@ from opsctl.patch import pending, propose
 from opsctl.patch.change import PatchChange
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import contact, drive
+from opsctl.rollout import claims, contact
 from opsctl.rollout import limits as limiting
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
@@ -97,7 +97,7 @@ def ready(means: Means, plan_id: str) -> Ready:
     if state.status is not Status.PLANNED:
         hint = f"opsctl patch resume {state.plan.id}" if state.status is not Status.DONE else "opsctl patch plan"
         raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
-    drive.refuse_held(state.plan, Leases(means.store), means.limits, means.clock())
+    claims.refuse_held(state.plan, Leases(means.store), means.limits, means.clock())
     # Compared first without the hosts: that says more than a host which is gone from the inventory.
     propose.refuse_stale(state.plan, means.inventory, means.content_digest, {})
     hosts = [means.inventory.host(item.host) for item in state.plan.hosts]

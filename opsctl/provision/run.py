@@ -10,12 +10,12 @@ from datetime import datetime
 from opsctl import content
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
-from opsctl.errors import Refused
+from opsctl.errors import Incomplete
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, Status
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded
 from opsctl.provision.change import PLAYBOOK, ProvisionChange
-from opsctl.rollout import contact
+from opsctl.rollout import claims, contact
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.drive import Progress
@@ -117,7 +117,7 @@ def check(means: Means, made: Plan, *, on_event: Callable[[RunEvent], None] | No
     """What provisioning would change on the plan's hosts; changes nothing."""
     hosts = [means.inventory.host(item.host) for item in made.hosts]
     if not hosts:
-        raise Refused("no host of the selection answers")
+        raise Incomplete("no host of the selection can be provisioned", hint="opsctl doctor --hosts says why")
     done = run_playbook(
         PLAYBOOK,
         hosts,
@@ -153,6 +153,5 @@ def _clear_after_killed(means: Means, journal: Journal) -> None:
     leases, now = Leases(means.store), means.clock()
     for state in journal.all(KIND):
         if state.status is Status.RUNNING and not journal.at_work(state.plan.id):
-            mark = f"rollout {state.plan.id} of "
-            leases.release([lease for lease in leases.held() if lease.holder.startswith(mark)])
+            leases.release([lease for lease in leases.held() if lease.holder == claims.holder(state.plan)])
             journal.save_status(state, Status.ABORTED, now, reason="its process was killed")

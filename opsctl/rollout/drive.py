@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from opsctl.errors import HostError, Locked, OpsctlError, StoreError, Unreachable
+from opsctl.errors import HostError, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostState, Plan, Reference, RolloutState, Stage, Status
+from opsctl.model.rollout import Batch, HostState, Reference, RolloutState, Stage, Status
 from opsctl.rollout import gates, machine
 from opsctl.rollout.change import Change, Claim, Installed
+from opsctl.rollout.claims import Claims
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
-from opsctl.state.leases import Lease, Leases
+from opsctl.state.leases import Leases
 
-LEASE_TIME = timedelta(minutes=15)
-RENEW_AFTER = timedelta(minutes=3)
 _QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
 _GLANCE = 0.5  # seconds between looks at the stop flag and the leases
 _BATCH = ""  # the key under which the one effect of a whole batch flies
@@ -64,20 +63,6 @@ class Drivers:
     down: frozenset[str] = frozenset()
 
 
-def holder(plan: Plan) -> str:
-    """In whose name a rollout holds its leases: the same one at every resume."""
-    return f"rollout {plan.id} of {plan.made_by}"
-
-
-def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> None:
-    """Raise Locked where somebody else holds one of the plan's hosts or clusters: asked before hosts are read."""
-    names = set(limits.lease_names(item.host for item in plan.hosts))
-    taken = [lease for lease in leases.held(now) if lease.name in names and lease.holder != holder(plan)]
-    if taken:
-        told = "; ".join(f"{one.name} is held by {one.holder} since {one.taken:%Y-%m-%d %H:%M:%SZ}" for one in taken)
-        raise Locked(told, hint="wait for its end: opsctl patch status")
-
-
 class Driver:
     """Works through one rollout, from wherever it stands."""
 
@@ -92,9 +77,8 @@ class Driver:
         self._flying: dict[str, Step] = {}
         self._prepared: set[str] = set()
         self._waiting: dict[str, str] = {}
-        self._claims: dict[str, Claim] = {}
-        self._leases: tuple[Lease, ...] = ()
-        self._renewed = parts.clock()
+        self._claiming = Claims(state.plan, parts.leases, parts.limits, parts.clock)
+        self._claims: Mapping[str, Claim] = {}
         self._failed = sum(state.counts_against_budget for state in state.hosts)
 
     # --- the rollout as a whole ----------------------------------------------------------------------------------
@@ -102,7 +86,7 @@ class Driver:
     def run(self, runner: str) -> RolloutState:
         """Work until the end, a stop, a halt or a pause; the state then saved. Raises Locked where others are at it."""
         parts = self._parts
-        with parts.journal.alone(self._plan.id, runner), self._leased():
+        with parts.journal.alone(self._plan.id, runner), self._claiming.held() as self._claims:
             self._state = parts.journal.save_status(replace(self._state, runner=runner), Status.RUNNING, parts.clock())
             try:
                 status, reason = self._work()
@@ -116,17 +100,6 @@ class Driver:
         moved = self._parts.journal.save_status(self._state, status, self._parts.clock(), reason=reason)
         self._state = replace(moved, hosts=tuple(self._now[key] for key in self._items))
         return self._state
-
-    @contextmanager
-    def _leased(self) -> Iterator[None]:
-        leases, names = self._parts.leases, self._parts.limits.lease_names(self._items)
-        self._leases = leases.acquire(names, holder(self._plan), self._parts.clock(), LEASE_TIME)
-        self._claims = {lease.name: Claim(rollout=self._plan.id, token=lease.token) for lease in self._leases}
-        try:
-            yield
-        finally:
-            with suppress(StoreError):
-                leases.release(self._leases)
 
     def _work(self) -> tuple[Status, str]:
         self._reconcile()
@@ -269,17 +242,11 @@ class Driver:
         while True:
             with suppress(queue.Empty):
                 return self._results.get(timeout=_GLANCE)
-            self._renew()
-
-    def _renew(self) -> None:
-        now = self._parts.clock()
-        if now - self._renewed > RENEW_AFTER:
-            self._leases = self._parts.leases.renew(self._leases, now, LEASE_TIME)
-            self._renewed = now
+            self._claiming.renew()
 
     def _take(self, outcome: _Outcome) -> None:
         del self._flying[outcome.key]
-        self._renew()
+        self._claiming.renew()
         error = outcome.error
         if error is not None and (outcome.key == _BATCH or not isinstance(error, OpsctlError)):
             raise error

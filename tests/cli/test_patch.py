@@ -137,6 +137,31 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(workspace: Path, capsys: py
         assert Journal(store).load(plan).status is Status.PLANNED
 
 
+def test_a_plan_without_a_host_because_none_answered_is_never_green(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["patch", "plan"]) == 1
+    for words in (["--yes"], ["--dry-run"], ["--yes", "-o", "json"]):
+        capsys.readouterr()
+        assert run(["patch", "start", "latest", *words]) == 1
+        shown = capsys.readouterr()
+        assert "do not answer: ange.ange-web1, ange.ange-web2" in shown.err
+    assert json.loads(shown.out)["outcome"] == "incomplete"
+
+
+def test_a_dry_run_is_a_document_too(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    capsys.readouterr()
+    assert run(["patch", "start", plan, "--dry-run", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["id"] == plan
+
+
+def test_a_check_of_hosts_that_do_not_answer_ends_with_1(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["provision", "--check", "-o", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["outcome"] == "incomplete"
+
+
 def test_a_start_without_a_terminal_wants_yes(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = keep(workspace)
     assert run(["patch", "start", plan]) == 2

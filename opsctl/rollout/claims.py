@@ -1,0 +1,61 @@
+"""What a rollout claims while it runs: its hosts, and the clusters that it takes members from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+
+from opsctl.errors import Locked, StoreError
+from opsctl.model.rollout import Plan
+from opsctl.rollout.change import Claim
+from opsctl.rollout.limits import Limits
+from opsctl.state.leases import Lease, Leases
+
+LEASE_TIME = timedelta(minutes=15)
+RENEW_AFTER = timedelta(minutes=3)
+
+
+def holder(plan: Plan) -> str:
+    """In whose name a rollout holds its leases: the same one at every resume."""
+    return f"rollout {plan.id} of {plan.made_by}"
+
+
+def names(plan: Plan, limits: Limits) -> tuple[str, ...]:
+    return limits.lease_names(item.host for item in plan.hosts)
+
+
+def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> None:
+    """Raise Locked where somebody else holds one of the plan's hosts or clusters: asked before hosts are read."""
+    wanted = set(names(plan, limits))
+    taken = [lease for lease in leases.held(now) if lease.name in wanted and lease.holder != holder(plan)]
+    if taken:
+        told = "; ".join(f"{one.name} is held by {one.holder} since {one.taken:%Y-%m-%d %H:%M:%SZ}" for one in taken)
+        raise Locked(told, hint="wait for its end: opsctl patch status")
+
+
+class Claims:
+    """The leases of one running rollout: all or none, renewed while it works, given back at its end."""
+
+    def __init__(self, plan: Plan, leases: Leases, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self._plan, self._leases, self._limits, self._clock = plan, leases, limits, clock
+        self._held: tuple[Lease, ...] = ()
+        self._renewed = clock()
+
+    @contextmanager
+    def held(self) -> Iterator[Mapping[str, Claim]]:
+        """Each host's claim, with its fencing token. Raises Locked where somebody else holds one."""
+        wanted = names(self._plan, self._limits)
+        self._held = self._leases.acquire(wanted, holder(self._plan), self._clock(), LEASE_TIME)
+        try:
+            yield {lease.name: Claim(rollout=self._plan.id, token=lease.token) for lease in self._held}
+        finally:
+            with suppress(StoreError):
+                self._leases.release(self._held)
+
+    def renew(self) -> None:
+        """Keep them where it is time to. Raises Locked where one was lost."""
+        now = self._clock()
+        if now - self._renewed > RENEW_AFTER:
+            self._held = self._leases.renew(self._held, now, LEASE_TIME)
+            self._renewed = now

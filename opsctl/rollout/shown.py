@@ -1,0 +1,87 @@
+"""Plans and rollouts as rows and documents, for listings and programs. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from opsctl.model import wire
+from opsctl.model.rollout import Plan, RolloutState, Stage, Status
+
+PLAN_COLUMNS = ("wave", "batch", "host", "packages", "security", "reboot", "drained at")
+PACKAGE_COLUMNS = ("package", "from", "to", "security", "hosts")
+HOST_COLUMNS = ("wave", "batch", "host", "stage", "traffic", "since", "remarks")
+ROLLOUT_COLUMNS = ("rollout", "status", "hosts", "done", "failed", "unknown", "planned by", "at work")
+Row = tuple[object, ...]
+
+
+def stalled(state: RolloutState, at_work: str) -> bool:
+    """It says that it runs, and no process does: killed, or the control node went down."""
+    return state.status is Status.RUNNING and not at_work
+
+
+def summary(state: RolloutState, at_work: str) -> dict[str, object]:
+    """A rollout without its hosts."""
+    return {
+        "id": state.plan.id,
+        "status": str(state.status),
+        "stalled": stalled(state, at_work),
+        "reason": state.reason,
+        "at_work": at_work,
+        "hosts": len(state.hosts),
+        "stages": dict(Counter(str(host.stage) for host in state.hosts)),
+        "planned_by": state.plan.made_by,
+        "planned_at": state.plan.made_at,
+        "started_at": state.started_at,
+        "ended_at": state.ended_at,
+    }
+
+
+def document(state: RolloutState, at_work: str) -> dict[str, object]:
+    """A rollout with the state of each host."""
+    return {"rollout": summary(state, at_work), "hosts": wire.as_document(state.hosts)}
+
+
+def plan_document(made: Plan) -> dict[str, object]:
+    found: dict[str, object] = wire.as_document(made)
+    return found
+
+
+def rollout_row(state: RolloutState, at_work: str) -> Row:
+    word = "stalled" if stalled(state, at_work) else state.status
+    counts = (state.count(Stage.DONE), state.count(Stage.FAILED), state.count(Stage.UNKNOWN))
+    return (state.plan.id, word, len(state.hosts), *counts, state.plan.made_by, at_work)
+
+
+def plan_rows(made: Plan) -> list[Row]:
+    return [
+        (
+            f"{w} {wave.ring}", b, item.host, len(item.packages), item.security,
+            "expected" if item.reboot_expected else "", item.drain_through,
+        )
+        for w, b, wave, batch in made.batches()
+        for item in batch.hosts
+    ]  # fmt: skip
+
+
+def package_rows(made: Plan) -> list[Row]:
+    """Each package version once, with the number of hosts that get it."""
+    changes = Counter(package for item in made.hosts for package in item.packages)
+    return [
+        (package.name, package.before or "(new)", package.after, "yes" if package.security else "", count)
+        for package, count in sorted(changes.items(), key=lambda entry: (entry[0].name, entry[0].after))
+    ]
+
+
+def host_rows(state: RolloutState) -> list[Row]:
+    place = {item.host: (f"{w} {wave.ring}", b) for w, b, wave, batch in state.plan.batches() for item in batch.hosts}
+    return [
+        (
+            *place[host.host],
+            host.host,
+            f"{host.stage} ({host.last})" if host.last else host.stage,
+            "drained" if host.drained else "",
+            f"{host.at:%Y-%m-%d %H:%M:%SZ}",
+            "; ".join(text for text in (host.reason, *host.notes) if text),
+        )
+        for host in state.hosts
+    ]
