@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from opsctl import content
 from opsctl.config import Settings
+from opsctl.errors import ConfigError
 
 CALLBACKS = Path(__file__).parent / "callback"
 HOSTSIDE = Path(__file__).parent.parent / "hostside"
 # What Ansible and ssh need of the caller's environment; no ANSIBLE_ variable is among it.
+_SPECIAL = ":;$~{\n\r"  # separators, comments and variables in a path of ansible.cfg
 _PASSED_ON = ("PATH", "SSH_AUTH_SOCK", "TZ", "USER", "LOGNAME")
 
 # Win over whatever a tenant's variables say (extra variables beat all others). `ansible_host` is the name that the
 # generated ssh_config knows; address, port, account and key are in there, and the pinned host key.
-CONNECTION = {
+CONNECTION: dict[str, object] = {
     "ansible_connection": "ansible.builtin.ssh",
     "ansible_host": "{{ inventory_hostname }}",
     "ansible_ssh_common_args": "",
@@ -24,18 +27,37 @@ CONNECTION = {
     "ansible_sftp_extra_args": "",
     "ansible_scp_extra_args": "",
     "ansible_ssh_executable": "ssh",
+    # True adds nothing to ssh's command line; False would switch our StrictHostKeyChecking off.
+    "ansible_host_key_checking": True,
+    "ansible_ssh_host_key_checking": True,
     "ansible_python_interpreter": "/usr/bin/python3",
     "opsctl_hostside": str(HOSTSIDE),
 }
+
+
+def connection(ssh_config: Path) -> dict[str, object]:
+    """The extra variables of every run: also a wholly vaulted file, which we cannot read, decides nothing of these."""
+    return {**CONNECTION, "ansible_ssh_args": ssh_args(ssh_config)}
+
+
+def ssh_args(ssh_config: Path) -> str:
+    """Ansible splits this as a shell does."""
+    return f"-F {shlex.quote(str(ssh_config))}"
 
 
 def ansible_cfg(private: Path, *, ssh_config: Path, forks: int, settings: Settings) -> str:
     """The text of ansible.cfg. `-F` brings the shared sockets with it: Ansible adds no ControlPath of its own, because
     its ssh_args name no ControlPersist."""
     own = settings.own_content
+    roles = content.folder("roles", own)
+    if wrong := set(str(roles)) & set(_SPECIAL):
+        raise ConfigError(
+            f"{str(roles)!r} holds {', '.join(map(repr, sorted(wrong)))}, which Ansible reads as more than a path",
+            hint="move or rename the folder",
+        )
     return f"""\
 [defaults]
-roles_path = {content.folder("roles", own)}
+roles_path = {roles}
 collections_path = {private}/none
 callback_plugins = {CALLBACKS}
 stdout_callback = opsctl_events
@@ -64,7 +86,7 @@ pipelining = True
 
 [ssh_connection]
 pipelining = True
-ssh_args = -F {ssh_config}
+ssh_args = {ssh_args(ssh_config)}
 retries = 0
 
 [privilege_escalation]

@@ -175,6 +175,8 @@ def refuse_connection_variables(files: Iterable[Path]) -> None:
         if not text or text.startswith(b"$ANSIBLE_VAULT;"):
             continue
         section = read(file, problems)
+        if section.has("<<"):
+            problems.note(section.line_of("<<"), "a merge key could bring any variable", "write the values out")
         for key in filter(lambda key: key.startswith(_OURS), section.keys()):
             problems.note(section.line_of(key), f"{key} cannot be set here", "opsctl sets it for each run")
     problems.finish(InventoryError, "variable files of a tenant are not usable")

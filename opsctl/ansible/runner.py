@@ -84,7 +84,8 @@ def run_playbook(
             files = render.write_inventory(private, reachable, inventory, settings)
             text = configuration.ansible_cfg(private, ssh_config=transport.config_file, forks=width, settings=settings)
             (private / "ansible.cfg").write_text(text, encoding="utf-8")
-            _write_variables(private / "extra.yml", extra_vars or {})
+            fixed = configuration.connection(transport.config_file)
+            _write_variables(private / "extra.yml", {**(extra_vars or {}), **fixed})
             with password_pipe(settings, needed=render.holds_vaulted(files)) as vault:
                 line = configuration.command(_program(), file, private, check=check, tags=tags, vault=vault)
                 ended = _play(line, private, vault, tell)
@@ -128,7 +129,7 @@ def _write_variables(file: Path, given: Mapping[str, object]) -> None:
     """Extra variables as a file (0600 in the private folder): an argument would show in the process list."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump({**given, **configuration.CONNECTION}, stream)
+        json.dump(given, stream)
 
 
 def _program() -> Path:

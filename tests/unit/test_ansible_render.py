@@ -135,6 +135,14 @@ def test_names_that_opsctl_sets_cannot_be_set_by_a_tenant(tmp_path: Path, name: 
     assert caught.value.problems[0].where == f"{file}:3"
 
 
+def test_a_merge_key_brings_none_of_them_in(tmp_path: Path) -> None:
+    file = tmp_path / "all.yml"
+    file.write_text("x: &x {ansible_ssh_args: -o StrictHostKeyChecking=no}\n<<: *x\n")
+    with pytest.raises(InventoryError) as caught:
+        render.refuse_connection_variables([file])
+    assert caught.value.problems[0].where == f"{file}:2"
+
+
 def test_empty_and_wholly_vaulted_files_are_fine(tmp_path: Path) -> None:
     empty, vaulted = tmp_path / "empty.yml", tmp_path / "vaulted.yml"
     empty.write_text("---\n")

@@ -141,6 +141,29 @@ def test_a_tenants_variables_cannot_say_how_a_host_is_reached(bench: Bench) -> N
     assert [p.where.rpartition("/")[2] for p in caught.value.problems] == ["web.yml:2"]
 
 
+def test_a_wholly_vaulted_file_cannot_switch_the_check_of_host_keys_off(bench: Bench, tmp_path: Path) -> None:
+    """We cannot look into it, and so every variable that reaches ssh's command line is ours whatever it says."""
+    bench.playbook("    - ansible.builtin.ping:\n")
+    plain = "ansible_host_key_checking: false\nansible_ssh_args: -o UserKnownHostsFile=/dev/null\n"
+    bench.write("ange/group_vars/all.yml", vaulted(plain))
+    log = FAKE_SSH.replace("case", f'printf "%s\\n" "$*" >>{tmp_path}/asked\ncase', 1)
+    (tmp_path / "bin/ssh").write_text(log)
+    assert bench.run().good
+    asked = (tmp_path / "asked").read_text()
+    assert "StrictHostKeyChecking" not in asked
+    assert "UserKnownHostsFile" not in asked
+    assert f"-F {bench.transport.config_file}" in asked
+
+
+def test_a_folder_whose_name_ansible_would_take_apart_is_refused(bench: Bench) -> None:
+    bench.playbook("    - ansible.builtin.ping:\n")
+    other = bench.settings.workspace.with_name("drift:2")
+    bench.settings.workspace.rename(other)
+    bench.settings = config.load(other, {})
+    with pytest.raises(ConfigError, match="more than a path"):
+        bench.run()
+
+
 def test_vaulted_variables_without_a_password_command_are_refused(bench: Bench) -> None:
     bench.playbook("    - ansible.builtin.debug:\n")
     bench.write("ange/group_vars/all.yml", "token: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n")
