@@ -2,12 +2,11 @@
 
 Runs as root on the host: standard library only, Python 3.9, imports nothing of opsctl. The truth is apt's own
 simulation of the whole transaction (`apt-get -s`); the words are those of apt-get(8) with LC_ALL=C. With `refresh` the
-package lists are fetched first, which is the one thing that this script changes.
+package lists are fetched first, which (with apt's stamp of success) is the one thing that this script changes.
 """
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import shutil
@@ -27,6 +26,7 @@ APT_GET = ("apt-get", "-o", "Debug::NoLocking=true", "-o", "APT::Get::Show-User-
 INST = re.compile(r"^Inst (\S+) (?:\[(\S+)\] )?\((\S+) (.*?) ?\[\S+\]\)")
 REMV = re.compile(r"^(?:Remv|Purg) (\S+)")
 URI = re.compile(r"^'[^']*' \S+ (\d+)")
+LISTS, STAMP = "/var/lib/apt/lists", "/var/lib/apt/periodic/update-success-stamp"
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
 # Whose update wants a reboot: the running copy stays in use until then.
 REBOOTING = re.compile(r"^(linux-image-.*|.*-kernel|libc6|systemd|dbus|dbus-daemon)$")
@@ -79,6 +79,10 @@ def refresh() -> str:
         run(*words, check=True)
     except RuntimeError as error:
         return str(error)
+    # With `Error-Mode=any` every list is good now, also where apt found nothing new and so left no trace of it.
+    os.makedirs(os.path.dirname(STAMP), exist_ok=True)
+    with open(STAMP, "a"):
+        os.utime(STAMP)
     return ""
 
 
@@ -156,15 +160,21 @@ def described(pid: int) -> str:
 
 
 def lists_age() -> int | None:
-    """Seconds since the package lists were last fetched or found to be current; None where there are none.
+    """Seconds since the package lists were last fetched; None where there are none."""
+    at = lists_at()
+    return None if at is None else int(max(0, time.time() - at))
 
-    apt works in lists/partial on every update, also when nothing has changed; the lists bear the mirror's times.
+
+def lists_at() -> float | None:
+    """When the package lists were last fetched (seconds since 1970); None where there are none.
+
+    The list files bear the mirror's times, and lists/partial moves with a failed update too. The folder moves when apt
+    puts a new list in place; a success that found nothing new leaves only the stamp (Ansible's apt module reads both).
+    The same text stands in pending.py and probe.py, the same rule in control PAT-04.
     """
-    if not glob.glob("/var/lib/apt/lists/*Release"):
+    if not os.path.isdir(LISTS) or not any(name.endswith("Release") for name in os.listdir(LISTS)):
         return None
-    stamps = ("/var/lib/apt/lists/partial", "/var/lib/apt/periodic/update-success-stamp")
-    times = [os.stat(path).st_mtime for path in stamps if os.path.exists(path)]
-    return int(max(0, time.time() - max(times))) if times else None
+    return max(os.stat(path).st_mtime for path in (LISTS, STAMP) if os.path.exists(path))
 
 
 def patchers() -> list[str]:

@@ -26,6 +26,7 @@ _REMOTE = "9p afs ceph cifs glusterfs nfs nfs4 smb3"
 NOT_ITS_OWN = frozenset((_KERNEL + " " + _REMOTE).split(" "))
 KERNEL_FOLDERS = ("/dev/", "/proc/", "/run/", "/sys/")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+LISTS, STAMP = "/var/lib/apt/lists", "/var/lib/apt/periodic/update-success-stamp"
 STA_UNSYNC = 0x40  # adjtimex(2)
 
 
@@ -248,11 +249,12 @@ def pending_updates() -> dict[str, Any]:
 
 
 def lists_at() -> float | None:
-    """When the package lists were last fetched (seconds since 1970); null where there are none."""
-    folder = "/var/lib/apt/lists"
-    times = [
-        os.stat(os.path.join(folder, name)).st_mtime
-        for name in os.listdir(folder)
-        if name.endswith(("Release", "Packages"))
-    ]
-    return max(times) if times else None
+    """When the package lists were last fetched (seconds since 1970); None where there are none.
+
+    The list files bear the mirror's times, and lists/partial moves with a failed update too. The folder moves when apt
+    puts a new list in place; a success that found nothing new leaves only the stamp (Ansible's apt module reads both).
+    The same text stands in pending.py and probe.py, the same rule in control PAT-04.
+    """
+    if not os.path.isdir(LISTS) or not any(name.endswith("Release") for name in os.listdir(LISTS)):
+        return None
+    return max(os.stat(path).st_mtime for path in (LISTS, STAMP) if os.path.exists(path))

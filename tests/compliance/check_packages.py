@@ -16,7 +16,11 @@ _SIMULATED = f"{_APT} -s --ignore-hold -o APT::Get::Always-Include-Phased-Update
 _SOURCES = (
     f"{_APT} indextargets --no-release-info --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages'"
 )
-_LISTS = "date +%s; find /var/lib/apt/lists -maxdepth 1 -type f ! -name lock -printf '%T@\\n' | sort -n | tail -n 1"
+# When apt last put a new list in place, or last succeeded: the files themselves bear the mirror's times.
+_LISTS = (
+    "date +%s; ls /var/lib/apt/lists/*Release > /dev/null 2>&1 && "
+    "stat -c %Y /var/lib/apt/lists /var/lib/apt/periodic/update-success-stamp 2> /dev/null | sort -n | tail -n 1; true"
+)
 _SOURCE_FILES = (
     "grep -rHnEi '(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)[[:space:]]*[:=]' "
     "/etc/apt/sources.list /etc/apt/sources.list.d --include=sources.list --include='*.list' --include='*.sources'"
@@ -40,7 +44,7 @@ def sources(host: Any) -> set[tuple[str, str, str]]:
 
 
 def age_of_lists(host: Any) -> float:
-    """Days since the newest package list was made; infinite where there is none."""
+    """Days since the package lists were fetched; infinite where there is none."""
     printed = lines(host, _LISTS)
     return (float(printed[0]) - float(printed[1])) / 86400 if len(printed) > 1 else float("inf")
 
@@ -122,7 +126,7 @@ def check_lists_are_fresh(host: Any, verdict: Verdict, expectations: Expectation
     longest, age = expectations.number("max_age_days"), age_of_lists(host)
     verdict(
         age <= longest,
-        observed="no package list" if age == float("inf") else f"newest list {_days(age)}",
+        observed="no package list" if age == float("inf") else f"package lists {_days(age)}",
         expected=f"at most {longest} days old",
     )
 

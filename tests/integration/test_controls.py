@@ -139,8 +139,8 @@ CASES = (
     ),
     Case(
         control="PAT-04",
-        broken="find /var/lib/apt/lists -type f -exec touch -d '8 days ago' {} +",
-        mended="find /var/lib/apt/lists -type f -exec touch {} +",
+        broken="touch -d '8 days ago' /var/lib/apt/lists /var/lib/apt/periodic/update-success-stamp",
+        mended="touch /var/lib/apt/lists",
         observed="8.0 days old",
         also=frozenset({"PAT-01"}),  # whether updates wait cannot be told from old lists
     ),

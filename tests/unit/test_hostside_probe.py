@@ -1,12 +1,15 @@
 """The scripts that go to hosts: old enough for Python 3.9, alone, and right about what the kernel prints."""
 
 import ast
+import inspect
+import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from opsctl.hostside import probe, reach
+from opsctl.hostside import pending, probe, reach
 
 SCRIPTS = sorted(Path(probe.__file__).parent.glob("[a-z]*.py"))
 
@@ -66,6 +69,56 @@ def test_pending_updates_tell_security_from_the_rest(monkeypatch: pytest.MonkeyP
     found = probe.pending_updates()
     assert found["packages"] == ["libssl3", "nginx", "linux-image-6.1.0-30-amd64"]
     assert found["security"] == ["libssl3", "linux-image-6.1.0-30-amd64"]
+
+
+@pytest.fixture(name="lists")
+def _lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """apt's folder with a list of the mirror's time, fetched at 1000."""
+    folder = tmp_path / "lists"
+    (folder / "partial").mkdir(parents=True)
+    (folder / "mirror_InRelease").write_text("")
+    os.utime(folder / "mirror_InRelease", (500, 500))
+    os.utime(folder / "partial", (3000, 3000))
+    os.utime(folder, (1000, 1000))
+    for script in (probe, pending):
+        monkeypatch.setattr(script, "LISTS", str(folder))
+        monkeypatch.setattr(script, "STAMP", str(tmp_path / "stamp"))
+    return folder
+
+
+@pytest.mark.parametrize("script", [probe, pending], ids=lambda script: script.__name__.rpartition(".")[2])
+def test_lists_are_as_fresh_as_the_last_success_not_as_the_mirror_or_a_failed_try(
+    script: ModuleType, lists: Path, tmp_path: Path
+) -> None:
+    assert script.lists_at() == 1000
+    (tmp_path / "stamp").write_text("")
+    os.utime(tmp_path / "stamp", (2000, 2000))
+    assert script.lists_at() == 2000
+    (lists / "mirror_InRelease").unlink()
+    assert script.lists_at() is None
+    (lists / "partial").rmdir()
+    lists.rmdir()
+    assert script.lists_at() is None
+
+
+def test_both_scripts_and_the_control_have_one_rule_for_fresh_lists() -> None:
+    assert inspect.getsource(probe.lists_at) == inspect.getsource(pending.lists_at)
+    check = (Path(__file__).parents[1] / "compliance/check_packages.py").read_text()
+    assert all(f"{path} " in check for path in (probe.LISTS, probe.STAMP, pending.STAMP))
+
+
+@pytest.mark.parametrize(("fault", "stamped"), [("", True), ("no contact", False)])
+def test_only_a_successful_fetch_leaves_its_stamp(
+    lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, *, stamped: bool
+) -> None:
+    def run(*words: str, check: bool = False) -> str:
+        if fault:
+            raise RuntimeError(fault)
+        return ""
+
+    monkeypatch.setattr(pending, "run", run)
+    assert pending.refresh() == fault
+    assert (tmp_path / "stamp").exists() is stamped
 
 
 def test_units_are_told_apart_by_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
