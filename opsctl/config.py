@@ -115,8 +115,21 @@ class Settings:
     @property
     def runtime(self) -> Path:
         """Folder for sockets and private files of running commands; `prepare_runtime` makes it, 0700."""
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or ("/run" if os.geteuid() == 0 else "/tmp"))  # noqa: S108 - owner and mode are checked
+        given = os.environ.get("XDG_RUNTIME_DIR")
+        if given and not _is_safe_base(Path(given)):
+            given = None
+        base = Path(given or ("/run" if os.geteuid() == 0 else "/tmp"))  # noqa: S108 - owner and mode are checked
         return base / f"opsctl-{os.geteuid()}" / self.id
+
+
+def _is_safe_base(folder: Path) -> bool:
+    """False for another user's folder, as su leaves it to root: its owner could put files of his in place of ours."""
+    try:
+        info = folder.stat()
+    except FileNotFoundError:
+        return True
+    replaceable = info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX
+    return info.st_uid in (0, os.geteuid()) and not replaceable
 
 
 def prepare_runtime(settings: Settings) -> Path:
@@ -140,6 +153,7 @@ def find_workspace(start: Path, environ: Mapping[str, str]) -> Path:
     for folder in (start.absolute(), *start.absolute().parents):
         if (folder / FILE).is_file():
             _refuse_writable_by_all(folder)
+            _refuse_open_content(folder)
             return folder
     raise ConfigError(
         f"no {FILE} in {start.absolute()} or above it", hint="go into a workspace, use -C DIR, or: opsctl init DIR"
@@ -157,6 +171,22 @@ def _refuse_writable_by_all(workspace: Path) -> None:
             raise ConfigError(
                 f"{path} can be written by everyone: anybody could change what opsctl does", hint=f"chmod o-w {path}"
             )
+
+
+def _refuse_open_content(workspace: Path) -> None:
+    """Pins, hosts, accounts and roles decide what runs as root on every host."""
+    folders = ("inventories", "roles", "playbooks", "templates")
+    for pattern in (*folders, "inventories/*", "inventories/*/*"):
+        for path in workspace.glob(pattern):
+            try:
+                open_to_all = path.stat().st_mode & stat.S_IWOTH
+            except OSError:
+                continue  # a link to nothing; who reads it says so
+            if open_to_all:
+                raise ConfigError(
+                    f"{path} can be written by everyone: anybody could change what opsctl does",
+                    hint=f"chmod o-w {path}",
+                )
 
 
 def load(workspace: Path, environ: Mapping[str, str], overrides: Mapping[str, Value] | None = None) -> Settings:

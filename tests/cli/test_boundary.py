@@ -119,7 +119,8 @@ def test_an_alphabet_without_our_letters_still_shows_the_answer(verb: str, drift
 def test_what_nobody_foresaw_is_a_message_and_debug_adds_the_traceback(
     drift: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null")
+    (drift / "file").touch(mode=0o600)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(drift / "file"))
     capsys.readouterr()
     assert run(["-C", str(drift), "host", "probe"]) == 1
     shown = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -185,7 +186,46 @@ def test_a_link_does_not_hide_a_folder_that_everybody_can_write(tmp_path: Path) 
         find_workspace(tmp_path / "link", {})
 
 
+@pytest.mark.parametrize("what", ["inventories", "inventories/ange", "inventories/ange/pins", "roles"])
+def test_content_that_everybody_can_write_is_refused(tmp_path: Path, what: str) -> None:
+    (tmp_path / "opsctl.yml").touch()
+    (tmp_path / "inventories/ange").mkdir(parents=True)
+    (tmp_path / "inventories/ange/pins").touch()
+    (tmp_path / "inventories/ange/gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "roles").mkdir()
+    assert find_workspace(tmp_path, {}) == tmp_path
+    path = tmp_path / what
+    path.chmod(path.stat().st_mode | stat.S_IWOTH)
+    with pytest.raises(ConfigError, match=f"{path} can be written by everyone"):
+        find_workspace(tmp_path, {})
+
+
 # The folder for sockets.
+
+
+def test_a_runtime_folder_that_others_could_replace_is_not_used(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "run"
+    base.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    settings = load(workspace, {})
+    assert settings.runtime.is_relative_to(base)
+    base.chmod(0o777)
+    assert not settings.runtime.is_relative_to(base)
+    base.chmod(0o1777)
+    assert settings.runtime.is_relative_to(base)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_does_not_use_the_runtime_folder_of_the_person_it_came_from(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "run"
+    base.mkdir(mode=0o700)
+    os.chown(base, 65534, 65534)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    assert not load(workspace, {}).runtime.is_relative_to(base)
 
 
 def test_the_runtime_folder_is_ours_alone(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
