@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from opsctl.documents import NAME, Problems
+from opsctl.documents import NAME, NAME_RULE, Problems
 from opsctl.errors import InventoryError
 from opsctl.model.host import Host
 from opsctl.ssh import fingerprints
@@ -64,6 +64,10 @@ class Pins:
         problems = Problems()
         found: dict[str, tuple[Pin, ...]] = {}
         for file in sorted(inventories.glob(f"*/{FILE}")):
+            # A folder that is no tenant's could carry a pattern into known_hosts (`.,*`), and so into every tenant.
+            if not NAME.fullmatch(file.parent.name):
+                problems.note(str(file), f"{file.parent.name!r} is not a tenant's name", NAME_RULE)
+                continue
             for pin in _read(file, problems):
                 found[pin.host_key] = (*found.get(pin.host_key, ()), pin)
         problems.finish(InventoryError, "the approved host keys are not usable")

@@ -100,6 +100,14 @@ def test_a_bad_line_is_named_and_nothing_is_trusted(inventories: Path, line: str
     assert (inventories / "ange/pins").read_text() == before
 
 
+@pytest.mark.parametrize("folder", [".,*", "*", "ange sundsvall", ".git", "@cert-authority *"])
+def test_a_folder_that_is_no_tenants_pins_nothing_anywhere(inventories: Path, folder: str) -> None:
+    (inventories / folder).mkdir()
+    (inventories / folder / "pins").write_text(f"ange-web1 {OLD.kind} {OLD.base64}\n")
+    with pytest.raises(InventoryError):
+        Pins.load(inventories)
+
+
 def test_nothing_is_pinned_in_an_empty_workspace(tmp_path: Path) -> None:
     pins = Pins.load(tmp_path / "inventories")
     assert pins.of("ange.ange-web1") == ()
