@@ -30,6 +30,7 @@ OPTIONS = (
 )
 INST = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ")
 LOG_TAIL = 4000
+CLAIM_SECONDS = 900  # how long a claim holds against another installation; a lease of opsctl is as long
 
 RUN = """\
 #!/bin/sh
@@ -153,14 +154,25 @@ def automatic(packages: list[dict[str, Any]]) -> list[str]:
 
 
 def check_fence(claimant: str, token: int) -> None:
-    """Only the newest claim on this host may change it: a driver that was thawed after another took over is refused."""
+    """Only the newest claim on this host may change it: a driver that was thawed after another took over is refused.
+
+    Tokens of two installations cannot be compared: while one's claim is young or its work goes on, the other waits.
+    """
     try:
         last = json.loads(read(FENCE))
     except (FileNotFoundError, ValueError):
-        last = {"claimant": claimant, "token": 0}
+        last = {"claimant": claimant, "token": 0, "at": 0}
     if last["claimant"] == claimant and token < last["token"]:
         raise Refuse("a newer claim on this host exists (fence %d, this is %d)" % (last["token"], token))
+    if last["claimant"] != claimant and (0 <= time.time() - last["at"] < CLAIM_SECONDS or running()):
+        raise Refuse("another installation of opsctl works on this host: %s" % last["claimant"])
     write(BASE, "fence.json", json.dumps({"claimant": claimant, "token": token, "at": time.time()}))
+
+
+def running() -> bool:
+    """Whether any installation of ours is under way here."""
+    said = command("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", unit_of("*"))[1]
+    return bool(said.strip())
 
 
 # --- status --------------------------------------------------------------------------------------------------------

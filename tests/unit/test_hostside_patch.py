@@ -139,6 +139,32 @@ def test_an_older_claim_is_refused_and_a_newer_one_takes_over(host: dict[str, tu
     assert json.loads((tmp_path / "fence.json").read_text())["token"] == 8
 
 
+def test_another_installation_waits_until_the_claim_is_old_and_nothing_runs(
+    host: dict[str, tuple[int, str]], tmp_path: Path
+) -> None:
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    assert start(claimant="ours", token=7)["state"] == "none"
+    told = start(claimant="theirs", token=9)
+    assert (told["state"], "another installation of opsctl" in str(told["why"])) == ("refused", True)
+    claim = json.loads((tmp_path / "fence.json").read_text())
+    assert (claim["claimant"], claim["token"]) == ("ours", 7)
+
+    (tmp_path / "fence.json").write_text(json.dumps({**claim, "at": claim["at"] - install.CLAIM_SECONDS}))
+    host["systemctl"] = (0, "opsctl-install-patch-1.service loaded active running\n")
+    assert start(claimant="theirs", token=9)["state"] == "refused"
+    host["systemctl"] = (0, "")
+    assert start(claimant="theirs", token=1)["state"] == "none"
+    assert start(claimant="ours", token=8)["state"] == "refused"
+
+
+def test_a_claim_from_a_future_that_the_clock_has_left_binds_nobody(
+    host: dict[str, tuple[int, str]], tmp_path: Path
+) -> None:
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    (tmp_path / "fence.json").write_text(json.dumps({"claimant": "ours", "token": 7, "at": 4e9}))
+    assert start(claimant="theirs", token=1)["state"] == "none"
+
+
 @pytest.mark.parametrize("bad", ["../../etc", "", "a b", "A"])
 def test_an_id_that_is_no_id_is_refused(host: dict[str, tuple[int, str]], bad: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
