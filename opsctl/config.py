@@ -202,7 +202,7 @@ def load(workspace: Path, environ: Mapping[str, str], overrides: Mapping[str, Va
     problems.finish(ConfigError, f"{FILE} is not usable")
     for name, value in (overrides or {}).items():
         values[name], origin[name] = value, "option"
-    values["workspace.id"] = values["workspace.id"] or _default_id(workspace)
+    values["workspace.id"] = values["workspace.id"] or _default_id(workspace.resolve())
     return Settings(workspace=workspace, values=values, origin=origin)
 
 
@@ -260,7 +260,7 @@ def _from_environment(option: Option, given: str, problems: Problems) -> Value:
 
 
 def _default_id(workspace: Path) -> str:
-    """Stable for a folder: its own name made plain, and a short hash of its path."""
+    """Stable for a folder, whatever link led to it: its own name made plain, and a short hash of its real path."""
     import hashlib
     import re
 

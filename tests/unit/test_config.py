@@ -200,6 +200,14 @@ def test_content_that_everybody_can_write_is_refused(tmp_path: Path, what: str) 
         find_workspace(tmp_path, {})
 
 
+def test_a_workspace_is_the_same_one_through_a_link(tmp_path: Path) -> None:
+    """Its name is what hosts know the installation by, and what keeps two runs of it apart."""
+    (tmp_path / "drift").mkdir()
+    (tmp_path / "drift/opsctl.yml").write_text("version: 1\n")
+    (tmp_path / "link").symlink_to(tmp_path / "drift")
+    assert load(tmp_path / "link", {}).id == load(tmp_path / "drift", {}).id
+
+
 # The folder for sockets.
 
 
