@@ -14,7 +14,7 @@ from datetime import datetime
 from opsctl import __version__, content
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import checks, expectations
-from opsctl.compliance.batch import Answers
+from opsctl.compliance.batch import Answers, why
 from opsctl.compliance.learned import Learned
 from opsctl.config import Settings, prepare_runtime
 from opsctl.model.finding import (
@@ -112,7 +112,7 @@ class _Run:
 
     def all(self, hosts: Sequence[Host]) -> list[str]:
         """Why anything may be missing; nothing where all is well."""
-        self._say(f"asking {len(hosts)} hosts")
+        self._say(f"asking {_hosts(hosts)}")
         reached = self._reached(hosts)
         faults = []
         if not self._learned.covers(self._controls) and len(reached) > 1:
@@ -128,12 +128,12 @@ class _Run:
         self._answers.fetch(hosts, lambda key: self._learned.of(key, self._controls))
         for host in hosts:
             if host.key in self._answers.gone:
-                self.unreachable[host.key] = self._answers.gone[host.key].message
-                self._say(f"not assessed: {self.unreachable[host.key]}")
+                self.unreachable[host.key] = why(self._answers.gone[host.key])
+                self._say(f"not assessed: {host.key}: {self.unreachable[host.key]}")
         return [host for host in hosts if host.key not in self.unreachable]
 
     def _judge(self, hosts: Sequence[Host]) -> list[str]:
-        self._say(f"judging {len(self._controls)} controls on {len(hosts)} host{'s' if len(hosts) > 1 else ''}")
+        self._say(f"judging {len(self._controls)} controls on {_hosts(hosts)}")
         judged = checks.judge(
             catalogues.folder(self._settings.own_content),
             [host.key for host in hosts],
@@ -148,7 +148,11 @@ class _Run:
         faults = [judged.fault] if judged.fault else []
         # Reached at first, lost on the way: what was judged stands, the rest is not checked.
         lost = [host.key for host in hosts if host.key in self._answers.gone]
-        return faults + [f"contact was lost: {self._answers.gone[key].message}" for key in lost]
+        return faults + [f"contact was lost: {key}: {why(self._answers.gone[key])}" for key in lost]
+
+
+def _hosts(hosts: Sequence[Host]) -> str:
+    return f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}"
 
 
 def _completed(

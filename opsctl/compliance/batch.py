@@ -78,6 +78,11 @@ class Answers:
             raise
 
 
+def why(error: OpsctlError) -> str:
+    """What happened, without the host's name: that stands beside it wherever it is shown."""
+    return error.reason if isinstance(error, HostError) else error.message
+
+
 def _order(commands: Sequence[str]) -> Mapping[str, object]:
     return {"commands": list(commands), "seconds": COMMAND_SECONDS, "limit": LARGEST_OUTPUT}
 

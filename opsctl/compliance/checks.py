@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from opsctl.compliance.batch import Answers
+from opsctl.compliance.batch import Answers, why
 from opsctl.errors import OpsctlError
 from opsctl.model.finding import RESULTS, CheckResult, Evidence
 
@@ -125,7 +125,7 @@ def _answer(question: Mapping[str, str], answers: Answers) -> dict[str, object]:
     try:
         found = answers.of(question["host"], question["control"], question["command"])
     except OpsctlError as error:
-        return {"gone": error.message}
+        return {"gone": why(error)}
     return {
         "exit_code": found.exit_code,
         "stdout": base64.b64encode(found.stdout).decode(),

@@ -25,6 +25,7 @@ _SOURCE_FILES = (
     "grep -rHnEi '(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)[[:space:]]*[:=]' "
     "/etc/apt/sources.list /etc/apt/sources.list.d --include=sources.list --include='*.list' --include='*.sources'"
 )
+_NO_LISTS = "there are no package lists"
 _UNSIGNED = ("AllowUnauthenticated", "AllowInsecureRepositories", "AllowDowngradeToInsecureRepositories")
 
 
@@ -68,7 +69,10 @@ def check_no_security_update_waits(host: Any, verdict: Verdict, expectations: Ex
     refuse_end_of_life(host, expectations.of("BAS-01").texts("supported_until"))
     longest, age = expectations.of("PAT-04").number("max_age_days"), age_of_lists(host)
     if age > longest:
-        raise CannotJudge(f"the package lists are {_days(age)} (at most {longest} days): run apt-get update first")
+        found = (
+            _NO_LISTS if age == float("inf") else f"the package lists are {age:.1f} days old (at most {longest} days)"
+        )
+        raise CannotJudge(f"{found}: run apt-get update (provision does)")
     if not any(security(suite) for _, suite, _ in sources(host)):
         raise CannotJudge("no security source is configured: nothing would be listed")
     waiting = []
@@ -126,13 +130,9 @@ def check_lists_are_fresh(host: Any, verdict: Verdict, expectations: Expectation
     longest, age = expectations.number("max_age_days"), age_of_lists(host)
     verdict(
         age <= longest,
-        observed="no package list" if age == float("inf") else f"package lists {_days(age)}",
+        observed=_NO_LISTS if age == float("inf") else f"package lists {max(age, 0):.1f} days old",
         expected=f"at most {longest} days old",
     )
-
-
-def _days(age: float) -> str:
-    return "older than can be told" if age == float("inf") else f"{max(age, 0):.1f} days old"
 
 
 @pytest.mark.control("PAT-07")

@@ -300,13 +300,16 @@ def test_where_nothing_could_be_listed_it_is_an_error_and_never_a_pass(
         holds(checks, checks.packages.check_no_security_update_waits, host, **lists)
 
 
-@pytest.mark.parametrize("printed", ["1000000\n", "1000000\n300000.0\n"])
-def test_old_or_missing_lists_say_nothing_about_updates(checks: SimpleNamespace, printed: str) -> None:
+@pytest.mark.parametrize(
+    ("printed", "found"),
+    [("1000000\n", "there are no package lists"), ("1000000\n300000.0\n", "package lists 8.1 days old")],
+)
+def test_old_or_missing_lists_say_nothing_about_updates(checks: SimpleNamespace, printed: str, found: str) -> None:
     host = packages()
     host.prints["date +%s"] = printed
-    with pytest.raises(checks.judging.CannotJudge, match="run apt-get update first"):
+    with pytest.raises(checks.judging.CannotJudge, match=r"package lists.*: run apt-get update \(provision does\)"):
         holds(checks, checks.packages.check_no_security_update_waits, host, **SUPPORT)
-    assert not holds(checks, checks.packages.check_lists_are_fresh, host, **SUPPORT)[0]
+    assert holds(checks, checks.packages.check_lists_are_fresh, host, **SUPPORT) == (False, found)
 
 
 @pytest.mark.parametrize(

@@ -170,9 +170,9 @@ def test_an_unreachable_host_stays_in_the_count_and_none_of_its_controls_passes(
 
     assessment, transport = run(workspace, [host("web1"), host("db1")], reply, last_good={"ange.db1": last})
     assert [r.result for r in assessment.of("ange.db1")] == ["notchecked", "notchecked"]
-    assert assessment.of("ange.db1")[0].reason == "ange.db1: no route"
+    assert assessment.of("ange.db1")[0].reason == "no route", "the name stands beside it wherever it is shown"
     (absent,) = assessment.coverage.unreachable
-    assert (absent.host, absent.last_good) == ("ange.db1", last)
+    assert (absent.host, absent.reason, absent.last_good) == ("ange.db1", "no route", last)
     assert assessment.coverage.total == 2
     assert record.outcome(assessment, ()) == "incomplete"
     assert [key for key, _ in transport.asked].count("ange.db1") == 1, "it costs one time-out, not one a control"
