@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opsctl.errors import Interrupted, UsageError
+from opsctl.errors import Interrupted, StoreError, UsageError
 
 if TYPE_CHECKING:
     from opsctl.config import Settings, Value
@@ -63,7 +63,15 @@ class App:
         self._open = ExitStack()
 
     def close(self) -> None:
+        self._remember_contacts()
         self._open.close()
+
+    def _remember_contacts(self) -> None:
+        """Every host that answered was seen, whatever it was asked; a verb without a store remembers nothing."""
+        if not {"transport", "store"} <= vars(self).keys() or not self.transport.met:
+            return
+        with suppress(StoreError):  # the verb's own writes have failed too, and said so
+            self.store.saw(self.transport.met)
 
     @cached_property
     def settings(self) -> Settings:

@@ -76,7 +76,7 @@ def _updates(probe: Probe) -> str:
 def _seen(one: HostStatus) -> str:
     if not one.error:
         return ""
-    return f"; last seen {one.at:%Y-%m-%d %H:%M} UTC" if one.at else "; never seen"
+    return f"; last seen {one.seen:%Y-%m-%d %H:%M} UTC" if one.seen else "; never seen"
 
 
 def _exporter(one: HostStatus) -> str:
@@ -94,7 +94,7 @@ def _document(one: HostStatus) -> dict[str, object]:
         "state": one.word,
         "error": one.error,
         "remarks": list(one.remarks),
-        "seen": one.at,
+        "seen": one.seen,
         "exporter_from_monitoring": one.scraped,
         "probe": document(one.probe) if one.probe else None,
     }

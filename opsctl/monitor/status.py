@@ -32,6 +32,7 @@ LOAD_PER_CPU, CLOCK_SECONDS, LISTS_DAYS = 4.0, 2.0, 7
 class HostStatus:
     """One host: reached now (`error` empty) or not; `probe` was taken `at`, and may be old or missing.
 
+    `seen` is when there was contact last, whatever it was about.
     `scraped` is what the tenant's monitoring host says of the exporter: "" it answers, else why not; None: not asked.
     """
 
@@ -42,6 +43,7 @@ class HostStatus:
     probe: Probe | None = None
     at: datetime | None = None
     scraped: str | None = None
+    seen: datetime | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -52,10 +54,12 @@ class HostStatus:
 
     @property
     def word(self) -> str:
-        """ok, look (there are remarks), failed (reached, but no answer) or unreachable."""
+        """ok, attention (there are remarks), failed (reached, but no answer), unreachable, or unknown: never asked."""
         if self.error:
             return "failed" if self.reached else "unreachable"
-        return "look" if self.remarks else "ok"
+        if self.probe is None:
+            return "unknown"
+        return "attention" if self.remarks else "ok"
 
 
 def collect(hosts: Iterable[Host], transport: Transport, store: Store, now: datetime) -> list[HostStatus]:
@@ -76,24 +80,27 @@ def collect(hosts: Iterable[Host], transport: Transport, store: Store, now: date
         answer = answers[host.key]
         if isinstance(answer, Probe):
             store.put_fact(host.key, FACT, json.dumps(document(answer)), now)
-            found.append(HostStatus(host=host, reached=True, probe=answer, at=now))
+            found.append(HostStatus(host=host, reached=True, probe=answer, at=now, seen=now))
         else:
             error = answer if isinstance(answer, OpsctlError) else HostFailed(host.key, "no answer")
-            found.append(_without_answer(host, error, store))
+            found.append(_without_answer(host, error, store, now))
     return found
 
 
-def _without_answer(host: Host, error: OpsctlError, store: Store) -> HostStatus:
-    last, at = last_known(store, host)
+def _without_answer(host: Host, error: OpsctlError, store: Store, now: datetime) -> HostStatus:
+    last = last_known(store, host)
     reason = getattr(error, "reason", error.message)
     reached = isinstance(error, HostFailed)
-    return HostStatus(host=host, error=reason, hint=error.hint, reached=reached, probe=last, at=at)
+    return replace(last, error=reason, hint=error.hint, reached=reached, seen=now if reached else last.seen)
 
 
-def last_known(store: Store, host: Host) -> tuple[Probe | None, datetime | None]:
-    """The probe that the store remembers of a host, and when it was taken."""
-    fact = store.fact(host.key, FACT)
-    return (parse(fact.value), fact.at) if fact else (None, None)
+def last_known(store: Store, host: Host) -> HostStatus:
+    """The probe that the store remembers of a host, when it was taken, and when there was contact last."""
+    facts = store.facts_of(host.key)
+    seen = max((fact.at for fact in facts.values()), default=None)
+    if FACT not in facts:
+        return HostStatus(host=host, seen=seen)
+    return HostStatus(host=host, probe=parse(facts[FACT].value), at=facts[FACT].at, seen=seen)
 
 
 def ask_monitoring(found: Sequence[HostStatus], inventory: Inventory, transport: Transport) -> list[HostStatus]:

@@ -15,16 +15,17 @@ from opsctl.config import Settings
 from opsctl.model.host import Host, Inventory
 from opsctl.monitor.probe import document
 from opsctl.monitor.status import FACT, HostStatus, collect, last_known
-from opsctl.overview.remembered import rollouts
+from opsctl.overview import remembered
 from opsctl.ssh.hostkeys import Pin, Pins
 from opsctl.state.leases import Lease, Leases
 from opsctl.state.ledger import Entry, Ledger
-from opsctl.state.store import Fact, Run, Store
+from opsctl.state.store import SEEN, Fact, Run, Store
 
 if TYPE_CHECKING:
     from opsctl.ssh.session import Transport
 
 LATEST = 5
+PENDING = "pending"  # what patching read of the updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """`status` is None for a host that is not managed; `facts` are the store's, apart from the probe."""
+    """`status` is None for a host that is not managed; `facts` are the store's, apart from the probe.
+
+    `changed`: when a rollout last brought the host to its end. What it said of its updates before that is void, and
+    so is what a newer look says better: `facts` holds neither.
+    """
 
     host: Host
     jumps: tuple[str, ...]
@@ -51,6 +56,12 @@ class Known:
     runs: tuple[Run, ...]
     acts: tuple[Entry, ...]
     leases: tuple[Lease, ...]
+    changed: datetime | None = None
+
+    @property
+    def void(self) -> bool:
+        """Whether the look is older than the host's last change."""
+        return bool(self.changed and self.status and self.status.at and self.status.at < self.changed)
 
     def document(self) -> dict[str, object]:
         """What is known, for programs."""
@@ -62,7 +73,8 @@ class Known:
             "state": status.word if status else "not managed",
             "error": status.error if status else self.host.why_not_managed,
             "remarks": list(status.remarks) if status else [],
-            "seen": status.at if status else None,
+            "seen": status.seen if status else None,
+            "changed": self.changed,
             "probe": document(status.probe) if status and status.probe else None,
             "facts": {name: {"at": fact.at, "value": fact.value} for name, fact in self.facts.items()},
             "rollouts": [asdict(one) for one in self.rollouts],
@@ -88,18 +100,30 @@ def describe(
     """Gather it. Without a transport nothing is asked of the host."""
     leased = {host.key, f"cluster:{host.tenant}.{host.cluster}"}
     status = _status(host, store, now, transport)
+    known = remembered.rollouts(store)
+    changed = remembered.changed(known).get(host.key)
     entries = ledger.entries(host=host.key, limit=2 * LATEST, newest_first=True)
     return Known(
         host=host,
         jumps=tuple(jump.key for jump in inventory.jumps(host)),
         pins=Pins.load(settings.inventories).of(host.key),
         status=status,
-        facts={name: fact for name, fact in store.facts_of(host.key).items() if name != FACT},
-        rollouts=_parts(store, host),
+        facts=_facts(store, host, status, changed),
+        rollouts=_parts(known, host),
         runs=tuple(store.runs_of(host.key, LATEST)),
         acts=tuple(entry for entry in entries if entry.phase == "finished")[:LATEST],
         leases=tuple(one for one in Leases(store).held(now) if one.name in leased),
+        changed=changed,
     )
+
+
+def _facts(store: Store, host: Host, status: HostStatus | None, changed: datetime | None) -> dict[str, Fact]:
+    found = {name: fact for name, fact in store.facts_of(host.key).items() if name not in (FACT, SEEN)}
+    looked = status.at if status and status.probe and status.probe.updates else None
+    since = max((at for at in (looked, changed) if at), default=None)
+    if PENDING in found and since and found[PENDING].at < since:
+        del found[PENDING]
+    return found
 
 
 def _status(host: Host, store: Store, now: datetime, transport: Transport | None) -> HostStatus | None:
@@ -107,15 +131,14 @@ def _status(host: Host, store: Store, now: datetime, transport: Transport | None
         return None
     if transport is not None:
         return collect([host], transport, store, now)[0]
-    last, at = last_known(store, host)
-    return HostStatus(host=host, probe=last, at=at)
+    return last_known(store, host)
 
 
-def _parts(store: Store, host: Host) -> tuple[Part, ...]:
+def _parts(known: list[remembered.Known], host: Host) -> tuple[Part, ...]:
     found = [
-        Part(rollout=known.state.plan.id, kind=known.state.plan.kind, stage=one.stage, reason=one.reason, at=one.at)
-        for known in rollouts(store)
-        for one in known.state.hosts
+        Part(rollout=each.state.plan.id, kind=each.state.plan.kind, stage=one.stage, reason=one.reason, at=one.at)
+        for each in known
+        for one in each.state.hosts
         if one.host == host.key
     ]
     return tuple(found[:LATEST])

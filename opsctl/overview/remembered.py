@@ -14,6 +14,7 @@ from opsctl.overview.waiting import Waiting
 
 if TYPE_CHECKING:
     from opsctl.model.rollout import RolloutState
+    from opsctl.state.ledger import Entry
     from opsctl.state.store import Fact, Store
 
 # What a host said is taken as known for a day, what the checks found for a month; a plan is shown for a week.
@@ -87,18 +88,27 @@ def stopped(known: Iterable[Known]) -> Iterator[Waiting]:
 
 
 def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
-    """Acts that began and did not end. While something runs, they are its own."""
+    """Acts that began, did not end, and that nothing has settled. While something runs, they are its own.
+
+    A rollout that the store knows tells for itself how it stands (`stopped`). Any other act is settled once a later
+    one of its family (the verb's first word) has ended well: each of these looks at the whole of its matter again.
+    """
     from opsctl.state.ledger import Ledger
 
     if at_work:
         return
-    open_acts = {}
+    open_acts: dict[str, Entry] = {}
     for entry in Ledger(store).entries(limit=200):
         if entry.phase == "started":
             open_acts[entry.act] = entry
-        else:
-            open_acts.pop(entry.act, None)
+            continue
+        open_acts.pop(entry.act, None)
+        if entry.outcome == "ok":
+            family = entry.verb.partition(" ")[0]
+            open_acts = {act: one for act, one in open_acts.items() if one.verb.partition(" ")[0] != family}
     for entry in open_acts.values():
+        if store.rollout(str(entry.detail.get("rollout", ""))):
+            continue
         what = f"{entry.verb} by {entry.who} at {entry.at:%Y-%m-%d %H:%M} UTC has not ended: at work, or killed"
         yield Waiting(what=what, command=f"opsctl ledger log --verb '{entry.verb}'")
 
@@ -108,13 +118,18 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
     managed = [host.key for host in inventory if host.managed]
     if not managed:
         return
-    probes, checks = store.facts("probe"), store.facts("compliance")
-    never = set(managed) - _done(known, "provision").keys() if len(known) < ROLLOUTS else set()
-    updates, fresh = _updates(store, probes, known), _fresh_plan(known, now)
+    checks, seen = store.facts("compliance"), store.last_seen()
+    unseen = {key for key in managed if key not in seen or seen[key] < now - LOOK_AGAIN}
+    provisioned = _done(known, "provision")
+    never = set(managed) - provisioned.keys() if len(known) < ROLLOUTS else set()
+    updates, fresh = _updates(store, known), _fresh_plan(known, now)
     planned = {item.host for item in fresh.state.plan.hosts} if fresh else set()
+    # After a patching nothing waits, as far as we know; provisioning says nothing of updates.
+    unknown = provisioned.keys() - updates.keys() - _done(known, "patch").keys() - unseen - planned
     rows = [
-        ("not seen for a day", _older(managed, probes, now - LOOK_AGAIN), "opsctl monitor status"),
+        ("not seen for a day", unseen, "opsctl monitor status"),
         ("never provisioned", never, "opsctl provision"),
+        ("not looked at since provisioning", unknown, "opsctl monitor status"),
         (
             "without package lists",
             {key for key, one in updates.items() if not one.known},
@@ -164,14 +179,22 @@ def _done(known: Iterable[Known], kind: str) -> dict[str, datetime]:
     return found
 
 
-def _updates(store: Store, probes: Mapping[str, Fact], known: Iterable[Known]) -> dict[str, Updates]:
-    """The latest that each host said of its updates; what it said before it was patched is void."""
+def changed(known: Iterable[Known]) -> dict[str, datetime]:
+    """When a rollout last brought each host to its end: what the host said of its updates before that is void."""
+    found = _done(known, "provision")
+    for key, at in _done(known, "patch").items():
+        found[key] = max(at, found.get(key, at))
+    return found
+
+
+def _updates(store: Store, known: Iterable[Known]) -> dict[str, Updates]:
+    """The latest that each host said of its updates, unless it is void."""
     from opsctl.model import wire
     from opsctl.monitor.probe import parse
     from opsctl.patch.pending import Pending
 
     found: dict[str, Updates] = {}
-    for key, fact in probes.items():
+    for key, fact in store.facts("probe").items():
         probe = parse(fact.value)
         listed_at = probe.updates.lists_at if probe.updates else None
         found[key] = Updates(
@@ -189,8 +212,8 @@ def _updates(store: Store, probes: Mapping[str, Fact], known: Iterable[Known]) -
                 security=pending.pending_security > 0,
                 reboot=pending.reboot.required,
             )
-    patched = _done(known, "patch")
-    return {key: one for key, one in found.items() if key not in patched or one.at > patched[key]}
+    since = changed(known)
+    return {key: one for key, one in found.items() if key not in since or one.at > since[key]}
 
 
 def _fresh_plan(known: Sequence[Known], now: datetime) -> Known | None:

@@ -9,14 +9,21 @@ from opsctl.monitor.probe import Probe
 from opsctl.overview.host import Known
 
 Section = tuple[str, Mapping[str, object]]
+_VOID = ("updates", "reboot")  # of a look that is older than the host's last change
 
 
 def sections(known: Known, now: datetime) -> list[Section]:
     """Titles, each with names and values; a section without values is left out."""
     found: list[Section] = [("Inventory", _inventory(known)), ("Trust", _trust(known)), ("State", _state(known, now))]
     if known.status and known.status.probe:
-        found.append((f"Seen {age(known.status.at, now)}", _probe(known.status.probe, now)))
-    remembered = {name: f"{_told(name, fact.value)}; {age(fact.at, now)}" for name, fact in known.facts.items()}
+        title = f"Looked at {age(known.status.at, now)}{', before its last change' if known.void else ''}"
+        looked = _probe(known.status.probe, now)
+        found.append((title, {name: value for name, value in looked.items() if not known.void or name not in _VOID}))
+    remembered = {
+        name: f"{_told(name, fact.value)}; {age(fact.at, now)}"
+        f"{', before its last change' if known.changed and fact.at < known.changed else ''}"
+        for name, fact in known.facts.items()
+    }
     rollouts = {
         one.rollout: f"{one.kind}: {one.stage}{f' ({one.reason})' if one.reason else ''}; {age(one.at, now)}"
         for one in known.rollouts
@@ -78,12 +85,12 @@ def _state(known: Known, now: datetime) -> dict[str, object]:
     if status is None:
         return {"state": f"not managed: {known.host.why_not_managed}"}
     said: dict[str, object] = {"state": f"{status.word}: {status.error}" if status.error else status.word}
-    if status.at is None:
+    if status.seen is None:
         said["last seen"] = "never"
     elif status.error:
-        said["last seen"] = f"{age(status.at, now)} ({status.at:%Y-%m-%d %H:%M} UTC)"
-    remarks = () if status.error else status.remarks
-    said |= {f"look at {n}" if n > 1 else "look at": text for n, text in enumerate(remarks, 1)}
+        said["last seen"] = f"{age(status.seen, now)} ({status.seen:%Y-%m-%d %H:%M} UTC)"
+    remarks = () if status.error or known.void else status.remarks
+    said |= {f"attention {n}" if len(remarks) > 1 else "attention": text for n, text in enumerate(remarks, 1)}
     if known.leases:
         said["leased"] = ", ".join(f"by {one.holder} until {one.expires:%H:%M} UTC" for one in known.leases)
     return said

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -44,6 +45,8 @@ class Transport:
         self._opened: set[str] = set()
         self._configs: dict[str, Path] = {}
         self._stopping = threading.Event()
+        # When each host last answered, by `host.key`: whoever keeps a store remembers it.
+        self.met: dict[str, datetime] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +120,7 @@ class Transport:
             if ended.code != 0:
                 raise self._no_contact(host, ended, f"no answer within {seconds} s")
             self._opened.add(host.key)
+            self.met[host.key] = datetime.now(UTC)
 
     def _stands(self, host: Host) -> bool:
         """True when the master answers; a socket that it left behind is removed."""
@@ -181,6 +185,7 @@ class Transport:
         ended = channel.run([*ssh, self._python()], given, timeout=timeout, largest=LARGEST_ANSWER, stopped=stopped)
         found = program.answer(host.key, ended.stdout, mark)
         if found is not None:
+            self.met[host.key] = datetime.now(UTC)
             return found
         if ended.why == "size":
             raise HostFailed(host.key, f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")

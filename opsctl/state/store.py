@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ FILE = "store.db"
 LOCK = "store.lock"
 OPENING = "store.opening"
 BUSY_SECONDS = 30.0
+SEEN = "seen"  # the fact that there was contact with a host
 
 Cell = str | int | None
 
@@ -244,6 +245,17 @@ class Store:
         """Every fact of one host, by name."""
         rows = self.read("SELECT * FROM facts WHERE host = ? ORDER BY name", (host_key,))
         return {row["name"]: _fact(row) for row in rows}
+
+    def saw(self, contacts: Mapping[str, datetime]) -> None:
+        """Remember when there was contact with each host, whatever it was asked."""
+        with self.transaction():
+            for host_key, at in contacts.items():
+                self.put_fact(host_key, SEEN, "true", at)
+
+    def last_seen(self) -> dict[str, datetime]:
+        """When each host was last in contact, by host key: every fact tells of one."""
+        rows = self.read("SELECT host, MAX(at) AS at FROM facts GROUP BY host")
+        return {row["host"]: moment(row["at"]) for row in rows}
 
     # Runs and their events.
 

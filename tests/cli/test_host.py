@@ -4,14 +4,18 @@ import json
 import socket
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from opsctl import config
+from opsctl.cli.app import App
 from opsctl.cli.main import run
+from opsctl.model.rollout import Batch, HostPlan, HostState, Plan, Stage, Wave
+from opsctl.rollout.journal import Journal
 from opsctl.state.store import Store
 
 Capture = pytest.CaptureFixture[str]
@@ -176,6 +180,54 @@ def test_what_a_host_said_last_is_shown_with_its_age_when_it_is_down(workspace: 
         assert word in sheet
     assert run(["host", "show", "ange-web1", "--offline", "-o", "json"]) == 0
     assert answer(capsys)["probe"]["kernel"] == "6.1.0-26-amd64"
+
+
+def test_what_was_said_before_the_last_change_is_void(workspace: Path, capsys: Capture) -> None:
+    key, then = "ange.ange-web1", datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+    updates = {"packages": ["a", "b", "c"], "security": ["a"], "lists_at": then.timestamp()}
+    waits = {"pending": 29, "pending_security": 29}
+    counts = {"run": "R1", "counts": {"pass": 20}, "failed": []}
+    with Store.open(config.load(workspace, {}).state) as store:
+        store.put_fact(key, "pending", json.dumps(waits), then - timedelta(hours=1))
+        store.put_fact(key, "probe", json.dumps({"kernel": "6.1.0-26", "updates": updates}), then)
+        store.put_fact(key, "compliance", json.dumps(counts), then)
+        assert run(["host", "show", "ange-web1", "--offline"]) == 0
+        sheet = capsys.readouterr().out
+        assert "3, 1 for security" in sheet
+        assert "29" not in sheet
+        store.put_fact(key, "pending", json.dumps(waits), then + timedelta(hours=1))
+        assert run(["host", "show", "ange-web1", "--offline"]) == 0
+        assert "29 updates, 29 for security" in capsys.readouterr().out
+        patched(store, key, then + timedelta(hours=2))
+        assert run(["host", "show", "ange-web1", "--offline"]) == 0
+        sheet = capsys.readouterr().out
+    assert "for security" not in sheet
+    assert "6.1.0-26" in sheet
+    assert sheet.count(", before its last change") == 2
+
+
+def test_whoever_was_in_contact_with_a_host_leaves_a_trace_of_it(workspace: Path) -> None:
+    at = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+    app = App(start=workspace)
+    vars(app)["transport"] = SimpleNamespace(met={"ange.ange-web1": at})
+    app.close()
+    assert not (workspace / ".state").exists()  # such a verb keeps nothing
+    assert app.store.last_seen() == {}
+    app.close()
+    with Store.open(config.load(workspace, {}).state) as store:
+        assert store.last_seen() == {"ange.ange-web1": at}
+
+
+def patched(store: Store, key: str, at: datetime) -> None:
+    """A rollout that brought the host to its end."""
+    batch = Batch(hosts=(HostPlan(host=key),))
+    made = Plan(
+        id="20261120-1", hash="h", kind="patch", made_at=at, made_by="anna", inventory_digest="", content_digest="",
+        waves=(Wave(ring="broad", batches=(batch,)),),
+    )  # fmt: skip
+    journal = Journal(store)
+    journal.add(made)
+    journal.save_host(made.id, HostState(host=key, stage=Stage.DONE, at=at))
 
 
 def test_control_characters_of_a_host_do_not_reach_the_terminal(workspace: Path, capsys: Capture) -> None:

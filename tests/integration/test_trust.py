@@ -241,7 +241,7 @@ def test_a_failed_unit_and_a_full_disk_are_seen(fleet: Fleet, capsys: Capture) -
     try:
         assert run(["monitor", "status", "--limit", host, "-o", "json"]) == 0
         (found,) = answer(capsys)["hosts"]
-        assert found["state"] == "look"
+        assert found["state"] == "attention"
         remarks = " ".join(found["remarks"])
         assert "backup.service" in remarks
         assert "/ is 100 % full" in remarks

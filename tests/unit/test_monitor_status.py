@@ -96,7 +96,7 @@ def test_a_host_without_remarks_is_ok() -> None:
 def test_what_stands_out_is_said(probe: Probe, remark: str) -> None:
     (found,) = status.remarks(probe, NOW)
     assert remark in found
-    assert status.HostStatus(host=WEB1, reached=True, probe=probe, at=NOW).word == "look"
+    assert status.HostStatus(host=WEB1, reached=True, probe=probe, at=NOW).word == "attention"
 
 
 def test_a_clock_within_the_error_of_measurement_is_not_called_wrong() -> None:
@@ -122,6 +122,20 @@ def test_a_host_that_answers_wrongly_is_failed_not_unreachable(tmp_path: Path) -
         (found,) = status.collect([WEB1], transport(web1=HostFailed(WEB1.key, "sudo: no")), store, NOW)
         assert (found.word, found.probe, found.at) == ("failed", None, None)
         assert store.facts("probe") == {}
+
+
+def test_any_contact_counts_as_seen(tmp_path: Path) -> None:
+    gone = transport(web1=Unreachable(WEB1.key, "frozen"), web2=HostFailed(WEB2.key, "sudo: no"))
+    with Store.open(tmp_path / "state") as store:
+        store.saw({WEB1.key: NOW - timedelta(hours=1)})
+        web1, web2 = status.collect([WEB1, WEB2], gone, store, NOW)
+    assert (web1.probe, web1.at, web1.seen) == (None, None, NOW - timedelta(hours=1))
+    assert (web2.at, web2.seen) == (None, NOW)
+
+
+def test_a_host_that_was_never_asked_is_unknown_not_ok(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "state") as store:
+        assert status.last_known(store, WEB1).word == "unknown"
 
 
 def test_a_remembered_probe_is_plain_json(tmp_path: Path) -> None:

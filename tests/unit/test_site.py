@@ -168,6 +168,21 @@ def test_the_newer_of_two_readings_counts_and_a_patched_host_waits_no_longer(set
     assert waiting(settings) == []
 
 
+def test_a_host_that_any_verb_was_in_contact_with_was_seen(settings: Settings, store: Store) -> None:
+    later = NOW + timedelta(days=2)
+    assert "not seen for a day" in waiting(settings, later)[0]
+    store.saw({HOST: later})
+    assert waiting(settings, later) == []
+
+
+def test_what_a_host_said_before_it_was_provisioned_is_void(settings: Settings, store: Store) -> None:
+    updates: dict[str, object] = {"packages": [], "security": [], "lists_at": None}
+    store.put_fact(HOST, "probe", json.dumps(PROBE | {"updates": updates}), NOW - timedelta(hours=21))
+    assert waiting(settings) == ["1 host not looked at since provisioning: ange.web1 -> opsctl monitor status"]
+    store.put_fact(HOST, "probe", json.dumps(PROBE), NOW)
+    assert waiting(settings) == []
+
+
 def test_a_host_without_package_lists_waits_for_them(settings: Settings, store: Store) -> None:
     updates: dict[str, object] = {"packages": [], "security": [], "lists_at": None}
     store.put_fact(HOST, "probe", json.dumps(PROBE | {"updates": updates}), NOW)
@@ -250,6 +265,29 @@ def test_an_act_that_was_killed_waits(settings: Settings, store: Store) -> None:
         what = "provision by anna at 2026-11-22 10:00 UTC has not ended: at work, or killed"
         assert waiting(settings) == [f"{what} -> opsctl ledger log --verb 'provision'"]
     assert waiting(settings) == []
+
+
+def test_a_killed_act_is_settled_by_a_later_one_of_its_family(settings: Settings, store: Store) -> None:
+    ledger = Ledger(store)
+    with (
+        ledger.act("patch refresh", [HOST], {}, "anna", lambda: NOW),
+        ledger.act("comply", [], {}, "anna", lambda: NOW),
+    ):
+        with ledger.act("patch start", [], {}, "anna", lambda: NOW) as later:
+            later.outcome = "incomplete"
+        assert len(waiting(settings)) == 2
+        with ledger.act("patch start", [], {}, "anna", lambda: NOW):
+            pass
+        assert [text.partition(" ")[0] for text in waiting(settings)] == ["comply"]
+
+
+def test_a_killed_rollout_is_told_by_its_state_and_not_by_its_act_too(settings: Settings, store: Store) -> None:
+    journal, detail = Journal(store), {"rollout": "20261122-1"}
+    state = journal.save_status(journal.add(plan()), Status.RUNNING, NOW)
+    with Ledger(store).act("patch start", [HOST], detail, "anna", lambda: NOW):
+        assert waiting(settings) == ["patch 20261122-1 was killed -> opsctl patch status 20261122-1"]
+        journal.save_status(state, Status.DONE, NOW)
+        assert waiting(settings) == []
 
 
 def test_a_workspace_is_found_upwards(tmp_path: Path) -> None:
