@@ -352,7 +352,10 @@ def test_a_host_that_is_cut_off_from_power_during_installation_is_mended_and_don
     assert site.inside("sundsvall-app1", "dpkg --audit") == ""
 
 
-def test_a_host_that_does_not_answer_is_left_out_by_name_and_the_exit_code_says_so(site: Site) -> None:
+def test_a_host_that_does_not_answer_is_left_out_by_name_and_the_exit_code_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "2")
     lab.break_(site.fleet.name, "ange-web2", "link")
     try:
         made = site.answer("patch", "plan", "--limit", "ange-web*", code=1)

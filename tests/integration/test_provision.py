@@ -61,7 +61,8 @@ def test_a_dry_run_shows_the_rings_and_touches_nothing(site: Site) -> None:
     ]
 
 
-def test_a_host_that_does_not_answer_is_left_out_and_said_so(site: Site) -> None:
+def test_a_host_that_does_not_answer_is_left_out_and_said_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "2")
     lab.break_(site.fleet.name, "sundsvall-mon1", "link")
     try:
         done = site.run("provision", "--dry-run", "--output", "json")
@@ -77,6 +78,7 @@ def test_a_lock_out_stops_at_the_first_host_which_undoes_it_and_the_rest_stays_u
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_PROVISION_CONFIRM_SECONDS", "60")
+    monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "3")
     variables = site.workspace / "inventories/ange/host_vars/ange-file1.yml"
     variables.parent.mkdir(parents=True, exist_ok=True)
     variables.write_text(MISTAKE)
