@@ -152,7 +152,7 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
         system_state=part("system_state", _text) or "",
         uptime=part("uptime", _number),
         cpus=part("cpus", _count),
-        load=part("load", lambda value: tuple(_number(one) for one in _list(value))),
+        load=part("load", _load),
         memory=part("memory", _memory),
         filesystems=part("filesystems", lambda value: tuple(_filesystem(one) for one in _list(value))),
         failed_units=part("failed_units", _texts),
@@ -248,6 +248,11 @@ def _count(value: object) -> int:
     if number < 0 or number != int(number):
         raise ValueError("not a count")
     return int(number)
+
+
+def _load(value: object) -> tuple[float, float, float]:
+    one, five, fifteen = (_number(part) for part in _list(value))
+    return one, five, fifteen
 
 
 def _memory(value: object) -> Memory:

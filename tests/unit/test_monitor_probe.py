@@ -132,3 +132,10 @@ def test_no_answer_at_all_breaks_the_reader(answer: object) -> None:
 def test_a_container_is_known_by_its_virtualization() -> None:
     assert parse({"virtualization": "systemd-nspawn"}).container
     assert not parse({"virtualization": None}).container
+
+
+@pytest.mark.parametrize("load", [[], [1.0], [1.0, 2.0, 3.0, 4.0], "123"])
+def test_a_load_of_another_shape_is_a_fault_and_no_row_breaks_on_it(load: object) -> None:
+    found = parse({"load": load})
+    assert found.load is None
+    assert found.faults == ("load: not understood",)
