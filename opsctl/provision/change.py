@@ -91,6 +91,8 @@ class ProvisionChange:
         words = {"action": "confirm", "token": token}
         answer = self._transport.run(host, hostside_script("guard"), words, timeout=_GUARD_SECONDS)
         state = answer.get("state") if isinstance(answer, dict) else None
+        if isinstance(answer, dict) and state == "restored" and answer.get("token", token) != token:
+            state = "idle"  # that was the end of an earlier run; this one never touched the host's access
         if state not in _STILL_SAFE:
             why = {
                 "restored": "the host undid the change of its access: nobody confirmed it in time",

@@ -114,6 +114,10 @@ def test_a_host_that_locked_us_out_is_not_confirmed() -> None:
     assert transport.log == ["forget", "fresh"]
 
 
+def test_what_the_host_undid_in_an_earlier_run_says_nothing_of_this_one() -> None:
+    install(FakeTransport(guard={"state": "restored", "token": "provision-20261121-030000-abcdef"}), played("ok"))
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
