@@ -78,6 +78,8 @@ def root(ctx: click.Context, workspace: Path | None, *, debug: bool) -> None:
 def entry() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has set that
+        signal.signal(signal.SIGHUP, _stop)
     _open_streams()
     sys.exit(run(sys.argv[1:]))
 

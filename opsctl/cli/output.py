@@ -10,6 +10,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -132,8 +133,35 @@ def line(text: object = "") -> None:
 
 
 def note(text: object) -> None:
-    """A message beside the answer, on stderr."""
-    click.echo(plain(text), err=True)
+    """A message beside the answer, on stderr. Work under way goes on where nobody can read it any more (a hang-up)."""
+    with suppress(OSError):
+        click.echo(plain(text), err=True)
+
+
+def some(count: int, noun: str) -> str:
+    """1 host, 2 hosts; a noun that forms its plural otherwise is not for this."""
+    return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('ch') else 's'}"
+
+
+def say_next(hints: Iterable[tuple[str, str]]) -> None:
+    """What next for hosts (key, hint), on stderr; a hint that is the same but for the host's name is said once."""
+    found: dict[str, list[str]] = {}
+    for host, hint in hints:
+        if hint:
+            found.setdefault(hint.replace(host, "NAME"), []).append(host)
+    for hint, hosts in found.items():
+        if len(hosts) == 1:
+            note(f"  what next for {hosts[0]}: {hint.replace('NAME', hosts[0])}")
+        else:
+            note(f"  what next for {grouped(hosts)}: {hint}")
+
+
+def grouped(hosts: Sequence[str], most: int = 5) -> str:
+    """One host by its name; several counted, and the first of them named."""
+    if len(hosts) == 1:
+        return hosts[0]
+    rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
+    return f"{len(hosts)} hosts ({', '.join(hosts[:most])}{rest})"
 
 
 def progress(text: object) -> None:

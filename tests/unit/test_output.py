@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import unicodedata
 
 import pytest
@@ -53,6 +54,17 @@ def test_json_reads_back_and_commands_no_terminal(text: str) -> None:
     assert json.loads(shown)["text"] == text
     assert all(char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") for char in shown)
     shown.encode()
+
+
+def test_a_message_that_nobody_can_read_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as gone:
+        monkeypatch.setattr("sys.stderr", gone)
+        output.progress("ange-web1: installing")
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            gone.close()
 
 
 def test_a_foreign_text_of_several_lines_cannot_pass_for_another_step(capsys: pytest.CaptureFixture[str]) -> None:
