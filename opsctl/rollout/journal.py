@@ -21,6 +21,8 @@ from opsctl.rollout import machine
 from opsctl.state.store import Store
 
 LATEST = "latest"
+# The folder is a group's: no link in it may lead root's writing elsewhere.
+_OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Journal:
@@ -100,7 +102,7 @@ class Journal:
     @contextmanager
     def alone(self, rollout_id: str, runner: str) -> Iterator[None]:
         """Nobody else works on this rollout meanwhile. Raises Locked, naming who does."""
-        handle = os.open(self._lock_file(rollout_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        handle = os.open(self._lock_file(rollout_id), _OPEN | os.O_CREAT, 0o660)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,7 +117,7 @@ class Journal:
     def at_work(self, rollout_id: str) -> str:
         """Who is working on a rollout now, or empty: no process is, whatever its status says."""
         try:
-            handle = os.open(self._lock_file(rollout_id), os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(self._lock_file(rollout_id), _OPEN)
         except FileNotFoundError:
             return ""
         try:

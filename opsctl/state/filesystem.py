@@ -117,9 +117,12 @@ def _refuse_other_use(folder: Path) -> None:
 
 
 def private_file(path: Path) -> None:
-    """Make a file for owner and group where it is missing; SQLite gives its -wal and -shm the same mode."""
+    """Make a file for owner and group where it is missing; SQLite gives its -wal and -shm the same mode.
+
+    A link is refused: in a folder of a group it could lead root's writing anywhere.
+    """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
             if os.fstat(handle).st_uid == os.geteuid():
                 os.fchmod(handle, FILE_MODE)

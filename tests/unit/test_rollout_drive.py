@@ -350,6 +350,16 @@ def test_a_rollout_that_somebody_else_ran_meanwhile_is_not_run_once_more(store: 
     assert Leases(store).held() == ()
 
 
+def test_a_link_in_place_of_a_rollouts_lock_is_not_written_through(store: Store, tmp_path: Path) -> None:
+    state = plan(store)
+    (tmp_path / "victim").write_text("precious")
+    (store.folder / "rollouts").mkdir()
+    (store.folder / f"rollouts/{state.plan.id}.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        drive(store, state, FakeChange(World()))
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
 def test_an_overlapping_rollout_is_refused_with_who_holds_the_host(store: Store) -> None:
     state = plan(store)
     Leases(store).acquire(["ange.lb1"], "rollout other of erik", START, timedelta(hours=1))

@@ -98,6 +98,17 @@ def test_a_store_that_was_opened_to_everybody_is_closed_again(tmp_path: Path) ->
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) & 0o007 == 0
 
 
+@pytest.mark.parametrize("name", [FILE, "store.lock", "store.opening"])
+def test_a_link_in_the_folder_leads_nobodys_writing_elsewhere(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    (tmp_path / "state").mkdir(mode=0o770)
+    (tmp_path / "state" / name).symlink_to(victim)
+    with pytest.raises(StoreError):
+        Store.open(tmp_path / "state")
+    assert victim.read_text(encoding="utf-8") == "precious"
+
+
 def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StoreError, match="cannot be made"):
