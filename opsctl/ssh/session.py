@@ -229,6 +229,8 @@ class Transport:
                 return then(host, self._run(host, script, given, timeout, stopped))
             except OpsctlError as error:
                 return error
+            except OSError as error:  # of this machine (no files or processes left): nothing is known of the host
+                return Unreachable(host.key, f"it could not be asked: {error}")
 
         limit = parallel or self.settings.number("ssh.parallel")
         with ThreadPoolExecutor(max_workers=max(1, min(limit, len(chosen)))) as pool:
