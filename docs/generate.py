@@ -144,7 +144,8 @@ def _allowed(option: config.Option) -> str:
 
 
 def exit_codes_page() -> str:
-    listed: list[type[errors.OpsctlError | errors.Interrupted]] = [*_tree(errors.OpsctlError), errors.Interrupted]
+    wishes = [errors.Declined, errors.Interrupted]
+    listed: list[type[errors.OpsctlError | errors.Interrupted]] = [*_tree(errors.OpsctlError), *wishes]
     lines = [
         GENERATED,
         "# Exit codes",

@@ -21,7 +21,7 @@
     ├── LabError                    1  the embedded fleet
     └── NotCompliant                6  findings that no waiver covers
 
-`Interrupted` (130) stands outside the tree: it is the user's wish, not an error.
+`Interrupted` (130) stands outside the tree, with `Declined` (0): they are the user's wish, not an error.
 The core raises; only `cli/main.py` turns an error into a message and an exit code.
 """
 
@@ -184,3 +184,10 @@ class Interrupted(BaseException):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class Declined(Interrupted):
+    """A person said no to the question; nothing was done."""
+
+    exit_code = 0
+    outcome = "declined"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opsctl.errors import Interrupted, StoreError, UsageError
+from opsctl.errors import Declined, StoreError, UsageError
 
 if TYPE_CHECKING:
     from opsctl.config import Settings, Value
@@ -129,7 +129,7 @@ class App:
                 "this changes something, and nobody is there to ask", hint="look at --dry-run, then use --yes"
             )
         if not click.confirm(question, err=True):
-            raise Interrupted("nothing was done")
+            raise Declined("nothing was done")
 
 
 pass_app = click.make_pass_decorator(App)

@@ -16,8 +16,8 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.output import as_json, line, note, pairs, table
-from opsctl.errors import HostKeyRefused, Incomplete, NothingMatches, UsageError
+from opsctl.cli.output import as_json, line, note, pairs, say_next, some, table
+from opsctl.errors import HostKeyRefused, Incomplete, NothingMatches, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def approve(
     if output == "table":
         _show_judgements(judgements)
     if to_pin and not dry_run:
-        app.confirm(f"Approve the keys of {len(to_pin)} host{'s' if len(to_pin) > 1 else ''}?", yes=yes)
+        app.confirm(f"Approve the keys of {some(len(to_pin), 'host')}?", yes=yes)
         _pin(app, to_pin)
     failed = [one for one in judgements if one.failed]
     if output == "json":
@@ -142,7 +142,7 @@ def _pin(app: App, judgements: Sequence[Judgement]) -> None:
                 source=one.source,
                 replace=one.verdict == "replace",
             )
-    note(f"approved the keys of {len(judgements)} host{'s' if len(judgements) > 1 else ''}; ledger head {act.head}")
+    note(f"approved the keys of {some(len(judgements), 'host')}; ledger head {act.head}")
 
 
 def _show_judgements(judgements: Sequence[Judgement]) -> None:
@@ -167,12 +167,16 @@ def _judgement(one: Judgement) -> dict[str, object]:
 
 def _raise_refused(failed: Sequence[Judgement], judgements: Sequence[Judgement]) -> None:
     if len(failed) == len(judgements) == 1:
-        raise HostKeyRefused(failed[0].host.key, failed[0].reason, hint="ask the host's owner; nothing was approved")
+        (one,) = failed
+        if one.verdict == "unreachable":
+            raise Unreachable(one.host.key, one.reason, hint=one.hint or "bring the host up, then approve it again")
+        raise HostKeyRefused(one.host.key, one.reason, hint="ask the host's owner; nothing was approved")
     names = ", ".join(one.host.key for one in failed)
-    raise Incomplete(
-        f"{len(failed)} of {len(judgements)} hosts were not approved: {names}",
-        hint="ask the owners of these hosts for their fingerprints again",
-    )
+    down = sum(one.verdict == "unreachable" for one in failed)
+    again = "bring up those that do not answer and approve them again" if down else ""
+    ask = "ask the owners of the refused ones for their fingerprints again" if down < len(failed) else ""
+    what = f"{len(failed)} of {some(len(judgements), 'host')} not approved: {names}"
+    raise Incomplete(what, hint="; ".join(text for text in (again, ask) if text))
 
 
 @command.command()
@@ -192,6 +196,7 @@ def probe(app: App, /, output: str, **selection: tuple[str, ...]) -> int:
         as_json({"hosts": [_status(one) for one in found]}, outcome="unreachable" if failed else "ok")
     else:
         table(["host", "answer", "system", "kernel", "python", "up", "virtual", "address"], [_probed(o) for o in found])
+        say_next((one.host.key, one.hint) for one in failed)
     return 1 if failed else 0
 
 
@@ -210,6 +215,7 @@ def _status(one: HostStatus) -> dict[str, object]:
         "host": one.host.key,
         "state": one.word,
         "error": one.error,
+        "hint": one.hint,
         "at": one.at,
         "remarks": list(one.remarks),
         "probe": document(one.probe) if one.probe else None,
@@ -246,4 +252,6 @@ def show(app: App, name: str, output: str, *, offline: bool) -> int:
     for title, values in sheet.sections(known, now):
         pairs(values, title=title)
         line()
+    if known.status:
+        say_next([(host.key, known.status.hint)])
     return int(failed)

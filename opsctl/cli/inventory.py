@@ -52,7 +52,7 @@ def sync(
         diff = _diff_document(planned.diff)
         out.as_json({"written": written, "inventory": planned.inventory.digest, "diff": diff})
     elif written:
-        out.line(f"written: {planned.diff.summary}; {len(planned.inventory)} hosts in all")
+        out.line(f"written: {planned.diff.summary}; {out.some(len(planned.inventory), 'host')} in all")
     elif planned.diff:
         out.note("nothing was written (--dry-run)")
     if written:
@@ -99,7 +99,7 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
         [(h.tenant, h.name, h.role, h.platform, h.ring, h.address, h.cluster, _status(h)) for h in hosts],
     )
     ours = sum(host.managed for host in hosts)
-    out.note(f"{len(hosts)} hosts, {ours} managed, {len(hosts) - ours} not managed")
+    out.note(f"{out.some(len(hosts), 'host')}, {ours} managed, {len(hosts) - ours} not managed")
 
 
 @command.command("show")

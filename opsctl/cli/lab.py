@@ -40,7 +40,7 @@ def up(app: App, *, name: str, count: int | None, only: str | None, disk: str, d
     plan = _plan(count, only)
     _refuse_beside_real_tenants(app)
     machine.refuse_unless_fit()
-    out.note(f"lab {name}: {len(plan.hosts)} hosts: {', '.join(host.name for host in plan.hosts)}")
+    out.note(f"lab {name}: {out.some(len(plan.hosts), 'host')}: {', '.join(host.name for host in plan.hosts)}")
     if dry_run:
         return
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
-from opsctl.cli.output import as_json, line, note, table
+from opsctl.cli.output import as_json, grouped, line, note, say_next, some, table
 
 if TYPE_CHECKING:
     from opsctl.monitor.probe import Probe
@@ -41,10 +41,14 @@ def status(app: App, /, output: str, **selection: tuple[str, ...]) -> int:
         return 1 if failed else 0
     columns = ["host", "state", "load", "memory", "disk", "failed", "updates", "reboot", "clock", "exporter"]
     table(columns, [_row(one) for one in found])
+    said: dict[str, list[str]] = {}
     for one in found:
         for remark in one.remarks:
-            line(f"{one.host.key}: {remark}{_seen(one)}")
-    line(f"{len(found)} hosts: {len(found) - len(failed)} answered, {len(failed)} did not")
+            said.setdefault(f"{remark}{_seen(one)}", []).append(one.host.key)
+    for remark, hosts in said.items():
+        line(f"{grouped(hosts)}: {remark}")
+    line(f"{some(len(found), 'host')}: {len(found) - len(failed)} answered, {len(failed)} did not")
+    say_next((one.host.key, one.hint) for one in failed)
     return 1 if failed else 0
 
 
@@ -70,7 +74,7 @@ def _row(one: HostStatus) -> tuple[object, ...]:
 def _updates(probe: Probe) -> str:
     if probe.updates is None or probe.updates.lists_at is None:
         return "not known"
-    return f"{len(probe.updates.packages)} ({len(probe.updates.security)} sec)"
+    return f"{len(probe.updates.packages)} ({len(probe.updates.security)} security)"
 
 
 def _seen(one: HostStatus) -> str:
@@ -93,6 +97,7 @@ def _document(one: HostStatus) -> dict[str, object]:
         "host": one.host.key,
         "state": one.word,
         "error": one.error,
+        "hint": one.hint,
         "remarks": list(one.remarks),
         "seen": one.seen,
         "exporter_from_monitoring": one.scraped,
@@ -124,7 +129,7 @@ def targets(app: App, output: str, *, write: bool, check: bool, dry_run: bool, y
     if check:
         return 1 if differ else 0
     if write and differ and not dry_run:
-        app.confirm(f"Write {len(differ)} file{'s' if len(differ) > 1 else ''}?", yes=yes)
+        app.confirm(f"Write {some(len(differ), 'file')}?", yes=yes)
         detail = {"files": [str(one.path) for one in differ], "targets": sum(one.hosts for one in differ)}
         with app.ledger.act("monitor targets", [], detail, app.who, app.now) as act:
             prometheus.write(differ)

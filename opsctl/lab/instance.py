@@ -108,7 +108,7 @@ def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> 
         plan, name=place.name, address=lambda n: str(subnet.host(n)), subnet=str(subnet.network), mirror=mirror.url
     )
     lab = _with_people(place, lab)
-    say(f"booting {len(lab.hosts)} hosts on {subnet.network}")
+    say(f"booting {len(lab.hosts)} host{'' if len(lab.hosts) == 1 else 's'} on {subnet.network}")
     lab = _boot(place, lab, built, subnet, disk)
     beside = place.description.with_suffix(".new")
     beside.write_text(lab.to_json())

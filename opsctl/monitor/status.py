@@ -159,7 +159,7 @@ def remarks(probe: Probe, at: datetime) -> tuple[str, ...]:
     if probe.reboot_required:
         found.append("reboot required")
     if probe.updates and probe.updates.security:
-        found.append(f"{len(probe.updates.security)} security updates pending")
+        found.append(f"security updates pending: {len(probe.updates.security)}")
     if probe.updates and (old := _old_lists(probe.updates, at)):
         found.append(old)
     if probe.exporter and not probe.exporter.answers:

@@ -26,13 +26,15 @@ Verdict = Literal["approve", "replace", "same", "refused", "unreachable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What approving one host comes to. `keys` are those to pin; `reason` says why not, with both fingerprints."""
+    """What approving one host comes to. `keys` are those to pin; `reason` says why not, with both
+    fingerprints; `hint` what to do about it."""
 
     host: Host
     verdict: Verdict
     keys: tuple[Key, ...] = ()
     source: str = ""
     reason: str = ""
+    hint: str = ""
 
     @property
     def to_pin(self) -> bool:
@@ -128,5 +130,5 @@ def _look_at(host: Host, given: Sequence[Fingerprint], transport: Transport, pin
             if key := transport.shown(host, kind):
                 shown.append(key)
     except Unreachable as error:
-        return Judgement(host=host, verdict="unreachable", reason=error.reason)
+        return Judgement(host=host, verdict="unreachable", reason=error.reason, hint=error.hint)
     return judge(host, shown, given, pinned, replace=replace)

@@ -35,6 +35,7 @@ _HINTS: dict[Kind, str] = {
     "timeout": "is the host up, and does a firewall in between let this machine in?",
     "refused": "is sshd running on the host, on this port?",
     "unreachable": "is the address right, and is there a route to it?",
+    "lost": "is the host up and not overloaded? then try again",
 }
 
 
@@ -51,7 +52,12 @@ class Failure:
 
     @property
     def hint(self) -> str:
-        return _HINTS.get(self.kind, "")
+        return hint_of(self.kind)
+
+
+def hint_of(kind: Kind) -> str:
+    """Where to look; empty where nothing can be said."""
+    return _HINTS.get(kind, "")
 
 
 def classify(stderr: str) -> Failure:

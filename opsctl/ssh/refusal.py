@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from opsctl.errors import HostFailed, HostKeyRefused, Unreachable
 from opsctl.model.host import Host
 from opsctl.ssh.channel import Ended
-from opsctl.ssh.failure import classify
+from opsctl.ssh.failure import classify, hint_of
 from opsctl.ssh.hostkeys import Key
 from opsctl.ssh.shown import KINDS
 
@@ -52,7 +52,11 @@ def no_contact(host: Host, ended: Ended, *, jump: Host | None, when_slow: str) -
     if jump is not None and NO_ADDRESS in ended.stderr:
         # What happened behind the jump host, ssh does not say; only whether it took too long.
         what = "no answer" if failure.kind == "timeout" else "no connection"
-        return Unreachable(host.key, f"{what} from {host.address} port {host.port} through {jump.key}")
+        hint = f"is the host up, and does {jump.key} get through to it?"
+        return Unreachable(host.key, f"{what} from {host.address} port {host.port} through {jump.key}", hint=hint)
+    if NO_ADDRESS in ended.stderr:
+        # The connection is gone so thoroughly that ssh no longer knows whose it was.
+        return Unreachable(host.key, f"no answer from {host.address} port {host.port}", hint=hint_of("timeout"))
     return Unreachable(host.key, failure.reason, hint=failure.hint)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from opsctl.errors import Unreachable
 from opsctl.model.host import Host
+from opsctl.ssh.failure import Kind, hint_of
 from opsctl.ssh.hostkeys import Key
 
 # Asked for in this order; one kind a connection, because a server shows one key in each.
@@ -45,15 +46,20 @@ def shown_key(host: Host, kind: str, *, through: Sequence[str] = (), timeout: fl
             protocol.close()
 
 
+def _kind_of(error: OSError) -> Kind:
+    if isinstance(error, ConnectionRefusedError):
+        return "refused"
+    return "timeout" if isinstance(error, TimeoutError) else "unreachable"
+
+
 @contextmanager
 def _stream(host: Host, through: Sequence[str], timeout: float) -> Iterator[socket.socket]:
     if not through:
         try:
             stream = socket.create_connection((host.address, host.port), timeout=timeout)
         except OSError as error:
-            raise Unreachable(
-                host.key, f"no contact with {host.address} port {host.port}: {error.strerror or error}"
-            ) from None
+            reason = f"no contact with {host.address} port {host.port}: {error.strerror or error}"
+            raise Unreachable(host.key, reason, hint=hint_of(_kind_of(error))) from None
         with stream:
             yield stream
         return

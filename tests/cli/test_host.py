@@ -132,6 +132,10 @@ def test_a_host_that_does_not_answer_is_not_approved(workspace: Path, capsys: Ca
     assert found["hosts"][0]["verdict"] == "unreachable"
     assert not (workspace / "inventories/ange/pins").exists()
     assert not (workspace / ".state").exists()
+    assert run(["host", "approve", "ange-web1", "--fingerprint", DIGEST, "--yes"]) == 1
+    told = capsys.readouterr().err
+    assert "is sshd running on the host" in told
+    assert "owner" not in told
 
 
 def test_a_probe_of_hosts_that_are_down_lists_each_with_its_reason(workspace: Path, capsys: Capture) -> None:
@@ -143,7 +147,9 @@ def test_a_probe_of_hosts_that_are_down_lists_each_with_its_reason(workspace: Pa
     assert errors["ange.ange-web1"]
     assert errors["ange.ange-web2"] == f"jump host ange.ange-web1: {errors['ange.ange-web1']}"
     assert run(["host", "probe"]) == 1
-    assert "unreachable" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "unreachable" in shown.out
+    assert "what next for 2 hosts" in shown.err
 
 
 def test_a_damaged_pins_file_is_named_with_its_line(workspace: Path, capsys: Capture) -> None:

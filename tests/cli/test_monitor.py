@@ -1,5 +1,6 @@
 """`opsctl monitor ...`: listings, exit codes, and target files that are never emptied."""
 
+import io
 import json
 import socket
 import tempfile
@@ -13,6 +14,7 @@ from opsctl.cli.main import run
 
 Capture = pytest.CaptureFixture[str]
 WEB = "  - {name: ange-web1, address: ADDRESS, port: 1, role: web, platform: debian-12, ring: early}\n"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH/Sxinhm1mXfkn2HmCikqY9VnaaARdbXG6lEGZvieDt"
 HEAD = "version: 1\ntenant: ange\nhosts:\n"
 
 
@@ -58,6 +60,34 @@ def test_a_host_that_never_answered_keeps_its_line(capsys: Capture) -> None:
     found = answer(capsys)
     assert found["outcome"] == "unreachable"
     assert found["hosts"][0]["probe"] is None
+
+
+def test_the_same_remark_on_several_hosts_is_one_line(workspace: Path, capsys: Capture) -> None:
+    address = own_address()
+    one = WEB.replace("ADDRESS", address)
+    two = one.replace("web1", "web2").replace("port: 1", "port: 2")
+    (workspace / "inventories/ange/hosts.yml").write_text(HEAD + one + two)
+    for name in ("ange-web1", "ange-web2"):
+        with (workspace / "inventories/ange/pins").open("a") as pins:
+            pins.write(f"{name} {KEY}\n")
+    assert run(["monitor", "status"]) == 1
+    shown = capsys.readouterr()
+    assert "2 hosts: 0 answered, 2 did not" in shown.out
+    assert "what next for 2 hosts (ange.ange-web1, ange.ange-web2): is sshd running" in shown.err
+
+
+@pytest.mark.parametrize(("said", "code"), [("n\n", 0), ("", 130)])
+def test_to_decline_is_no_interruption(
+    workspace: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, said: str, code: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(said))
+    assert run(["monitor", "targets", "--write"]) == code
+    assert not (workspace / "monitoring").exists()
+    assert ("interrupted" if code else "nothing was done") in capsys.readouterr().err
 
 
 def test_no_host_matching_is_an_error_not_a_green_line() -> None:

@@ -83,7 +83,7 @@ def test_a_host_without_remarks_is_ok() -> None:
         (replace(FINE, load=(9.0, 1.0, 1.0)), "load 9.0 on 2 processors"),
         (replace(FINE, clock=Clock(offset=-3.0, error=0.5, synchronized=False)), "clock is -3.0 s off"),
         (replace(FINE, reboot_required=True), "reboot required"),
-        (replace(FINE, updates=Updates(packages=("a",), security=("a",), lists_at=NOW)), "1 security updates pending"),
+        (replace(FINE, updates=Updates(packages=("a",), security=("a",), lists_at=NOW)), "security updates pending: 1"),
         (replace(FINE, updates=Updates(packages=(), security=(), lists_at=None)), "never fetched"),
         (
             replace(FINE, updates=Updates(packages=(), security=(), lists_at=NOW - timedelta(days=9))),

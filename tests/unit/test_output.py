@@ -71,3 +71,18 @@ def test_a_foreign_text_of_several_lines_cannot_pass_for_another_step(capsys: py
     output.progress("ange-web1: failed: x\n2026-11-22T03:00:00Z ange-web2: done")
     lines = capsys.readouterr().err.splitlines()
     assert lines[1].startswith("    ")
+
+
+def test_one_is_one_and_several_are_several() -> None:
+    assert [output.some(n, "host") for n in (0, 1, 2)] == ["0 hosts", "1 host", "2 hosts"]
+    assert [output.some(n, "batch") for n in (1, 2)] == ["1 batch", "2 batches"]
+
+
+def test_what_holds_for_many_hosts_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"ange.web{n}" for n in range(1, 8)]
+    assert output.grouped(names) == "7 hosts (ange.web1, ange.web2, ange.web3, ange.web4, ange.web5 and 2 more)"
+    output.say_next([*((name, f"opsctl host approve {name}") for name in names), ("ange.db1", "is it up?"), ("x", "")])
+    assert capsys.readouterr().err.splitlines() == [
+        f"  what next for {output.grouped(names)}: opsctl host approve NAME",
+        "  what next for ange.db1: is it up?",
+    ]

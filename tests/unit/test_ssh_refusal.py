@@ -71,6 +71,14 @@ def test_a_host_without_approved_key_that_is_down_is_unreachable_not_refused() -
 def test_behind_a_jump_host_the_way_is_named(stderr: str, reason: str) -> None:
     error = refusal.no_contact(HOST, ended(stderr), jump=JUMP, when_slow="")
     assert error.reason == f"{reason} from 192.0.2.21 port 22 through ange.ange-lb1"
+    assert "ange.ange-lb1" in error.hint
+
+
+def test_a_connection_that_ssh_no_longer_knows_is_no_answer() -> None:
+    said = "kex_exchange_identification: Connection closed\nConnection closed by UNKNOWN port 65535"
+    error = refusal.no_contact(HOST, ended(said), jump=None, when_slow="")
+    assert error.reason == "no answer from 192.0.2.21 port 22"
+    assert "firewall" in error.hint
 
 
 def test_the_time_limit_says_what_it_means() -> None:
