@@ -122,19 +122,17 @@ def targets(app: App, output: str, *, write: bool, check: bool, dry_run: bool, y
     folder = app.settings.path("monitor.targets")
     plan = prometheus.plan(folder, [tenant.name for tenant in app.inventory.tenants], app.inventory.hosts)
     differ = [one for one in plan if one.change != "same"]
-    if output == "json":
-        as_json({"files": [_file(one) for one in plan]}, outcome="differs" if check and differ else "ok")
-    else:
+    if output == "table":
         table(["file", "targets", "before", "change"], [(o.path, o.hosts, o.before, _CHANGES[o.change]) for o in plan])
-    if check:
-        return 1 if differ else 0
-    if write and differ and not dry_run:
+    if write and not check and differ and not dry_run:
         app.confirm(f"Write {some(len(differ), 'file')}?", yes=yes)
         detail = {"files": [str(one.path) for one in differ], "targets": sum(one.hosts for one in differ)}
         with app.ledger.act("monitor targets", [], detail, app.who, app.now) as act:
             prometheus.write(differ)
         note(f"written; ledger head {act.head}")
-    return 0
+    if output == "json":
+        as_json({"files": [_file(one) for one in plan]}, outcome="differs" if check and differ else "ok")
+    return 1 if check and differ else 0
 
 
 _CHANGES = {

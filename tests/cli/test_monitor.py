@@ -115,6 +115,10 @@ def test_targets_are_not_emptied_by_an_inventory_without_hosts(workspace: Path, 
     (workspace / "inventories/ange/hosts.yml").write_text("version: 1\ntenant: ange\nhosts: []\n")
     capsys.readouterr()
     assert run(["monitor", "targets", "--write", "--yes"]) == 3
+    capsys.readouterr()
+    assert run(["monitor", "targets", "--write", "--yes", "-o", "json"]) == 3
+    assert json.loads(capsys.readouterr().out)["outcome"] == "refused"
+    assert run(["monitor", "targets", "--write", "--yes"]) == 3
     shown = capsys.readouterr()
     assert "would be emptied" in shown.out
     assert "is the inventory of ange complete?" in shown.err
