@@ -30,8 +30,9 @@ from opsctl.model.host import Host, Inventory
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded, recaps
 
 CONTACT = "make contact"
-# Ctrl-C: how long Ansible may take to end its workers, and then how long after each sterner signal.
-PATIENCE = (15.0, 5.0, 5.0)
+# Ctrl-C: seconds that Ansible gets to end its workers before a sterner signal. Interrupted in the wrong moment it hangs
+# in a lock of its own (ansible-core 2.19), so the first wait is short.
+PATIENCE = (3.0, 5.0, 5.0)
 OUTPUT_LIMIT = 20_000
 _ALL_UNREACHABLE = 4  # ansible-playbook's own exit code for it
 OnEvent = Callable[[RunEvent], None]

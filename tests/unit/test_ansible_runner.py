@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -422,8 +423,20 @@ def test_folders_of_running_runs_are_left_alone(bench: Bench) -> None:
         assert folder.is_dir()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
+    assert not folder.parent.exists(), "nothing is left of the last run"
 
 
 def test_without_a_folder_in_memory_nothing_runs(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="tmpfs"), private_folder(bench.settings, bases=(Path("/usr"),)):
         pass
+
+
+def test_runs_at_the_same_time_do_not_take_each_others_folders(bench: Bench) -> None:
+    def one(_: int) -> bool:
+        with private_folder(bench.settings) as folder:
+            (folder / "file").write_text("x")
+            return (folder / "file").exists()
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert all(pool.map(one, range(200)))
+    assert not list(SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}"))

@@ -45,7 +45,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
             while data:
                 data = data[os.write(self._pipe, data) :]
         except BrokenPipeError:
-            os.kill(os.getpid(), signal.SIGINT)
+            # Ansible passes it on to its workers and ends at once; its own way of ending on SIGINT can hang in a lock.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _start(self, task: Any) -> None:
         self._tell("task", **_names(task))
