@@ -22,7 +22,7 @@ def as_json(report: Report) -> str:
     """The report as JSON: the same run gives the same bytes.
 
     `assessment` is the kept document; `assessment_sha256` is the hash of its canonical form (sorted keys, no spaces,
-    UTF-8), which the ledger holds as well.
+    UTF-8). The ledger's entry `ledger_entry` holds it as well; `ledger_head` is the ledger's head before the run.
     """
     coverage = report.assessment.coverage
     document = {
@@ -33,6 +33,7 @@ def as_json(report: Report) -> str:
         "assessment": report.document,
         "assessment_sha256": report.sha256,
         "ledger_head": report.ledger_head,
+        "ledger_entry": report.ledger_entry,
         "summary": {
             "hosts": {
                 "total": coverage.total,
