@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opsctl.errors import Locked
+from opsctl.state import fencing
 from opsctl.state.store import Store, moment, stamp
 
 
@@ -93,12 +94,12 @@ class Leases:
 
     def _take(self, name: str, holder: str, now: datetime, expires: datetime) -> Lease:
         # The counter outlives the lease, so a token never comes twice.
+        given = self._store.read("SELECT MAX(last) AS last FROM fences WHERE name IN (?, ?)", (name, fencing.FLOOR))
+        token = int(given[0]["last"] or 0) + 1
         self._store.write(
-            """INSERT INTO fences (name, last) VALUES (?, 1)
-               ON CONFLICT (name) DO UPDATE SET last = fences.last + 1""",
-            (name,),
+            "INSERT INTO fences (name, last) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last = excluded.last",
+            (name, token),
         )
-        token = self._store.read("SELECT last FROM fences WHERE name = ?", (name,))[0]["last"]
         self._store.write(
             """INSERT INTO leases (name, holder, fence, taken, expires) VALUES (?, ?, ?, ?, ?)
                ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, fence = excluded.fence,
