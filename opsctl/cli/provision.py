@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
-from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def command(
     change of ssh, firewall or sudo that locks us out is undone by the host itself. Run it again to go on.
     """
     from opsctl.provision import run as room
+    from opsctl.rollout.means import Means
 
-    means = room.Means(
+    means = Means(
         inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
         settings=app.settings, who=app.who, clock=app.now,
     )  # fmt: skip
@@ -55,7 +56,7 @@ def command(
     elif check:
         _finish_check(room.check(means, made, on_event=_tell), made, output)
     else:
-        app.confirm(f"Provision {len(made.hosts)} hosts?", yes=yes)
+        app.confirm(f"Provision {some(len(made.hosts), 'host')}?", yes=yes)
         _finish(room.run(means, made, _say, on_event=_tell), output)
 
 
@@ -70,11 +71,12 @@ def _show_plan(made: Plan) -> None:
 
 def _told_dry(made: Plan, output: str) -> None:
     from opsctl.model import wire
+    from opsctl.rollout.execute import raise_missed
 
     if output == "json":
         as_json({"plan": wire.as_document(made)}, outcome="ok" if not _missed(made) else "incomplete")
     note("nothing was done (--dry-run)")
-    _raise_missed(made)
+    raise_missed(made)
 
 
 def _say(step: Progress) -> None:
@@ -93,12 +95,9 @@ def _missed(made: Plan) -> list[str]:
     return [one.host for one in made.left_out if one.missed]
 
 
-def _raise_missed(made: Plan) -> None:
-    if missed := _missed(made):
-        raise Incomplete(f"left out because they do not answer: {', '.join(missed)}", hint="opsctl doctor")
-
-
 def _finish_check(done: PlaybookRun, made: Plan, output: str) -> None:
+    from opsctl.rollout.execute import raise_missed
+
     rows = [
         (host, done.outcome(host), done.recaps[host].changed if host in done.recaps else "", done.reason(host))
         for host in done.hosts
@@ -119,7 +118,7 @@ def _finish_check(done: PlaybookRun, made: Plan, output: str) -> None:
     note("nothing was changed (--check)")
     if bad:
         raise Incomplete(f"the check failed on {', '.join(bad)}")
-    _raise_missed(made)
+    raise_missed(made)
 
 
 def _finish(ended: Ended, output: str) -> None:
@@ -143,5 +142,4 @@ def _finish(ended: Ended, output: str) -> None:
         ]
         table(("host", "stage", "remarks"), rows)
     note(f"ledger: {ended.head}")
-    raise_unless_ok(state, resume="mend the host, then run the same command again: what is done stays done")
-    _raise_missed(state.plan)
+    raise_unless_ok(state)
