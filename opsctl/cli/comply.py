@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from opsctl.report.build import Report
     from opsctl.state.store import Run, Store
 
+# What a table of runs shows of each; the JSON has the hash and the reason as well.
+SHOWN = ("outcome", "profile", "scope", "hosts", "failed")
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 
 
@@ -131,11 +133,8 @@ def list_runs(app: App, /, output: str) -> None:
     if output == "json":
         as_json({"runs": rows})
         return
-    columns = {"run": "run", "started": "started (UTC)", "outcome": "outcome", "profile": "profile", "scope": "scope"}
-    columns |= {"hosts": "hosts", "failed": "failed", "sha256": "sha256"}
-    shown = [{**row, "started": f"{row['started']:%Y-%m-%d %H:%M}", "sha256": row["sha256"][:16]} for row in rows]
-    cells = [[row[name] for name in columns] for row in shown]
-    table(list(columns.values()), cells, empty="no run is kept yet: opsctl comply run")
+    cells = [[row["run"], f"{row['started']:%Y-%m-%d %H:%M}", *(row[name] for name in SHOWN)] for row in rows]
+    table(["run", "started (UTC)", *SHOWN], cells, empty="no run is kept yet: opsctl comply run")
     for row in rows:
         if row["reason"]:
             note(row["reason"])
