@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opsctl.inventory.tenantfile import TenantFile
 
 TENANT, HOSTS, SOURCE = "tenant.yml", "hosts.yml", "source.yml"
+PINS = "pins"  # ssh.hostkeys reads them; here they only tell that there were hosts
 
 
 def load(settings: Settings) -> Inventory:
@@ -63,6 +64,7 @@ def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
 
     tenants = read_tenants(folders, problems)
     hosts = read_copies(folders, problems)
+    _note_lost_copies(folders, problems)
     check_references(tenants, hosts, problems)
     return assemble(tenants, hosts)
 
@@ -97,6 +99,16 @@ def read_copies(folders: Iterable[Path], problems: Problems) -> list[Located]:
         if (folder / HOSTS).exists()
         for located in read_hosts(folder / HOSTS, folder.name, problems)
     ]
+
+
+def _note_lost_copies(folders: Iterable[Path], problems: Problems) -> None:
+    """A tenant with approved host keys had hosts: without its copy every verb would quietly do nothing for it."""
+    for folder in folders:
+        if not (folder / HOSTS).exists() and (folder / PINS).exists():
+            problems.note(
+                str(folder / HOSTS), "no such file, though keys of its hosts are approved",
+                "bring it back, or: opsctl inventory sync",
+            )  # fmt: skip
 
 
 def read_source(settings: Settings, tenants: Iterable[str], problems: Problems) -> list[Located]:
