@@ -8,6 +8,7 @@ from opsctl.documents import Problems
 from opsctl.errors import InventoryError, Problem
 from opsctl.inventory import files
 from opsctl.inventory.references import check_references
+from opsctl.inventory.variablefiles import check_names
 from opsctl.ssh.hostkeys import Pins
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
     names = [folder.name for folder in folders]
     tenants = files.read_tenants(folders, problems)
     _check_automation(tenants, settings, problems)
-    check_references(tenants, files.read_copies(folders, problems), problems)
-    check_references(tenants, files.read_source(settings, names, problems), problems)
+    copies, source = files.read_copies(folders, problems), files.read_source(settings, names, problems)
+    check_references(tenants, copies, problems)
+    check_references(tenants, source, problems)
+    hosts = [located.host for located in (*copies, *source)]
+    for entry in tenants:
+        check_names(settings.inventories / entry.tenant.name, entry.tenant, hosts, problems)
     try:
         Pins.load(settings.inventories)
     except InventoryError as error:
