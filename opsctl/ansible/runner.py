@@ -85,7 +85,7 @@ def run_playbook(
             files = render.write_inventory(private, reachable, inventory, settings)
             text = configuration.ansible_cfg(private, ssh_config=transport.config_file, forks=width, settings=settings)
             (private / "ansible.cfg").write_text(text, encoding="utf-8")
-            fixed = configuration.connection(transport.config_file)
+            fixed = configuration.connection(reachable, transport.config_file, settings.text("ssh.user"))
             _write_variables(private / "extra.yml", {**(extra_vars or {}), **fixed})
             with password_pipe(settings, needed=render.holds_vaulted(files)) as vault:
                 line = configuration.command(_program(), file, private, check=check, tags=tags, vault=vault)

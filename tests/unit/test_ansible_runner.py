@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import ansible
 import pytest
+import yaml
 
 from opsctl import config
+from opsctl.ansible import configuration
 from opsctl.ansible.private import SHARED_MEMORY, private_folder, remove_remains
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
@@ -146,6 +150,8 @@ def test_a_wholly_vaulted_file_cannot_switch_the_check_of_host_keys_off(bench: B
     """We cannot look into it, and so every variable that reaches ssh's command line is ours whatever it says."""
     bench.playbook("    - ansible.builtin.ping:\n")
     plain = "ansible_host_key_checking: false\nansible_ssh_args: -o UserKnownHostsFile=/dev/null\n"
+    plain += "ansible_user: evil\nansible_ssh_port: 2222\ninventory_port: 2223\nansible_become_exe: /bin/evil\n"
+    plain += "ansible_ssh_pkcs11_provider: /tmp/evil.so\nansible_shell_executable: /bin/evil\n"
     bench.write("ange/group_vars/all.yml", vaulted(plain))
     log = FAKE_SSH.replace("case", f'printf "%s\\n" "$*" >>{tmp_path}/asked\ncase', 1)
     (tmp_path / "bin/ssh").write_text(log)
@@ -153,7 +159,25 @@ def test_a_wholly_vaulted_file_cannot_switch_the_check_of_host_keys_off(bench: B
     asked = (tmp_path / "asked").read_text()
     assert "StrictHostKeyChecking" not in asked
     assert "UserKnownHostsFile" not in asked
+    assert not re.search("evil|222[23]", asked)
     assert f"-F {bench.transport.config_file}" in asked
+
+
+# What a variable of these may say does no harm to whom we talk to, as whom, or with which program.
+HARMLESS = {
+    "ansible_ssh_password_mechanism", "ansible_sshpass_prompt", "ansible_ssh_retries", "ansible_control_path",
+    "ansible_control_path_dir", "ansible_sftp_batch_mode", "ansible_ssh_transfer_method", "ansible_ssh_use_tty",
+    "ansible_ssh_timeout", "ansible_ssh_verbosity", "inventory_hostname",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plugin", ["connection/ssh", "become/sudo"])
+def test_every_variable_of_ansibles_connection_is_ours(plugin: str) -> None:
+    text = (Path(ansible.__file__).parent / f"plugins/{plugin}.py").read_text()
+    described = yaml.safe_load(text.split('"""')[1])
+    known = {entry["name"] for option in described["options"].values() for entry in option.get("vars", ())}
+    ours = configuration.connection((), Path("/x"), "opsctl")
+    assert {name for name in known if "delegated" not in name} <= ours.keys() | HARMLESS
 
 
 def test_a_folder_whose_name_ansible_would_take_apart_is_refused(bench: Bench) -> None:
