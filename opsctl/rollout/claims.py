@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -66,7 +67,10 @@ class Claims:
         wanted = names(self._plan, self._limits)
         self._held = self._leases.acquire(wanted, holder(self._plan), self._clock(), LEASE_TIME)
         try:
-            yield {lease.name: Claim(rollout=self._plan.id, token=lease.token) for lease in self._held}
+            store = f"{socket.gethostname()}/{self._leases.origin()}"
+            yield {
+                lease.name: Claim(rollout=self._plan.id, token=lease.token, installation=store) for lease in self._held
+            }
         finally:
             with suppress(StoreError):
                 self._leases.release(self._held)

@@ -241,10 +241,10 @@ class Driver:
     def _effect(self, key: str, step: Step) -> Callable[[], object]:
         change, host, item, state = self._parts.change, self._hosts[key], self._items[key], self._now[key]
         effects: Mapping[Step, Callable[[], object]] = {
-            Step.PRECHECK: lambda: change.precheck(host, item, state),
+            Step.PRECHECK: lambda: change.precheck(host, item, state, self._claims[key]),
             Step.DRAIN: lambda: change.drain(host, item),
             Step.INSTALL: lambda: change.install(host, item, state, self._claims[key]),
-            Step.REBOOT: lambda: change.reboot(host, state),
+            Step.REBOOT: lambda: change.reboot(host, state, self._claims[key]),
             Step.VERIFY: lambda: change.verify(host, item, state),
             Step.UNDRAIN: lambda: change.undrain(host, item),
         }

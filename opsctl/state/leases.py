@@ -86,6 +86,11 @@ class Leases:
         found = (_lease(row) for row in self._store.read("SELECT * FROM leases ORDER BY name"))
         return tuple(lease for lease in found if now is None or lease.live(now))
 
+    def origin(self) -> int:
+        """The number at which this store began to count: no other store, nor this one before a restore, has it."""
+        found = self._store.read("SELECT last FROM fences WHERE name = ?", (fencing.FLOOR,))
+        return int(found[0]["last"]) if found else 0
+
     def _rows(self, names: Iterable[str]) -> list[Lease]:
         found = []
         for name in dict.fromkeys(names):

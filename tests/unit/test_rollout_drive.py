@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, Rollou
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.change import Claim, Installed
+from opsctl.rollout.claims import Claims
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.execute import outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
@@ -76,7 +78,7 @@ class FakeChange:
     def _boot(self, host: str) -> str:
         return f"{host}-boot{self.world.boots.get(host, 1)}"
 
-    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
+    def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         self._step("precheck", host.key)
         return Reference(boot_id=self._boot(host.key), answering=(80,))
 
@@ -100,7 +102,7 @@ class FakeChange:
         self.after("install", host.key)
         return Installed(reboot=host.key in self.reboots, boot_id=self._boot(host.key))
 
-    def reboot(self, host: Host, state: HostState) -> None:
+    def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         assert state.reference is not None
         with self.world.guard:
             if self._boot(host.key) == state.reference.boot_id:
@@ -465,3 +467,12 @@ def test_hosts_that_did_not_answer_at_the_plan_keep_a_rollout_from_being_ok(stor
     assert outcome_of(away) == "incomplete"
     with pytest.raises(Incomplete, match=r"4 of 4 hosts done; left out: ange\.db1 \(timed out\)"):
         raise_unless_ok(away)
+
+
+def test_a_claim_names_the_control_node_and_its_store(store: Store) -> None:
+    state = plan(store)
+    claiming = Claims(state.plan, Leases(store), limiting.of(STOCK), Clock())
+    with claiming.held() as held:
+        node, _, origin = held["ange.web1"].installation.rpartition("/")
+    assert node == socket.gethostname()
+    assert int(origin) == Leases(store).origin() > 0
