@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -89,8 +90,12 @@ def _sha256(text: str) -> str:
 
 
 def _written(file: Path, text: str) -> Path:
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_bytes(text.encode())
-    part.chmod(0o640)
-    part.replace(file)
+    # Never readable by all, not for a moment; and no link that waits under the name is followed (`--to /tmp`).
+    part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as stream:
+            stream.write(text.encode())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
     return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -322,6 +323,13 @@ def test_the_form_of_a_kept_document_changes_only_with_its_version() -> None:
     assert (record.VERSION, digest) == (1, "5db101bb341acd58"), (
         "raise VERSION, teach from_document the old form, then this line"
     )
+
+
+def test_a_link_that_waits_where_a_report_goes_is_not_written_through(report: build.Report, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f".compliance-{report.run}.json.{os.getpid()}").symlink_to(tmp_path / "victim")
+    exports.write(report, tmp_path, ("json",), LANGUAGES)
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 def test_without_a_name_it_is_the_latest_whole_run_of_the_profile(store: Store) -> None:
