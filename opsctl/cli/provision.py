@@ -113,7 +113,7 @@ def _finish_check(done: PlaybookRun, made: Plan, output: str) -> None:
     else:
         for host in done.hosts:
             for event in (event for event in done.results(host) if event.diff):
-                line(f"{host}: {event.task}\n{event.diff}")
+                line(f"{host}: {event.task}\n{event.diff.expandtabs()}")
         table(("host", "outcome", "would change", "reason"), rows)
     note("nothing was changed (--check)")
     if bad:

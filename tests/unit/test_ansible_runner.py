@@ -259,6 +259,22 @@ def test_check_mode_shows_the_difference_and_writes_nothing(bench: Bench, tmp_pa
     assert not target.exists()
 
 
+@pytest.mark.parametrize("before", [None, "old line\n"])
+def test_a_difference_stands_under_the_name_of_the_file_on_the_host(
+    bench: Bench, tmp_path: Path, before: str | None
+) -> None:
+    target = tmp_path / "target"
+    if before is not None:
+        target.write_text(before)
+    bench.playbook(
+        "    - name: Write\n      ansible.builtin.copy: {dest: '{{ place }}', content: 'new line'}\n"
+        f"      vars: {{place: {target}}}\n"
+    )
+    lines = bench.run(check=True).results("ange.web1")[0].diff.splitlines()
+    assert lines[:2] == [f"--- {target} (now)", f"+++ {target} (after)"]
+    assert "+new line" in lines
+
+
 def test_nothing_of_the_callers_ansible_settings_is_inherited(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +378,15 @@ def test_vault_password_and_vaulted_values_are_found_nowhere(bench: Bench, tmp_p
     for canary in (SECRET, PASSWORD):
         assert canary.encode() not in kept
         assert canary.encode() not in left
+
+
+def test_a_task_that_prints_the_vault_password_does_not_bring_it_out(bench: Bench) -> None:
+    bench.write("ange/group_vars/all.yml", "secret: !vault |\n" + "".join(f"  {x}\n" for x in vaulted(SECRET).split()))
+    bench.playbook(f"    - name: Fail\n      ansible.builtin.fail: {{msg: 'it is {PASSWORD}'}}\n")
+    told: list[RunEvent] = []
+    run = bench.run(on_event=told.append)
+    assert run.reason("ange.web1") == "Fail: it is [redacted]"
+    assert PASSWORD not in repr((run, told))
 
 
 def test_extra_variables_are_in_no_argument(bench: Bench) -> None:
