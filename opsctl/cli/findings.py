@@ -90,7 +90,7 @@ def _show_control(control: Control, failed: Sequence[CheckResult], errors: Seque
     for same in alike(failed, lambda result: _short(result.observed)):
         line(f"    {_hosts(same)}: {_short(same[0].observed)}")
     for same in alike(errors, lambda result: _short(result.reason)):
-        line(f"    error, {_hosts(same)}: {_short(same[0].reason)}")
+        line(f"    error on {_hosts(same)}: {_short(same[0].reason)}")
 
 
 def _short(text: str) -> str:

@@ -193,7 +193,7 @@ def test_hosts_with_the_same_fault_are_one_line(capsys: Capture) -> None:
         "    ange.h0, ange.h1: clientaliveinterval 0",
         "    ange.h2: clientaliveinterval 900",
         "PAT-01 low: Title of PAT-01 (role patching)",
-        "    error, 7 hosts: no lists at all",
+        "    error on 7 hosts: no lists at all",
     ]
 
 
