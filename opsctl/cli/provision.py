@@ -51,8 +51,8 @@ def command(
     made = room.plan(means, select(app, selection), room.pace(app.settings, hosts))
     if output == "table":
         _show_plan(made)
-    if dry_run:
-        _told_dry(made, output)
+    if dry_run or not (made.hosts or check):
+        _nothing_done(made, "(--dry-run)" if dry_run else "(no host can be provisioned)", output)
     elif check:
         _finish_check(room.check(means, made, on_event=_tell), made, output)
     else:
@@ -69,13 +69,13 @@ def _show_plan(made: Plan) -> None:
         table(("left out", "reason"), [(one.host, one.reason) for one in made.left_out])
 
 
-def _told_dry(made: Plan, output: str) -> None:
+def _nothing_done(made: Plan, why: str, output: str) -> None:
     from opsctl.model import wire
     from opsctl.rollout.execute import raise_missed
 
     if output == "json":
         as_json({"plan": wire.as_document(made)}, outcome="ok" if not _missed(made) else "incomplete")
-    note("nothing was done (--dry-run)")
+    note(f"nothing was done {why}")
     raise_missed(made)
 
 

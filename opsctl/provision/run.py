@@ -17,7 +17,7 @@ from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.abort import release
 from opsctl.rollout.drive import Progress
-from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.execute import Ended, execute, mend_missed, why_missed
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
@@ -103,7 +103,7 @@ def check(means: Means, made: Plan, *, on_event: Callable[[RunEvent], None] | No
     """What provisioning would change on the plan's hosts; changes nothing."""
     hosts = [means.inventory.host(item.host) for item in made.hosts]
     if not hosts:
-        raise Incomplete("no host of the selection can be provisioned", hint="opsctl doctor --hosts says why")
+        raise Incomplete(f"no host can be provisioned; {why_missed(made)}", hint=mend_missed(made))
     done = run_playbook(
         PLAYBOOK,
         hosts,

@@ -21,8 +21,8 @@ from opsctl.state.ledger import Head, Ledger
 from opsctl.state.store import Store
 
 # Words of the reasons for which hosts are left out, and what to do about each.
-NO_KEY = "no key is approved for it"
-_APPROVE = "a key is not approved: opsctl host approve NAME --fingerprints FILE"
+NO_KEY = ("no key is approved for it", "it shows another key than the approved one")
+_APPROVE = "compare its key with the owner's, then: opsctl host approve NAME --fingerprints FILE"
 _LIMIT = "a cluster needs its members: change clusters: minimum in tenant.yml, or bring the others back first"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
@@ -56,7 +56,9 @@ def mend_missed(plan: Plan) -> str:
 
 
 def _mend(one: LeftOut) -> str:
-    return _APPROVE if NO_KEY in one.reason else _LIMIT if KEPT_IN in one.reason else _LOOK
+    if any(words in one.reason for words in NO_KEY):
+        return _APPROVE
+    return _LIMIT if KEPT_IN in one.reason else _LOOK
 
 
 def raise_missed(plan: Plan) -> None:
