@@ -119,9 +119,10 @@ def _document(found: Audit) -> Mapping[str, Any]:
 
 
 @command.command("list")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="So many runs at most.")
 @output_option
 @pass_app
-def list_runs(app: App, /, output: str) -> None:
+def list_runs(app: App, /, last: int, output: str) -> None:
     """The runs that are kept, newest first; "whole" means every host, with every control of the profile.
 
     A run that cannot be read (damaged, or kept by a newer opsctl) is listed as unreadable, with the reason; the exit
@@ -129,7 +130,7 @@ def list_runs(app: App, /, output: str) -> None:
     """
     from opsctl.compliance.record import KIND
 
-    rows = [_row(app.store, run) for run in app.store.runs(KIND)]
+    rows = [_row(app.store, run) for run in app.store.runs(KIND, limit=last)]
     if output == "json":
         as_json({"runs": rows})
         return

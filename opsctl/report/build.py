@@ -96,16 +96,16 @@ def latest(store: Store, profile: str) -> tuple[str, tuple[str, ...]]:
     UnknownName where there is none.
     """
     passed_over = []
-    for kept in store.reports(record.KIND):
+    for run_id in store.report_ids(record.KIND):
         try:
-            _, assessment = record.read(store, kept.id)
+            _, assessment = record.read(store, run_id)
         except StoreError as error:
             passed_over.append(error.message)
             continue
         why = _why_not(assessment, profile)
         if not why:
-            return kept.id, tuple(passed_over)
-        passed_over.append(f"run {kept.id} {why}")
+            return run_id, tuple(passed_over)
+        passed_over.append(f"run {run_id} {why}")
     if not passed_over:
         raise UnknownName("no compliance run is kept yet", hint="opsctl comply run")
     raise UnknownName(

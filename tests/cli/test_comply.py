@@ -174,6 +174,8 @@ def test_one_run_that_cannot_be_read_hides_no_other(workspace: Path, capsys: Cap
     runs = {one["run"]: one for one in document(capsys)["runs"]}
     assert (runs[newer]["outcome"], runs[newer]["started"]) == ("unreadable", "2020-02-02T12:00:00Z")
     assert "newer opsctl" in runs[newer]["reason"]
+    assert run(["comply", "list", "--last", "1", "-o", "json"]) == 0
+    assert len(document(capsys)["runs"]) == 1
     assert run(["comply", "report", newer, "--to", "out"]) == 1
     assert "use the opsctl that made it" in capsys.readouterr().err
 
