@@ -37,10 +37,16 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         "sleep 1; systemctl reboot",
     ]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
-    # A unit of this name exists already where the restart was asked for a moment ago.
-    if done.returncode and "already" not in done.stderr:
+    # A unit of this name exists already where the restart was asked for a moment ago; later on nothing starts any more.
+    if done.returncode and "already" not in done.stderr and not going_down():
         raise RuntimeError("systemd-run: " + done.stderr.strip())
     return {"boot_id": now, "restarting": True}
+
+
+def going_down() -> bool:
+    """Whether this boot is ending already (systemctl(1), is-system-running)."""
+    asked = subprocess.run(["systemctl", "is-system-running"], capture_output=True, text=True, timeout=30, check=False)
+    return asked.stdout.strip() == "stopping"
 
 
 def other_claim(arguments: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -192,6 +193,26 @@ def test_a_host_restarts_only_for_the_claim_that_stands_on_it(
     assert reboot.other_claim({**claim, "token": 8}) == ""
     for other in ({"token": 6}, {"installation": "node2/200", "token": 9}, {"claimant": "else", "token": 9}):
         assert "a newer claim on this host exists: site (node1/100), fence 7" in reboot.other_claim({**claim, **other})
+
+
+@pytest.mark.parametrize(("state", "restarts"), [("stopping", True), ("running", False)])
+def test_a_restart_that_is_under_way_already_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, restarts: bool
+) -> None:
+    monkeypatch.setattr(reboot, "FENCE", str(tmp_path / "fence.json"))
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def run(words: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        if words[0] == "systemctl":
+            return subprocess.CompletedProcess(words, 1, f"{state}\n", "")
+        return subprocess.CompletedProcess(words, 1, "", "Transaction for opsctl-reboot.service/start is destructive")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    if restarts:
+        assert reboot.main({"boot_id": boot_id}) == {"boot_id": boot_id, "restarting": True}
+    else:
+        with pytest.raises(RuntimeError, match="destructive"):
+            reboot.main({"boot_id": boot_id})
 
 
 def test_a_claim_from_a_future_that_the_clock_has_left_binds_nobody(
