@@ -9,8 +9,10 @@ import click
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
 from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete, OpsctlError
+from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,10 +78,11 @@ def plan(
 ) -> int:
     """Freeze a plan: which host gets which package version, in which wave and batch.
 
-    Hosts are only read. Exit code 1: a host could not be read, and the plan leaves it out.
+    Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that its cluster needs.
     """
     from opsctl.patch import run
     from opsctl.patch.propose import Wish
+    from opsctl.rollout import execute
 
     means, hosts = _means(app), select(app, selection, managed_only=False)
     if refresh:
@@ -92,11 +95,13 @@ def plan(
         options=tuple(f"{name}={','.join(words)}" for name, words in selection.items() if words),
     )
     made = run.plan(means, hosts, wish).plan
-    missed = any(one.missed for one in made.left_out)
+    missed = execute.missed(made)
     if output == "json":
         as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
+    if missed:
+        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
     return 1 if missed else 0
 
 
@@ -319,5 +324,5 @@ def _show_state(state: RolloutState, busy: str) -> None:
     line(f"{state.plan.id}: {shown.standing(state, busy)}")
     if busy:
         line(f"at work: {busy}")
-    elif state.open_hosts and state.status not in ("planned", "aborted"):
-        line(f"to go on: opsctl patch resume {state.plan.id}")
+    elif (state.open_hosts or state.count(Stage.FAILED)) and state.status not in (Status.PLANNED, Status.ABORTED):
+        line(f"to go on: {how_to_go_on(state)}")
