@@ -85,8 +85,10 @@ def compare(before: Iterable[Host], after: Iterable[Host]) -> Diff:
     changed = tuple(Changed(before=old[key], after=new[key]) for key in old if key in new and old[key] != new[key])
     gone = [host for key, host in old.items() if key not in new]
     come = [host for key, host in new.items() if key not in old]
-    renamed = _pairs(gone, come, _place)
-    moved = _pairs(gone, come, lambda host: (host.name,))
+    renamed = _pairs(gone, come, lambda host: (host.tenant, host.record) if host.record else ())
+    renamed += _pairs(gone, come, _place)
+    moved = _pairs(gone, come, lambda host: (host.record,) if host.record else ())
+    moved += _pairs(gone, come, lambda host: (host.name,))
     return Diff(added=tuple(come), removed=tuple(gone), changed=changed, renamed=renamed, moved=moved)
 
 
@@ -139,6 +141,26 @@ def refuse_losses(
             raise _tripped(
                 f"{tenant} would lose {len(lost)} of its {had} hosts, more than {max_removed_percent} %", lost
             )
+
+
+def refuse_moves(diff: Diff, *, removals: Collection[str], additions: Collection[str]) -> None:
+    """Raise FuseTripped for a host that changes its tenant, unless both its going and its coming are accepted."""
+    open_moves = [
+        move
+        for move in diff.moved
+        if not {move.before.key, move.before.name} & set(removals)
+        or not {move.after.key, move.after.name} & set(additions)
+    ]
+    if open_moves:
+        raise FuseTripped(
+            f"{len(open_moves)} hosts would move to another tenant; nothing was written",
+            problems=tuple(
+                Problem(where=move.before.key, what=f"would become {move.after.key}") for move in open_moves
+            ),
+            hint="if both municipalities agree: opsctl inventory sync"
+            f" --accept-removals {','.join(move.before.key for move in open_moves)}"
+            f" --accept-additions {','.join(move.after.key for move in open_moves)}",
+        )
 
 
 def _tripped(message: str, lost: Sequence[Host]) -> FuseTripped:
