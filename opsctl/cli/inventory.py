@@ -11,10 +11,17 @@ from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select,
 from opsctl.errors import FuseTripped, NothingMatches, Problem, SetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opsctl.inventory.diff import Diff
-    from opsctl.model.host import Host
+    from opsctl.inventory.sync import SyncPlan
+    from opsctl.model.host import Host, Quarantined
 
 tenant_option = click.option("--tenant", "tenants", multiple=True, metavar="TENANT", help="Only this tenant.")
+source_option = click.option(
+    "--source", type=click.Choice(["file", "netbox"]), help="Where from.  [default: inventory.source]"
+)
+_ASIDE_COLUMNS = ("what", "tenant", "record", "name", "reason", "link")
 _DIFF_COLUMNS = ("what", "host", "field", "before", "after")
 _LIST_COLUMNS = ("tenant", "host", "role", "platform", "ring", "address", "cluster", "status")
 
@@ -30,30 +37,50 @@ def command() -> None:
     "--accept-removals", "accepted", multiple=True, metavar="HOST",
     help="These hosts are gone for good: names, comma-separated.",
 )  # fmt: skip
+@click.option(
+    "--accept-additions",
+    "additions",
+    multiple=True,
+    metavar="HOST",
+    help="These hosts come from another tenant, and that is agreed: names, comma-separated.",
+)
+@source_option
 @dry_run_option
 @yes_option
 @output_option
 @pass_app
 def sync(
-    app: App, *, tenants: tuple[str, ...], accepted: tuple[str, ...], dry_run: bool, yes: bool, output: str
+    app: App,
+    *,
+    tenants: tuple[str, ...],
+    source: str | None,
+    accepted: tuple[str, ...],
+    additions: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    output: str,
 ) -> None:
     """Take the hosts over from the source, after showing what changes."""
     from opsctl.inventory import sync as room
 
-    planned = room.plan(app.settings, tenants)
+    planned = room.plan(app.settings, tenants, source)
     if output == "table":
         _print_diff(planned.diff)
-    planned.refuse_losses(name for item in accepted for name in item.split(",") if name)
-    written = bool(planned.texts) and not dry_run
+        _print_put_aside(planned.stale, planned.quarantined)
+    planned.refuse_losses(_words(accepted), _words(additions))
+    written = bool(planned.writes) and not dry_run
     if written:
-        app.confirm(f"Write this to {', '.join(planned.texts)}?", yes=yes)
+        app.confirm(f"Write this to {', '.join(planned.writes)}?", yes=yes)
         room.write(planned, app.ledger, app.who, app.now)
+    if planned.source == "netbox" and not dry_run:
+        from opsctl.inventory import freshness
+
+        freshness.remember(app.store, planned.tenants, planned.inventory.digest, app.now())
     if output == "json":
-        diff = _diff_document(planned.diff)
-        out.as_json({"written": written, "inventory": planned.inventory.digest, "diff": diff})
+        out.as_json({"written": written, **_sync_document(planned)})
     elif written:
         out.line(f"written: {planned.diff.summary}; {out.some(len(planned.inventory), 'host')} in all")
-    elif planned.diff:
+    elif planned.writes:
         out.note("nothing was written (--dry-run)")
     if written:
         out.note(f"ledger: {app.ledger.head()}")
@@ -61,18 +88,20 @@ def sync(
 
 @command.command("diff")
 @tenant_option
+@source_option
 @click.option("--exit-code", is_flag=True, help="End with 1 when there is a difference.")
 @output_option
 @pass_app
-def diff(app: App, *, tenants: tuple[str, ...], exit_code: bool, output: str) -> int:
+def diff(app: App, *, tenants: tuple[str, ...], source: str | None, exit_code: bool, output: str) -> int:
     """What a sync would change."""
     from opsctl.inventory import sync as room
 
-    planned = room.plan(app.settings, tenants)
+    planned = room.plan(app.settings, tenants, source)
     if output == "json":
-        out.as_json({"diff": _diff_document(planned.diff)}, outcome="changes" if planned.diff else "ok")
+        out.as_json(_sync_document(planned), outcome="changes" if planned.diff else "ok")
     else:
         _print_diff(planned.diff)
+        _print_put_aside(planned.stale, planned.quarantined)
     try:
         planned.refuse_losses()
     except FuseTripped as refused:
@@ -86,20 +115,43 @@ def diff(app: App, *, tenants: tuple[str, ...], exit_code: bool, output: str) ->
 @pass_app
 def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> None:
     """Every host, also those that opsctl does not manage."""
+    from opsctl.inventory.document import encode_quarantined
+
     if not app.inventory.hosts:
         raise NothingMatches(
             "the inventory holds no host yet", hint="write TENANT/source.yml, then: opsctl inventory sync"
         )
     hosts = select(app, selection, managed_only=False)
+    app.warn_old_inventory({host.tenant for host in hosts})
     if output == "json":
-        out.as_json({"hosts": [_host_document(host) for host in hosts], "inventory": app.inventory.digest})
+        listed = [_host_document(host) for host in hosts]
+        records = encode_quarantined(_quarantined(app, selection))
+        out.as_json({"hosts": listed, "quarantined": records, "inventory": app.inventory.digest})
         return
     out.table(
         _LIST_COLUMNS,
         [(h.tenant, h.name, h.role, h.platform, h.ring, h.address, h.cluster, _status(h)) for h in hosts],
     )
     ours = sum(host.managed for host in hosts)
-    out.note(f"{out.some(len(hosts), 'host')}, {ours} managed, {len(hosts) - ours} not managed")
+    put_aside = _quarantined(app, selection)
+    aside = f", {out.some(len(put_aside), 'record')} in quarantine" if put_aside else ""
+    out.note(f"{out.some(len(hosts), 'host')}, {ours} managed, {len(hosts) - ours} not managed{aside}")
+
+
+@command.command("quarantine")
+@tenant_option
+@output_option
+@pass_app
+def quarantine(app: App, *, tenants: tuple[str, ...], output: str) -> None:
+    """The records of NetBox that cannot be used, and the hosts that are kept as they were."""
+    for tenant in tenants:
+        app.inventory.tenant(tenant)
+    found = [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
+    stale = [host for host in app.inventory if host.stale and (not tenants or host.tenant in tenants)]
+    if output == "json":
+        out.as_json(_put_aside_document(stale, found))
+    else:
+        _print_put_aside(stale, found, empty="every record can be used")
 
 
 @command.command("show")
@@ -149,6 +201,50 @@ def _problems(app: App) -> tuple[Problem, ...]:
             raise
         return error.problems
     return faults(settings)
+
+
+def _words(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for item in given for name in item.split(",") if name)
+
+
+def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quarantined]:
+    """The records that could be among the selected hosts; a record has no role or ring that anybody could name."""
+    if any(selection.get(name) for name in ("limit", "roles", "rings")):
+        return []
+    tenants = selection.get("tenants", ())
+    return [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
+
+
+def _print_put_aside(stale: Sequence[Host], quarantined: Sequence[Quarantined], empty: str = "") -> None:
+    """Nothing at all is printed where there is nothing, unless `empty` says so."""
+    rows = [
+        *(("kept as it was", host.tenant, host.record, host.name, host.stale, "") for host in stale),
+        *(("quarantined", one.tenant or "-", one.record, one.name, one.reason, one.link) for one in quarantined),
+    ]
+    if rows or empty:
+        # A foreign name may hold a line break, which must not look like a row of its own.
+        flat = [[str(cell).replace("\n", "\\n") for cell in row] for row in rows]
+        title = f"{len(quarantined)} records in quarantine, {len(stale)} hosts kept as they were" if rows else ""
+        out.table(_ASIDE_COLUMNS, flat, title=title, empty=empty)
+
+
+def _put_aside_document(stale: Sequence[Host], quarantined: Sequence[Quarantined]) -> dict[str, object]:
+    from opsctl.inventory.document import encode_quarantined
+
+    return {
+        "quarantined": encode_quarantined(quarantined),
+        "stale": [{"host": host.key, "record": host.record, "reason": host.stale} for host in stale],
+    }
+
+
+def _sync_document(planned: SyncPlan) -> dict[str, object]:
+    return {
+        "source": planned.source,
+        "inventory": planned.inventory.digest,
+        "diff": _diff_document(planned.diff),
+        **_put_aside_document(planned.stale, planned.quarantined),
+        "left_out": dict(planned.left_out),
+    }
 
 
 def _status(host: Host) -> str:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
+from opsctl.cli.app import (
+    App,
+    dry_run_option,
+    old_inventory_option,
+    output_option,
+    pass_app,
+    select,
+    selection_options,
+    yes_option,
+)
 from opsctl.cli.output import as_json, line, note, progress, table
 from opsctl.errors import Incomplete, OpsctlError
 from opsctl.rollout import shown
@@ -99,11 +108,12 @@ def plan(
 
 @command.command()
 @click.argument("plan_id", metavar="PLAN|latest")
+@old_inventory_option
 @dry_run_option
 @yes_option
 @output_option
 @pass_app
-def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
+def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bool, output: str) -> None:
     """Roll a plan out, ring by ring. Ctrl-C stops it cleanly; `patch resume` goes on.
 
     A plan that no longer fits its hosts, inventory or content is refused.
@@ -117,6 +127,8 @@ def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> N
     if dry_run or not ready.state.plan.hosts:
         _nothing_done(ready.state.plan, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
+    planned = {item.host for item in ready.state.plan.hosts}
+    app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {len(ready.state.plan.hosts)} hosts?", yes=yes)
     _finish(run.run(means, ready, _say, verb="patch start"), output)
 

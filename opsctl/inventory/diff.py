@@ -130,7 +130,10 @@ def refuse_losses(
                 f"{name} would not be removed by this sync", hint="opsctl inventory diff shows what would"
             )
     if not after and not before:
-        raise FuseTripped("the source holds no host at all", hint="write the hosts into TENANT/source.yml")
+        raise FuseTripped(
+            "the source holds no host at all",
+            hint="write the hosts into TENANT/source.yml; from NetBox: may the token see them?",
+        )
     for tenant in sorted({host.tenant for host in before}):
         had = sum(1 for host in before if host.tenant == tenant)
         left = any(host.tenant == tenant for host in after)
@@ -167,7 +170,7 @@ def _tripped(message: str, lost: Sequence[Host]) -> FuseTripped:
     return FuseTripped(
         message + "; nothing was written",
         problems=tuple(Problem(where=host.key, what="would be removed") for host in lost),
-        hint="mend the source; if they are really gone: "
+        hint="mend the source (is the token narrower than it was?); if they are really gone: "
         f"opsctl inventory sync --accept-removals {','.join(host.key for host in lost)}",
     )
 

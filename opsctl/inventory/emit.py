@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _PLAIN_ADDRESS = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}")
 # What may stand unescaped in a double-quoted scalar (YAML 1.1, 5.1 and 5.4): printable, and no line break.
-_ESCAPED = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site", "cluster", "windows", "owner")
 _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
@@ -92,7 +92,7 @@ def scalar(value: str | int) -> str:
         return str(value)
     if (_PLAIN.fullmatch(value) and value not in _NOT_TEXT) or _PLAIN_ADDRESS.fullmatch(value):
         return value
-    return _ESCAPED.sub(_escape, json.dumps(value, ensure_ascii=False))
+    return UNPRINTABLE.sub(_escape, json.dumps(value, ensure_ascii=False))
 
 
 def quoted(text: str) -> str:

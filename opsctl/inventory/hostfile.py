@@ -9,7 +9,7 @@ from typing import Any
 
 from opsctl.documents import Problems, Section, read
 from opsctl.inventory.tenantfile import HOST_REFERENCE
-from opsctl.inventory.words import free_text, host_address, json_object, json_text, names, web_address
+from opsctl.inventory.words import free_text, host_address, json_object, json_text, names, sound, web_address
 from opsctl.model.host import CRITICALITIES, Host, Quarantined, Service
 
 # The statuses of NetBox, so that the file source and NetBox speak alike; only `active` is managed.
@@ -125,12 +125,20 @@ def _from_netbox(section: Section) -> Any:
         "address6": host_address(section, "address6", required=False),
         "region": section.name("region"),
         "vm_cluster": free_text(section, "vm_cluster"),
-        "tags": tuple(section.texts("tags")),
+        "tags": _tags(section),
         "custom": json_object(section, "custom"),
         "context": json_object(section, "context"),
         "record": section.text("record", pattern=RECORD, allowed=RECORD_RULE),
         "stale": free_text(section, "stale"),
     }
+
+
+def _tags(section: Section) -> tuple[str, ...]:
+    found = section.texts("tags")
+    for tag in found:
+        if not sound(tag):
+            section.wrong("tags", "tags: a tag holds control characters or marks that reorder text")
+    return tuple(sorted(found))
 
 
 def _services(section: Section) -> tuple[Service, ...]:

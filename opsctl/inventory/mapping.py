@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from opsctl.documents import NAME, RESERVED
 from opsctl.errors import ConfigError
+from opsctl.inventory.emit import UNPRINTABLE
 from opsctl.inventory.hostfile import PLATFORM, STATUSES
 from opsctl.inventory.record import Record, canonical
 from opsctl.inventory.words import address_fault, sound
@@ -201,12 +202,13 @@ def visible(text: str) -> str:
     """JSON text in which every mark that no reader can see is written as an escape."""
     if text.isascii():
         return text
-    return "".join(char if sound(char) else "".join(f"\\u{u:04x}" for u in _units(char)) for char in text)
+    plain = (char if sound(char) and not UNPRINTABLE.match(char) else _as_escape(char) for char in text)
+    return "".join(plain)
 
 
-def _units(char: str) -> list[int]:
+def _as_escape(char: str) -> str:
     raw = char.encode("utf-16-be", "surrogatepass")
-    return [int.from_bytes(raw[i : i + 2], "big") for i in range(0, len(raw), 2)]
+    return "".join(f"\\u{int.from_bytes(raw[i : i + 2], 'big'):04x}" for i in range(0, len(raw), 2))
 
 
 def _tenant(record: Record, chosen: Rules, tenants: Mapping[str, Tenant]) -> Tenant:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pynetbox
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from opsctl.errors import ConfigError
 from opsctl.inventory import token as tokens
@@ -201,10 +202,10 @@ class NetBox:
                 stream=True,
             ) as response:
                 content = bytearray()
-                for piece in response.iter_content(65536):
+                for piece in _pieces(response):
                     content += piece
                     if time.monotonic() > ends:
-                        raise _Lost(f"the answer was not there after {self._timeout:.0f} seconds")
+                        raise _Lost(f"the answer was not there after {self._timeout:g} seconds")
                     if len(content) > LARGEST:
                         raise _Lost(f"the answer has more than {LARGEST} bytes", passing=False)
                 return Answer(
@@ -249,6 +250,17 @@ def checked_address(settings: Settings) -> str:
     return address.rstrip("/")
 
 
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes in, unpacked: `iter_content` would wait until a piece is full."""
+    try:
+        while piece := response.raw.read1(65536, decode_content=True):
+            yield piece
+    except ReadTimeoutError as error:
+        raise requests.exceptions.ReadTimeout(error) from error
+    except HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+
+
 class _Adapter(HTTPAdapter):
     """Ends every wait: pynetbox itself sets no time-out."""
 
@@ -280,17 +292,17 @@ def _lost(error: requests.RequestException, timeout: float) -> _Lost:
         return _Lost(reason, passing=False, hint="netbox.ca_file names the file of your own certificate authority")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return _Lost(
-            f"no connection within {min(_CONNECT, timeout):.0f} seconds", hint="is the address right, and the way open?"
+            f"no connection within {min(_CONNECT, timeout):g} seconds", hint="is the address right, and the way open?"
         )
     if isinstance(error, requests.exceptions.ReadTimeout):
-        return _Lost(f"no answer within {timeout:.0f} seconds", hint="netbox.timeout sets how long to wait")
+        return _Lost(f"no answer within {timeout:g} seconds", hint="netbox.timeout sets how long to wait")
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
         return _Lost("the answer is cut off")
     if isinstance(error, requests.exceptions.ConnectionError):
         if "NameResolution" in said or "Name or service" in said or "getaddrinfo" in said:
             return _Lost("no machine has this name", hint="is netbox.url right, and does this machine's resolver work?")
         if "timed out" in said:
-            return _Lost(f"no answer within {timeout:.0f} seconds", hint="netbox.timeout sets how long to wait")
+            return _Lost(f"no answer within {timeout:g} seconds", hint="netbox.timeout sets how long to wait")
         if "refused" in said:
             return _Lost("nothing listens there (connection refused)", hint="is NetBox running, and netbox.url right?")
         return _Lost("the connection was lost")

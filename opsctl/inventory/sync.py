@@ -97,7 +97,7 @@ class _Source:
     whole: bool = False
 
 
-def plan(settings: Settings, tenants: Iterable[str] = (), source: str = "") -> SyncPlan:
+def plan(settings: Settings, tenants: Iterable[str] = (), source: str | None = None) -> SyncPlan:
     """Read tenants, copies and source, and compare. Raises InventoryError, UnknownName, FuseTripped (a lost file)."""
     folders = files.tenant_folders(settings.inventories)
     wanted = _wanted([folder.name for folder in folders], tenants)
