@@ -193,7 +193,8 @@ def find_workspace(start: Path, environ: Mapping[str, str]) -> Path:
         if not (start / FILE).is_file():
             raise ConfigError(f"OPSCTL_WORKSPACE is {start}, and there is no {FILE} in it")
     for folder in (start.absolute(), *start.absolute().parents):
-        if (folder / FILE).is_file():
+        # inventories/opsctl.yml is for Ansible's inventory plugin; the workspace is the folder above.
+        if (folder / FILE).is_file() and not (folder.name == "inventories" and (folder.parent / FILE).is_file()):
             _refuse_writable_by_all(folder)
             _refuse_open_content(folder)
             return folder
