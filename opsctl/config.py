@@ -72,6 +72,7 @@ OPTIONS = (
         choices=("no", "yes"),
     ),
     Option(name="netbox.timeout", default=60, meaning="seconds for one request, its answer included", low=1, high=3600),
+    Option(name="netbox.full_hours", default=24, meaning="everything is read anew at least this often", high=8760),
     Option(
         name="netbox.filters",
         default=(),

@@ -21,6 +21,7 @@ tenant_option = click.option("--tenant", "tenants", multiple=True, metavar="TENA
 source_option = click.option(
     "--source", type=click.Choice(["file", "netbox"]), help="Where from.  [default: inventory.source]"
 )
+full_option = click.option("--full", is_flag=True, help="Read all of NetBox, not only what has changed.")
 _ASIDE_COLUMNS = ("what", "tenant", "record", "name", "reason", "link")
 _DIFF_COLUMNS = ("what", "host", "field", "before", "after")
 _LIST_COLUMNS = ("tenant", "host", "role", "platform", "ring", "address", "cluster", "status")
@@ -45,6 +46,7 @@ def command() -> None:
     help="These hosts come from another tenant, and that is agreed: names, comma-separated.",
 )
 @source_option
+@full_option
 @dry_run_option
 @yes_option
 @output_option
@@ -54,6 +56,7 @@ def sync(
     *,
     tenants: tuple[str, ...],
     source: str | None,
+    full: bool,
     accepted: tuple[str, ...],
     additions: tuple[str, ...],
     dry_run: bool,
@@ -63,7 +66,9 @@ def sync(
     """Take the hosts over from the source, after showing what changes."""
     from opsctl.inventory import sync as room
 
-    planned = room.plan(app.settings, tenants, source)
+    planned = room.plan(app.settings, tenants, source, now=app.now(), full=full)
+    if planned.how:
+        out.note(f"NetBox: read {planned.how}")
     if output == "table":
         _print_diff(planned.diff)
         _print_put_aside(planned.stale, planned.quarantined)
@@ -96,7 +101,7 @@ def diff(app: App, *, tenants: tuple[str, ...], source: str | None, exit_code: b
     """What a sync would change."""
     from opsctl.inventory import sync as room
 
-    planned = room.plan(app.settings, tenants, source)
+    planned = room.plan(app.settings, tenants, source, now=app.now())
     if output == "json":
         out.as_json(_sync_document(planned), outcome="changes" if planned.diff else "ok")
     else:
@@ -290,6 +295,7 @@ def _put_aside_document(stale: Sequence[Host], quarantined: Sequence[Quarantined
 def _sync_document(planned: SyncPlan) -> dict[str, object]:
     return {
         "source": planned.source,
+        "read": planned.how,
         "inventory": planned.inventory.digest,
         "diff": _diff_document(planned.diff),
         **_put_aside_document(planned.stale, planned.quarantined),

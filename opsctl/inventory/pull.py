@@ -50,11 +50,17 @@ Filters = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """What NetBox holds: the records in the order of kind and id, and the region of each site."""
+    """What NetBox holds: the records in the order of kind and id, the services, the region of each site."""
 
     version: str
     records: tuple[Record, ...]
+    services: tuple[ServiceRecord, ...]
     regions: Mapping[str, str]
+
+    @property
+    def whole(self) -> tuple[Record, ...]:
+        """The records with their services."""
+        return with_services(self.records, self.services)
 
 
 def filters(settings: Settings) -> Filters:
@@ -82,7 +88,7 @@ def pull(netbox: NetBox, wanted: Filters) -> Pull:
         devices = pool.submit(_records, netbox.twin(), server, "device", wanted, texts)
         regions = pool.submit(_regions, netbox.twin(), server)
         records = (*devices.result(), *machines.result())
-        return Pull(version=server.version, records=with_services(records, services.result()), regions=regions.result())
+        return Pull(version=server.version, records=records, services=services.result(), regions=regions.result())
 
 
 def fetch_records(netbox: NetBox, kind: Kind, ids: Sequence[int], texts: Texts) -> tuple[Record, ...]:

@@ -50,6 +50,7 @@ class Record:
     address6: str = ""
     context: str = ""
     services: tuple[Port, ...] = ()
+    address_ids: tuple[int, ...] = ()
 
     @property
     def key(self) -> str:
@@ -100,6 +101,7 @@ def read_record(kind: Kind, row: Mapping[str, Any], texts: Texts) -> Record:
             address4=_inner(row, "primary_ip4", "address").partition("/")[0],
             address6=_inner(row, "primary_ip6", "address").partition("/")[0],
             context=texts.one(canonical(context)) if context else "",
+            address_ids=tuple(_id(row[name]["id"]) for name in ("primary_ip4", "primary_ip6") if row[name]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Malformed(f"a {kind} that cannot be read: {type(error).__name__} {error}") from error

@@ -46,6 +46,7 @@ class SyncPlan:
     tenants: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     nobodys: str | None = None
+    how: str = ""
 
     @property
     def quarantined(self) -> tuple[Quarantined, ...]:
@@ -95,10 +96,21 @@ class _Source:
     quarantined: tuple[Quarantined, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     whole: bool = False
+    how: str = ""
 
 
-def plan(settings: Settings, tenants: Iterable[str] = (), source: str | None = None) -> SyncPlan:
-    """Read tenants, copies and source, and compare. Raises InventoryError, UnknownName, FuseTripped (a lost file)."""
+def plan(
+    settings: Settings,
+    tenants: Iterable[str] = (),
+    source: str | None = None,
+    *,
+    now: datetime | None = None,
+    full: bool = False,
+) -> SyncPlan:
+    """Read tenants, copies and source, and compare. Raises InventoryError, UnknownName, FuseTripped (a lost file).
+
+    `now` is for NetBox, which is read in full now and then; `full` reads it so at once.
+    """
     folders = files.tenant_folders(settings.inventories)
     wanted = _wanted([folder.name for folder in folders], tenants)
     kind = source or settings.text("inventory.source")
@@ -108,7 +120,7 @@ def plan(settings: Settings, tenants: Iterable[str] = (), source: str | None = N
         given = (
             _from_files(settings, wanted, problems)
             if kind == "file"
-            else _from_netbox(settings, wanted, copy, problems)
+            else _from_netbox(settings, wanted, copy, problems, now, full=full)
         )
         # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
         check_references(copy.tenants, [*copy.others, *given.hosts], problems)
@@ -127,6 +139,7 @@ def plan(settings: Settings, tenants: Iterable[str] = (), source: str | None = N
         source=kind,
         tenants=wanted,
         left_out=given.left_out,
+        how=given.how,
         nobodys=_nobodys(copy, given) if given.whole else None,
     )
 
@@ -168,18 +181,22 @@ def _from_files(settings: Settings, wanted: tuple[str, ...], problems: Problems)
     return _Source(hosts=tuple(files.read_source(settings, wanted, problems)))
 
 
-def _from_netbox(settings: Settings, wanted: tuple[str, ...], copy: _Copy, problems: Problems) -> _Source:
+def _from_netbox(
+    settings: Settings, wanted: tuple[str, ...], copy: _Copy, problems: Problems, now: datetime | None, *, full: bool
+) -> _Source:
     from opsctl.inventory.take import take
 
     problems.finish(InventoryError, "the inventory is not usable")
+    assert now is not None, "NetBox is read in full now and then: the time must be given"
     others = tuple(located.host for located in copy.others)
     tenants = tuple(entry.tenant for entry in copy.tenants)
-    taken = take(settings, wanted, tenants, before=copy.before, others=others)
+    taken = take(settings, wanted, tenants, before=copy.before, others=others, now=now, full=full)
     return _Source(
         hosts=tuple(_located(host, problems) for host in taken.found.hosts if host.tenant in wanted),
         quarantined=taken.found.quarantined,
         left_out=taken.found.left_out,
         whole=taken.whole,
+        how=taken.how,
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from opsctl.errors import ConfigError
+from opsctl.inventory import mirror
 from opsctl.inventory import pull as pulling
 from opsctl.inventory import token as tokens
 from opsctl.inventory.mapping import MAPPED, Rules, rules
+from opsctl.inventory.mirror import Refreshed
 from opsctl.inventory.netbox import NetBox, checked_address
-from opsctl.inventory.pull import Filters, Pull
+from opsctl.inventory.pull import Filters
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import TYPES
 from opsctl.model.host import Host, Tenant
@@ -27,6 +30,7 @@ class Taken:
     found: Sorted
     version: str
     whole: bool
+    how: str
 
 
 def take(
@@ -36,18 +40,25 @@ def take(
     *,
     before: Sequence[Host],
     others: Sequence[Host],
+    now: datetime,
+    full: bool = False,
 ) -> Taken:
-    """Raises ConfigError for what opsctl.yml says wrongly, SourceFailed for what NetBox does."""
+    """`full`: read everything, whatever is known already.
+
+    Raises ConfigError for what opsctl.yml says wrongly, SourceFailed for what NetBox does.
+    """
     chosen = mapping_of(settings)
     address = checked_address(settings)
-    pulled = [
-        _pulled(settings, tenant, filters, chosen) for tenant, filters in scopes(settings, wanted, tenants, chosen)
+    refreshed = [
+        _refreshed(settings, tenant, filters, chosen, now=now, full=full)
+        for tenant, filters in scopes(settings, wanted, tenants, chosen)
     ]
-    records = {record.key: record for one in pulled for record in one.records}
+    pulled = [one.mirror.pulled for one in refreshed]
+    records = {record.key: record for one in pulled for record in one.whole}
     regions = {slug: region for one in pulled for slug, region in one.regions.items()}
     found = sort_out(records.values(), chosen, tenants, regions, before=before, others=others, address=address)
     whole = len(wanted) == len(tenants) and not tokens.for_each_tenant(settings)
-    return Taken(found=found, version=pulled[0].version, whole=whole)
+    return Taken(found=found, version=pulled[0].version, whole=whole, how="; ".join(one.how for one in refreshed))
 
 
 def mapping_of(settings: Settings) -> Rules:
@@ -78,14 +89,23 @@ def _slugs(chosen: Rules, tenants: Sequence[str]) -> tuple[str, ...]:
     return chosen.slugs(tenants)
 
 
-def _pulled(settings: Settings, tenant: str, filters: Filters, chosen: Rules) -> Pull:
+def _refreshed(
+    settings: Settings, tenant: str, filters: Filters, chosen: Rules, *, now: datetime, full: bool
+) -> Refreshed:
     netbox = NetBox.of(settings, tenant)
+    file = mirror.path(settings.state, netbox.address, filters, tenant)
+    hours = timedelta(hours=settings.number("netbox.full_hours"))
     try:
-        if named := chosen.fields():
+        known = None if full else mirror.load(file)
+        found = mirror.refresh(netbox, filters, known, full_every=hours, now=now)
+        # A custom field comes or goes with a full pull: what was checked then still holds.
+        if found.mirror.full_at == now and (named := chosen.fields()):
             refuse_missing_fields(named, pulling.custom_fields(netbox, netbox.server()))
-        return pulling.pull(netbox, filters)
     finally:
         netbox.close()
+    if known is None or found.mirror != known:
+        mirror.save(file, found.mirror)
+    return found
 
 
 def refuse_missing_fields(named: Mapping[str, str], there: Mapping[str, frozenset[str]]) -> None:

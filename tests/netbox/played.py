@@ -60,6 +60,8 @@ class Played(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.version = version
         self.rows = {path: deepcopy(recorded_rows(path)) for path in PAGES}
+        # None: the token may not see the changelog.
+        self.changes: list[Row] | None = None
         self.faults: list[Fault] = []
         self.asked: list[str] = []
         self.authorizations: set[str] = set()
@@ -78,6 +80,13 @@ class Played(ThreadingHTTPServer):
     @property
     def cursor(self) -> bool:
         return tuple(map(int, self.version.split(".")[:2])) >= (4, 6)
+
+    def change(self, kind: str, number: int, action: str = "update") -> None:
+        """An entry of the changelog, as NetBox would write it."""
+        assert self.changes is not None
+        row = deepcopy(json.loads(recorded("object-changes.json"))["results"][0])
+        row |= {"id": len(self.changes) + 1, "changed_object_type": kind, "changed_object_id": number}
+        self.changes.append(row | {"action": {"value": action, "label": action}})
 
     def row(self, path: str, name: str) -> Row:
         return next(row for row in self.rows[path] if row["name"] == name)
@@ -139,6 +148,12 @@ class _Answers(BaseHTTPRequestHandler):
         if path == "status":
             found = {**json.loads(recorded("status.json")), "netbox-version": self.server.version}
             return Fault(body=json.dumps(found).encode())
+        if path == "core/object-changes":
+            if self.server.changes is None:
+                return Fault(status=403, body=recorded("403-no-permission.json"))
+            since = int(query.get("id__gt", ["0"])[0])
+            rows = [row for row in self.server.changes if row["id"] > since]
+            return self._listing(rows[::-1] if query.get("ordering") == ["-id"] else rows, query)
         if path not in PAGES:
             return Fault(status=404, body=recorded("404-api-path.html"), content_type="text/html")
         return self._listing(self._filtered(self.server.rows[path], query), query)
