@@ -64,10 +64,12 @@ class NetBox:
         *,
         timeout: float = 60,
         ca_file: str = "",
+        page: int = PAGE,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self.address = address.rstrip("/")
         self._token, self._timeout, self._ca_file, self._wait = token, timeout, ca_file, wait
+        self._page = page
         self._api = pynetbox.api(self.address, token=token)
         session: requests.Session = self._api.http_session
         # ~/.netrc would replace the token, and a proxy of the environment would see it.
@@ -92,7 +94,9 @@ class NetBox:
 
     def twin(self) -> NetBox:
         """A session of its own to the same NetBox, for another thread."""
-        return NetBox(self.address, self._token, timeout=self._timeout, ca_file=self._ca_file, wait=self._wait)
+        return NetBox(
+            self.address, self._token, timeout=self._timeout, ca_file=self._ca_file, page=self._page, wait=self._wait
+        )
 
     def close(self) -> None:
         self._session.close()
@@ -142,7 +146,7 @@ class NetBox:
         place = 0
         while True:
             where: Query = {"start": place} if cursor else {"offset": place, "ordering": "id"}
-            rows, more, _ = self.page(path, {**query, **where, "limit": PAGE})
+            rows, more, _ = self.page(path, {**query, **where, "limit": self._page})
             yield from rows
             # With the cursor, the page after an exactly full last one is empty.
             if not more or not rows:
