@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -227,6 +228,151 @@ def graph(app: App, /, *, form: str, **selection: tuple[str, ...]) -> None:
         click.echo(room.as_svg(roots), nl=False)
     else:
         out.line(room.as_text(roots).rstrip())
+
+
+@command.command("setup-netbox")
+@dry_run_option
+@yes_option
+@pass_app
+def setup_netbox(app: App, *, dry_run: bool, yes: bool) -> None:
+    """Make opsctl's own custom fields in NetBox, as far as they are missing."""
+    from opsctl.inventory import push as room
+    from opsctl.inventory.netbox import NetBox
+
+    netbox = NetBox.of(app.settings)
+    missing = room.plan(netbox, (), {}).missing
+    out.table(("field", "type", "meaning"), [(f.name, f.type, f.meaning) for f in room.FIELDS if f.name in missing],
+              title="to be made", empty="NetBox has them all")  # fmt: skip
+    if missing and not dry_run:
+        app.confirm(f"Make {len(missing)} custom fields in {netbox.address}?", yes=yes)
+        with app.ledger.act("inventory setup-netbox", (), {"fields": missing}, app.who, app.now):
+            room.set_up(netbox, missing)
+        out.note(f"ledger: {app.ledger.head()}")
+
+
+@command.command("push")
+@selection_options
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Apply the reviewed corrections of this file instead.",
+)
+@dry_run_option
+@yes_option
+@output_option
+@pass_app
+def push(
+    app: App, /, *, file: Path | None, dry_run: bool, yes: bool, output: str, **selection: tuple[str, ...]
+) -> None:
+    """Write what opsctl knows of the hosts into its own custom fields in NetBox."""
+    from opsctl.inventory import push as room
+    from opsctl.inventory.corrections import read
+    from opsctl.inventory.netbox import NetBox
+    from opsctl.overview import told
+
+    hosts = select(app, selection, managed_only=False)
+    netbox = NetBox.of(app.settings)
+    if file is None:
+        planned = room.plan(netbox, hosts, told.values(app.store, hosts))
+    else:
+        planned = room.corrections(netbox, hosts, read(file))
+    rows = [(w.host, w.field, "-" if w.before is None else w.before, "-" if w.after is None else w.after)
+            for w in planned.writes]  # fmt: skip
+    if output == "table":
+        title = f"{len(planned.writes)} values of {len(planned.hosts)} hosts"
+        out.table(("host", "field", "before", "after"), rows, title=title, empty="NetBox has it all")
+    written = bool(planned.writes) and not dry_run
+    if written:
+        app.confirm(f"Write this to {netbox.address}?", yes=yes)
+        detail = {"values": len(planned.writes), "from": str(file or "")}
+        with app.ledger.act("inventory push", planned.hosts, detail, app.who, app.now) as act:
+            room.write(netbox, planned, f"opsctl inventory push by {app.who}, run {act.id}")
+        out.note(f"ledger: {app.ledger.head()}")
+    if output == "json":
+        fields = ("host", "record", "field", "before", "after")
+        writes = [{name: getattr(write, name) for name in fields} for write in planned.writes]
+        out.as_json({"written": written, "writes": writes, "missing_fields": planned.missing})
+    if planned.missing:
+        out.note(f"NetBox has no field {', '.join(planned.missing)}\n  what next: opsctl inventory setup-netbox")
+
+
+@command.command("drift")
+@selection_options
+@click.option(
+    "--suggest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what would put NetBox right, for a person to review.",
+)
+@click.option("--exit-code", is_flag=True, help="End with 1 when there is drift.")
+@output_option
+@pass_app
+def drift(app: App, /, *, suggest: Path | None, exit_code: bool, output: str, **selection: tuple[str, ...]) -> int:
+    """NetBox against the hosts themselves: names, releases, sizes, addresses, services."""
+    from opsctl.inventory import corrections
+    from opsctl.inventory.netbox import NetBox
+    from opsctl.inventory.push import intended
+    from opsctl.monitor.status import collect
+    from opsctl.overview import drift as room
+
+    hosts = select(app, selection)
+    meant = intended(NetBox.of(app.settings), hosts) if any(host.record for host in hosts) else {}
+    looks = collect(hosts, app.transport, app.store, app.now())
+    reached = [look for look in looks if look.reached and look.probe]
+    found = tuple(one for look in reached if look.probe
+                  for one in room.differences(look.host, meant.get(look.host.key), look.probe))  # fmt: skip
+    silent = [(look.host.key, look.error) for look in looks if look not in reached]
+    if output == "json":
+        listed = [{"host": d.host, "what": d.what, "netbox": d.netbox, "found": d.found} for d in found]
+        out.as_json({"drift": listed, "not_asked": dict(silent)}, outcome="incomplete" if silent else "ok")
+    else:
+        rows = [(d.host, d.what, d.netbox, d.found) for d in found]
+        title = f"{len(found)} differences on {len(reached)} hosts"
+        out.table(("host", "what", "NetBox", "host says"), rows, title=title, empty="NetBox and the hosts agree")
+        for key, why in silent:
+            out.note(f"{key} could not be asked: {why}")
+    if suggest:
+        suggest.write_text(corrections.text(room.suggestions(found)), encoding="utf-8")
+        out.note(f"written: {suggest}\n  what next: review it, then: opsctl inventory push --from {suggest}")
+    return 1 if silent or (exit_code and found) else 0
+
+
+@command.command("reconcile")
+@tenant_option
+@click.option(
+    "--population",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="CSV with the names or addresses of all machines there are.",
+)
+@click.option("--exit-code", is_flag=True, help="End with 1 when the two lists differ.")
+@output_option
+@pass_app
+def reconcile(app: App, *, tenants: tuple[str, ...], population: Path, exit_code: bool, output: str) -> int:
+    """The inventory against an independent list: machines in no inventory, and hosts that nobody has."""
+    from opsctl.inventory import reconcile as room
+
+    machines = room.read(population.read_text(encoding="utf-8", errors="replace"), str(population))
+    hosts = app.inventory.select(tenants=tenants, managed_only=False)
+    found = room.reconcile(machines, hosts, app.inventory.quarantined)
+    if output == "json":
+        out.as_json({
+            "unlisted": [{"line": m.line, "name": m.name, "address": m.address} for m in found.unlisted],
+            "quarantined": [{"line": m.line, "name": m.name, "address": m.address} for m in found.quarantined],
+            "unseen": [host.key for host in found.unseen],
+            "both": found.both,
+        })  # fmt: skip
+    else:
+        rows = [
+            *(("in no inventory", m.name, m.address, f"line {m.line}") for m in found.unlisted),
+            *(("only in quarantine", m.name, m.address, f"line {m.line}") for m in found.quarantined),
+            *(("not in the list", host.key, host.address, host.status) for host in found.unseen),
+        ]
+        out.table(("what", "name", "address", "where"), rows, title=f"{found.both} hosts are in both",
+                  empty=f"all {found.both} hosts are in both")  # fmt: skip
+    return 1 if exit_code and (found.unlisted or found.unseen or found.quarantined) else 0
 
 
 @command.command("check")

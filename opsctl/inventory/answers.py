@@ -48,15 +48,18 @@ def pause(attempt: int) -> float:
     return float(min(0.5 * 2 ** (attempt - 1), 4.0))
 
 
-def document(answer: Answer, asked: str) -> object:
-    """The JSON of a good answer to `asked` (METHOD URL). Raises SourceFailed with what is the matter."""
+def document(answer: Answer, asked: str, *, needs: str = "") -> object:
+    """The JSON of a good answer to `asked` (METHOD URL). Raises SourceFailed with what is the matter.
+
+    `needs`: the permission without which NetBox says no to writing.
+    """
     if 300 <= answer.status < 400:
         raise SourceFailed(
             f"{asked} is redirected to {_short(answer.location) or 'nowhere'}{_NOTHING}",
             hint="a login page or another address stands there: set netbox.url to NetBox itself, https:// included",
         )
     if answer.status == 403:
-        raise _forbidden(answer, asked)
+        raise _forbidden(answer, asked, needs)
     if answer.status == 401:
         raise SourceFailed(
             f"{asked}: something in front of NetBox wants a login of its own (401){_NOTHING}",
@@ -96,7 +99,7 @@ def _parsed(answer: Answer, asked: str) -> object:
         raise SourceFailed(f"{asked}: the answer is cut off or broken: not JSON to its end{_NOTHING}") from error
 
 
-def _forbidden(answer: Answer, asked: str) -> SourceFailed:
+def _forbidden(answer: Answer, asked: str, needs: str) -> SourceFailed:
     detail = _detail(answer)
     if "not provided" in detail:
         return SourceFailed(
@@ -104,11 +107,10 @@ def _forbidden(answer: Answer, asked: str) -> SourceFailed:
             hint="a proxy may have taken the Authorization header away; else set OPSCTL_NETBOX_TOKEN",
         )
     if "permission" in detail:
-        write = not asked.startswith("GET ")
         return SourceFailed(
             f"{asked}: the token's user has no permission for this (403){_NOTHING}",
-            hint="the token must be write-enabled, and its user may `change` what is written"
-            if write
+            hint=f"the token must be write-enabled, and its user needs the permission `{needs}`"
+            if needs
             else "its user needs `view` on devices, virtual machines, services, sites, custom fields and the changelog",
         )
     if "header" in detail or "parse key" in detail:

@@ -34,6 +34,12 @@ LARGEST = 256 * 1024 * 1024
 OLDEST, CURSOR_SINCE, TESTED = (4, 2), (4, 6), "4.7"
 _CONNECT = 10.0
 _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
+# NetBox's names of what is written, as its permissions have them.
+OBJECTS = {
+    "dcim/devices": "dcim.device",
+    "virtualization/virtual-machines": "virtualization.virtualmachine",
+    "extras/custom-fields": "extras.customfield",
+}
 Query = Mapping[str, str | int | Sequence[str | int]]
 Row = Mapping[str, Any]
 
@@ -183,8 +189,9 @@ class NetBox:
     def _write(self, method: str, path: str, body: Any) -> object:
         url = f"{self.address}/api/{path.strip('/')}/"
         asked = f"{method} {url}"
+        needs = f"{'add' if method == 'POST' else 'change'} on {OBJECTS.get(path, path)}"
         try:
-            return document(self._ask(url, {}, method, body), asked)
+            return document(self._ask(url, {}, method, body), asked, needs=needs)
         except _Lost as lost:
             # It may have been done all the same: asking twice could do it twice.
             raise SourceFailed(

@@ -68,10 +68,13 @@ class Api:
 
     def new_vm(self, **values: object) -> Row:
         common = {
-            "name": f"made-{next(self.numbers)}", "status": "active",
-            "cluster": self.one("virtualization/clusters")["id"], "tenant": self.id("tenancy/tenants", "ange"), "role": self.id("dcim/device-roles", "web"),
+            "name": f"made-{next(self.numbers)}",
+            "status": "active",
+            "cluster": self.one("virtualization/clusters")["id"],
+            "tenant": self.id("tenancy/tenants", "ange"),
+            "role": self.id("dcim/device-roles", "web"),
             "site": self.id("dcim/sites", "ange-hall"),
-        }  # fmt: skip
+        }
         return self.post(VMS, **{**common, **values})
 
     def new_address(self, vm: Row, text: str) -> Row:
