@@ -184,10 +184,13 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
         return
     state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
+    moved = bool(state.open_hosts) and state.plan.inventory_digest != app.inventory.digest
     if output == "json":
-        as_json(shown.document(state, busy))
+        as_json({**shown.document(state, busy), "inventory_moved": moved})
     else:
         _show_state(state, busy)
+        if moved:
+            note("the inventory has changed since this was planned; the plan stays as it was frozen")
 
 
 # --- the pieces ------------------------------------------------------------------------------------------------------
