@@ -90,6 +90,11 @@ class App:
 
         return files.load(self.settings)
 
+    def work_from(self, inventory: Inventory | None) -> None:
+        """Use this inventory instead of the written one; nothing has asked for a host yet."""
+        if inventory is not None:
+            self.__dict__["inventory"] = inventory
+
     @cached_property
     def store(self) -> Store:
         from opsctl.state.store import Store

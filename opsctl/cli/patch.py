@@ -118,6 +118,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 
     A plan that no longer fits its hosts, inventory or content is refused.
     """
+    from opsctl.inventory import snapshot
     from opsctl.patch import run
 
     means = _means(app)
@@ -130,6 +131,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     planned = {item.host for item in ready.state.plan.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {len(ready.state.plan.hosts)} hosts?", yes=yes)
+    snapshot.save(app.store, ready.state.plan.id, app.inventory, planned, app.now())
     _finish(run.run(means, ready, _say, verb="patch start"), output)
 
 
@@ -142,10 +144,13 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 @pass_app
 def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
     """Go on with a rollout that was stopped, halted or killed, from what each host itself says."""
+    from opsctl.inventory import snapshot
     from opsctl.patch import run
+    from opsctl.rollout.journal import Journal
 
+    state = Journal(app.store).load(rollout_id, kind="patch")
+    app.work_from(snapshot.load(app.store, state.plan.id))
     means = _means(app)
-    state = means.journal.load(rollout_id, kind="patch")
     means.journal.refuse_at_work(state.plan.id)
     if output == "table":
         line(f"{state.plan.id}: {state.status}{': ' + state.reason if state.reason else ''}")
