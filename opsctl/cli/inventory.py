@@ -82,6 +82,7 @@ def sync(
         from opsctl.inventory import freshness
 
         freshness.remember(app.store, planned.tenants, planned.inventory.digest, app.now())
+        room.settle(planned)
     if output == "json":
         out.as_json({"written": written, **_sync_document(planned)})
     elif written:

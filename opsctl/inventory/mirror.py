@@ -12,8 +12,10 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -87,6 +89,31 @@ def refresh(
     return Refreshed(mirror=replace(known, pulled=pulled, seen=seen), how=f"{len(fresh)} changes")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The part of a mirror that tells whether NetBox has moved since: small, and so quickly read.
+
+    `mark` is another one for every mirror that was ever written.
+    """
+
+    mark: str
+    version: str
+    full_at: datetime
+    seen: tuple[int, ...]
+    counts: Mapping[str, int]
+
+
+def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedelta, now: datetime) -> bool:
+    """Is NetBox surely as the mirror has it? Raises SourceFailed."""
+    server = netbox.server()
+    if server.version != known.version or now - known.full_at >= full_every:
+        return False
+    changes = _changes(netbox, server, known)
+    if changes is None or any(change.id not in set(known.seen) for change in changes):
+        return False
+    return all(netbox.count(PATHS[kind], wanted) == known.counts.get(kind, 0) for kind in KINDS)
+
+
 def _in_full(netbox: NetBox, wanted: Filters, now: datetime, why: str) -> Refreshed:
     # The changelog's place is noted first: what happens during the pull is looked at again the next time.
     seen = _latest(netbox)
@@ -103,7 +130,7 @@ def _latest(netbox: NetBox) -> tuple[int, ...]:
     return tuple(sorted(int(row["id"]) for row in rows))
 
 
-def _changes(netbox: NetBox, server: Server, known: Mirror) -> list[Change] | None:
+def _changes(netbox: NetBox, server: Server, known: Mirror | Head) -> list[Change] | None:
     """The changelog since the mirror, with some entries before; None where it does not reach back that far."""
     if not known.seen:
         return None
@@ -171,6 +198,25 @@ def path(state: Path, address: str, wanted: Filters, scope: str) -> Path:
     return state / f"netbox-{scope or 'all'}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
 
 
+def head(file: Path) -> Head | None:
+    """The head of the mirror in this file, or None where there is none that can be read."""
+    try:
+        found = json.loads(_head_of(file).read_text(encoding="utf-8"))
+        return Head(
+            mark=str(found["mark"]),
+            version=found["version"],
+            full_at=datetime.fromisoformat(found["full_at"]),
+            seen=tuple(found["seen"]),
+            counts=dict(found["counts"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _head_of(file: Path) -> Path:
+    return file.with_suffix(".head")
+
+
 def load(file: Path) -> Mirror | None:
     """The mirror, or None where there is none that can be read."""
     try:
@@ -206,6 +252,18 @@ def save(file: Path, mirror: Mirror) -> None:
             [one.id, one.parent, [[p.name, p.protocol, p.port] for p in one.ports]] for one in pulled.services
         ],
     }
+    counts = Counter(record.kind for record in pulled.records)
+    top = {name: content[name] for name in ("version", "full_at", "seen")} | {
+        "counts": counts,
+        "mark": secrets.token_hex(8),
+    }
+    # The head goes first and comes last: it never speaks of another mirror than the one that is there.
+    _head_of(file).unlink(missing_ok=True)
+    _put(file, content)
+    _put(_head_of(file), {**top, "counts": counts, "mark": secrets.token_hex(8)})
+
+
+def _put(file: Path, content: object) -> None:
     with contextlib.suppress(OSError):
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=".netbox.")
         try:

@@ -47,6 +47,7 @@ class SyncPlan:
     left_out: Mapping[str, int] = field(default_factory=dict)
     nobodys: str | None = None
     how: str = ""
+    settled: bool = False
 
     @property
     def quarantined(self) -> tuple[Quarantined, ...]:
@@ -66,6 +67,8 @@ class SyncPlan:
     def refuse_losses(self, accepted: Iterable[str] = (), additions: Iterable[str] = ()) -> None:
         """The fuse: see `diff.refuse_losses`; from NetBox every move between tenants wants a person's word."""
         accepted = tuple(accepted)
+        if self.settled and not accepted:
+            return
         if self.source == "netbox":
             refuse_moves(self.diff, removals=accepted, additions=tuple(additions))
         refuse_losses(
@@ -114,6 +117,8 @@ def plan(
     folders = files.tenant_folders(settings.inventories)
     wanted = _wanted([folder.name for folder in folders], tenants)
     kind = source or settings.text("inventory.source")
+    if kind == "netbox" and not full and (same := _settled(settings, wanted, now)) is not None:
+        return same
     problems = Problems()
     with files.quick():
         copy = _copy(settings, wanted, problems)
@@ -142,6 +147,34 @@ def plan(
         how=given.how,
         nobodys=_nobodys(copy, given) if given.whole else None,
     )
+
+
+def _settled(settings: Settings, wanted: tuple[str, ...], now: datetime | None) -> SyncPlan | None:
+    """The plan of a sync that changes nothing, where it is remembered that copy and NetBox are equal."""
+    from opsctl.inventory import settled
+
+    copies = _copies(settings.inventories)
+    assert now is not None, "NetBox is read in full now and then: the time must be given"
+    found = settled.recall(settings, copies, wanted, now)
+    if found is None:
+        return None
+    inventory = Inventory(quarantined=found.quarantined, digest=found.digest)
+    return SyncPlan(
+        settings=settings, before=(), after=(), diff=Diff(), inventory=inventory, texts={}, copies=copies,
+        source="netbox", tenants=wanted, left_out=found.left_out, how="0 changes", settled=True,
+    )  # fmt: skip
+
+
+def settle(planned: SyncPlan) -> None:
+    """Remember that copy and NetBox are equal now: after a sync that wrote, or had nothing to write."""
+    if planned.source == "netbox" and not planned.settled and not planned.stale:
+        from opsctl.inventory import settled
+
+        found = settled.Settled(
+            digest=planned.inventory.digest, quarantined=planned.inventory.quarantined, left_out=planned.left_out
+        )
+        copies = _copies(planned.settings.inventories)
+        settled.remember(planned.settings, copies, planned.tenants, found)
 
 
 def _copy(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Copy:

@@ -69,9 +69,9 @@ def mapping_of(settings: Settings) -> Rules:
 
 
 def scopes(
-    settings: Settings, wanted: Sequence[str], tenants: Sequence[Tenant], chosen: Rules
+    settings: Settings, wanted: Sequence[str], tenants: Sequence[object], chosen: Rules
 ) -> list[tuple[str, Filters]]:
-    """What to ask for: one tenant each where each has a token of its own, all at once elsewhere."""
+    """What to ask for of all these tenants: one each where each has a token of its own, all at once elsewhere."""
     own = pulling.filters(settings)
     if tokens.for_each_tenant(settings):
         return [(tenant, {**own, "tenant": _slugs(chosen, [tenant])}) for tenant in wanted]

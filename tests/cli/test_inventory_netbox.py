@@ -269,3 +269,23 @@ def test_a_copied_workspace_reads_without_netbox(workspace: Path, tmp_path: Path
     capsys.readouterr()
     assert run(["-C", str(away), "inventory", "list", "-o", "json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["hosts"]) == 30
+
+
+def test_an_equal_sync_is_remembered_and_a_refused_one_is_not_forgotten(server: Played, capsys: Capture) -> None:
+    server.changes = []
+    server.change("virtualization.virtualmachine", 1)
+    assert sync() == 0
+    assert sync() == 0
+    server.asked.clear()
+    capsys.readouterr()
+    assert sync("-o", "json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["read"], again["written"], len(again["quarantined"])) == ("0 changes", False, 29)
+    assert len(server.asked) == 4
+    assert not any("fields" in line and "config_context" in line for line in server.asked)
+    assert sync("--accept-removals", "sdl-app-00008") == 3
+    server.rows[MACHINES][:] = [row for row in server.rows[MACHINES] if row["id"] > 8]
+    for number in range(1, 9):
+        server.change("virtualization.virtualmachine", number, "delete")
+    assert sync() == 3
+    assert sync() == 3, "the mirror knows of the deletions now, and they still wait for a person"

@@ -183,3 +183,21 @@ def test_the_mirror_is_read_back_as_it_was(netbox: NetBox, tmp_path: Path) -> No
 
 def test_a_harmless_object_asks_for_nothing() -> None:
     assert not todo([Change(id=1, action="update", type="dcim.interface", object=1)], [])
+
+
+def test_the_head_tells_that_nothing_moved_and_is_another_for_every_mirror(
+    server: Played, netbox: NetBox, tmp_path: Path
+) -> None:
+    kept = refresh(netbox, None).mirror
+    file = mirror.path(tmp_path, netbox.address, {}, "")
+    mirror.save(file, kept)
+    first = mirror.head(file)
+    assert first is not None
+    assert mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
+    assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW + DAY)
+    mirror.save(file, kept)
+    assert mirror.head(file) != first
+    delete_without_an_entry(server)
+    assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
+    rename(server)
+    assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
