@@ -183,6 +183,8 @@ def _database(stack: ExitStack, folder: Path, dump: Path | None) -> None:
     _well([_program("createdb"), *where, "netbox"])
     if dump is not None:
         _well([_program("pg_restore"), *where, "-d", "netbox", "--no-owner", str(dump)])
+        # Without it PostgreSQL knows nothing of the tables, and every listing takes seconds.
+        _well([_program("psql"), *where, "-q", "-c", "analyze", "netbox"])
 
 
 def _dump(folder: Path, target: Path) -> None:

@@ -101,9 +101,9 @@ for tenant, count in (("ange", 20), ("sundsvall", 30)):
         made.save()
         if role == "web":
             made.tags.add(Tag.objects.get(slug="cluster-web"))
-            Service.objects.create(parent=made, name="HTTP", protocol="tcp", ports=[80, 443])
+            Service.objects.create(parent=made, name="HTTP", port_mappings=["tcp/80", "tcp/443"])
         if role == "database":
-            Service.objects.create(parent=made, name="postgresql", protocol="tcp", ports=[5432])
+            Service.objects.create(parent=made, name="postgresql", port_mappings=["tcp/5432"])
 
 maker = Manufacturer.objects.create(name="Maker", slug="maker")
 model = DeviceType.objects.create(manufacturer=maker, model="Server", slug="server")
