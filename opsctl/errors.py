@@ -130,9 +130,11 @@ class HostError(OpsctlError):
     outcome = "failed"
 
     def __init__(self, host: str, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{host}: {message}", hint=hint)
+        # What a host says may have lines; none of them may look like a line about another host.
+        reason = "; ".join(part.strip() for part in message.splitlines() if part.strip())
+        super().__init__(f"{host}: {reason}", hint=hint)
         self.host = host
-        self.reason = message
+        self.reason = reason
 
 
 class Unreachable(HostError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from opsctl import content
 from opsctl.config import Settings
 from opsctl.errors import ConfigError
+from opsctl.model.host import Host
 
 CALLBACKS = Path(__file__).parent / "callback"
 HOSTSIDE = Path(__file__).parent.parent / "hostside"
@@ -17,16 +18,34 @@ HOSTSIDE = Path(__file__).parent.parent / "hostside"
 _SPECIAL = ":;$~{\n\r"  # separators, comments and variables in a path of ansible.cfg
 _PASSED_ON = ("PATH", "SSH_AUTH_SOCK", "TZ", "USER", "LOGNAME")
 
+BECOME_FLAGS = "-H -S -n"
+# Passwords, keys and arguments that no run has: an empty one is as good as none.
+_NOTHING = (
+    "ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_sftp_extra_args", "ansible_scp_extra_args",
+    "ansible_password", "ansible_ssh_pass", "ansible_ssh_password", "ansible_private_key_file",
+    "ansible_ssh_private_key_file", "ansible_private_key", "ansible_ssh_private_key",
+    "ansible_private_key_passphrase", "ansible_ssh_private_key_passphrase", "ansible_ssh_pkcs11_provider",
+    "ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_sudo_chdir",
+)  # fmt: skip
 # Win over whatever a tenant's variables say (extra variables beat all others). `ansible_host` is the name that the
 # generated ssh_config knows; address, port, account and key are in there, and the pinned host key.
 CONNECTION: dict[str, object] = {
     "ansible_connection": "ansible.builtin.ssh",
-    "ansible_host": "{{ inventory_hostname }}",
-    "ansible_ssh_common_args": "",
-    "ansible_ssh_extra_args": "",
-    "ansible_sftp_extra_args": "",
-    "ansible_scp_extra_args": "",
+    **dict.fromkeys(("ansible_host", "ansible_ssh_host"), "{{ inventory_hostname }}"),
+    **dict.fromkeys(("ansible_port", "ansible_ssh_port"), "{{ opsctl_ports[inventory_hostname] }}"),
+    **dict.fromkeys(_NOTHING, ""),
     "ansible_ssh_executable": "ssh",
+    "ansible_sftp_executable": "sftp",
+    "ansible_scp_executable": "scp",
+    "ansible_pipelining": True,
+    "ansible_ssh_pipelining": True,
+    "ansible_shell_type": "sh",
+    "ansible_shell_executable": "/bin/sh",
+    "ansible_become": True,
+    "ansible_become_method": "ansible.builtin.sudo",
+    **dict.fromkeys(("ansible_become_user", "ansible_sudo_user"), "root"),
+    **dict.fromkeys(("ansible_become_exe", "ansible_sudo_exe"), "sudo"),
+    **dict.fromkeys(("ansible_become_flags", "ansible_sudo_flags"), BECOME_FLAGS),
     # True adds nothing to ssh's command line; False would switch our StrictHostKeyChecking off.
     "ansible_host_key_checking": True,
     "ansible_ssh_host_key_checking": True,
@@ -35,9 +54,14 @@ CONNECTION: dict[str, object] = {
 }
 
 
-def connection(ssh_config: Path) -> dict[str, object]:
+def connection(hosts: Iterable[Host], ssh_config: Path, user: str) -> dict[str, object]:
     """The extra variables of every run: also a wholly vaulted file, which we cannot read, decides nothing of these."""
-    return {**CONNECTION, "ansible_ssh_args": ssh_args(ssh_config)}
+    return {
+        **CONNECTION,
+        **dict.fromkeys(("ansible_user", "ansible_ssh_user"), user),
+        "ansible_ssh_args": ssh_args(ssh_config),
+        "opsctl_ports": {host.key: host.port for host in hosts},
+    }
 
 
 def ssh_args(ssh_config: Path) -> str:
@@ -93,7 +117,7 @@ retries = 0
 become = True
 become_method = ansible.builtin.sudo
 become_user = root
-become_flags = -H -S -n
+become_flags = {BECOME_FLAGS}
 """  # noqa: S108 - local_tmp lies in the private folder
 
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from opsctl.config import Settings
@@ -26,16 +26,29 @@ MOUNTS = Path("/proc/self/mounts")
 def private_folder(settings: Settings, *, bases: tuple[Path, ...] = ()) -> Iterator[Path]:
     """A new private folder; removed at the end, with what killed runs left. Raises Refused without a tmpfs."""
     base = _base(bases or (SHARED_MEMORY, settings.runtime.parent.parent))
-    home = _ours(base / f"opsctl-{os.geteuid()}-{settings.id}")
-    remove_remains(home)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=home))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    home = base / f"opsctl-{os.geteuid()}-{settings.id}"
+    folder, lock = _claimed(home)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        remove_remains(home)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+        with suppress(OSError):  # another run is in it
+            home.rmdir()
+
+
+def _claimed(home: Path) -> tuple[Path, int]:
+    """A new folder and the lock on it; made once more where another run's tidying took it before it was locked."""
+    for _ in range(100):
+        with suppress(FileNotFoundError):
+            folder = Path(tempfile.mkdtemp(prefix="run-", dir=_ours(home)))
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return folder, lock
+            os.close(lock)
+    raise Refused(f"{home} vanishes again and again")
 
 
 def remove_remains(home: Path) -> int:
@@ -80,7 +93,8 @@ def _in_memory(folder: Path) -> bool:
 
 
 def _ours(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     info = folder.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
         raise Refused(f"{folder} is not a private folder of this user", hint=f"remove it: rm -r {folder}")

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
@@ -28,10 +29,12 @@ from opsctl.config import Settings
 from opsctl.errors import Interrupted, NothingMatches, OpsctlError, UnknownName, Unreachable
 from opsctl.model.host import Host, Inventory
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded, recaps
+from opsctl.state.redaction import Redactor
 
 CONTACT = "make contact"
-# Ctrl-C: how long Ansible may take to end its workers, and then how long after each sterner signal.
-PATIENCE = (15.0, 5.0, 5.0)
+# Ctrl-C: seconds that Ansible gets to end its workers before a sterner signal. Interrupted in the wrong moment it hangs
+# in a lock of its own (ansible-core 2.19), so the first wait is short.
+PATIENCE = (3.0, 5.0, 5.0)
 OUTPUT_LIMIT = 20_000
 _ALL_UNREACHABLE = 4  # ansible-playbook's own exit code for it
 OnEvent = Callable[[RunEvent], None]
@@ -70,11 +73,12 @@ def run_playbook(
         raise UnknownName(f"there is no playbook {playbook!r} in {file.parent}")
     started = datetime.now(UTC)
     seen: list[RunEvent] = []
+    redactor = Redactor()
 
     def tell(event: RunEvent) -> None:
-        seen.append(event)
+        seen.append(_cleaned(event, redactor))
         if on_event is not None:
-            on_event(event)
+            on_event(seen[-1])
 
     reachable = _make_contact(hosts, transport, settings, tell)
     ended = _Ended(exit_code=_ALL_UNREACHABLE)
@@ -84,9 +88,9 @@ def run_playbook(
             files = render.write_inventory(private, reachable, inventory, settings)
             text = configuration.ansible_cfg(private, ssh_config=transport.config_file, forks=width, settings=settings)
             (private / "ansible.cfg").write_text(text, encoding="utf-8")
-            fixed = configuration.connection(transport.config_file)
+            fixed = configuration.connection(reachable, transport.config_file, settings.text("ssh.user"))
             _write_variables(private / "extra.yml", {**(extra_vars or {}), **fixed})
-            with password_pipe(settings, needed=render.holds_vaulted(files)) as vault:
+            with password_pipe(settings, redactor, needed=render.holds_vaulted(files)) as vault:
                 line = configuration.command(_program(), file, private, check=check, tags=tags, vault=vault)
                 ended = _play(line, private, vault, tell)
     run = PlaybookRun(
@@ -97,13 +101,20 @@ def run_playbook(
         ended=datetime.now(UTC),
         exit_code=ended.exit_code,
         events=tuple(seen),
-        output=ended.output,
+        output=redactor.text(ended.output),
         interrupted=ended.interrupted,
         recaps=recaps(seen),
     )
     if run.interrupted:
         raise _interrupted(run)
     return run
+
+
+def _cleaned(event: RunEvent, redactor: Redactor) -> RunEvent:
+    """What a task said, without secrets: here begins the way to screen, store and ledger."""
+    if not isinstance(event, TaskEnded):
+        return event
+    return replace(event, message=redactor.text(event.message), diff=redactor.text(event.diff))
 
 
 def _make_contact(hosts: Sequence[Host], transport: Contact, settings: Settings, tell: OnEvent) -> tuple[Host, ...]:

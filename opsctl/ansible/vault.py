@@ -9,14 +9,18 @@ from contextlib import contextmanager
 
 from opsctl.config import Settings
 from opsctl.errors import ConfigError
+from opsctl.state.redaction import Redactor
 
 SECONDS = 60
 LONGEST = 4096  # fits a pipe's buffer, so writing never waits for a reader
 
 
 @contextmanager
-def password_pipe(settings: Settings, *, needed: bool) -> Iterator[int | None]:
-    """The reading end of a pipe that holds the password; None where no value in use is vaulted."""
+def password_pipe(settings: Settings, redactor: Redactor, *, needed: bool) -> Iterator[int | None]:
+    """The reading end of a pipe that holds the password; None where no value in use is vaulted.
+
+    The redactor learns it, so that nothing it has cleaned can hold it, whatever a task prints.
+    """
     if not needed:
         yield None
         return
@@ -29,7 +33,9 @@ def password_pipe(settings: Settings, *, needed: bool) -> Iterator[int | None]:
     reader, writer = os.pipe()
     try:
         try:
-            os.write(writer, _asked(command))
+            password = _asked(command)
+            redactor.add(password.decode(errors="surrogateescape"))
+            os.write(writer, password)
         finally:
             os.close(writer)
         yield reader

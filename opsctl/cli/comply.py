@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +13,12 @@ from opsctl.cli.output import as_json, line, note, progress, table
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
-    from opsctl.model.finding import Catalogue, Finding, Profile
+    from opsctl.model.finding import Catalogue, Profile
+    from opsctl.report.build import Report
+    from opsctl.state.store import Run, Store
 
+# What a table of runs shows of each; the JSON has the hash and the reason as well.
+SHOWN = ("outcome", "profile", "scope", "hosts", "failed")
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 
 
@@ -76,45 +79,12 @@ def _chosen(
 
 
 def _print(found: Audit) -> None:
-    from opsctl.model.finding import RESULTS, count
+    from opsctl.cli import findings
 
-    assessment, coverage = found.assessment, found.assessment.coverage
-    columns = ["host", *RESULTS, "open findings"]
-    rows = []
-    for host in (*coverage.assessed, *(absent.host for absent in coverage.unreachable)):
-        mine = [f for f in found.findings if f.result.host == host and f.disposition != "waived"]
-        counts = count(assessment.of(host))
-        rows.append([host, *(counts[kind] or "" for kind in RESULTS), " ".join(f.result.control for f in mine)])
-    table(columns, rows)
-    _print_findings(found)
-    line(
-        f"{coverage.total} in scope: {len(coverage.assessed)} assessed, {len(coverage.unreachable)} unreachable, "
-        f"{len(coverage.excluded)} excluded, {len(coverage.quarantined)} quarantined"
-    )
-    for absent in (*coverage.unreachable, *coverage.excluded, *coverage.quarantined):
-        line(f"  not assessed: {absent.host}: {absent.reason}")
-    for fault in assessment.faults:
-        line(f"  incomplete: {fault}")
+    findings.show(found)
     line(f"run {found.id}: {found.outcome}; kept with SHA-256 {found.sha256}")
-    line(f"ledger head {found.ledger_head}")
-    note(f"what next: opsctl comply report {found.id} --to DIR")
-
-
-def _print_findings(found: Audit) -> None:
-    """Open findings by control, the worst first, then what could not be judged."""
-    by_control: dict[str, list[Finding]] = {}
-    for finding in found.findings:
-        if finding.disposition != "waived":
-            by_control.setdefault(finding.result.control, []).append(finding)
-    for control in sorted(found.assessment.scope.controls, key=lambda control: control.order):
-        if mine := by_control.get(control.id):
-            variable = f", variable {control.remediation_variable}" if control.remediation_variable else ""
-            line(f"{control.id} {control.severity}: {control.title} (role {control.remediation_role}{variable})")
-            for finding in mine:
-                line(f"    {finding.result.host}: {shorten(finding.result.observed, 160, placeholder=' ...')}")
-    for result in found.assessment.results:
-        if result.result == "error":
-            line(f"{result.control} error on {result.host}: {result.reason.splitlines()[0]}")
+    line(f"ledger head after the run {found.ledger_head}")
+    note(f"what next: opsctl comply report {found.id} --to DIR   (every host by name)")
 
 
 def _document(found: Audit) -> Mapping[str, Any]:
@@ -149,29 +119,51 @@ def _document(found: Audit) -> Mapping[str, Any]:
 
 
 @command.command("list")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="So many runs at most.")
 @output_option
 @pass_app
-def list_runs(app: App, /, output: str) -> None:
-    """The runs that are kept, newest first."""
-    from opsctl.compliance.record import KIND, from_document, sha256, stored
+def list_runs(app: App, /, last: int, output: str) -> None:
+    """The runs that are kept, newest first; "whole" means every host, with every control of the profile.
+
+    A run that cannot be read (damaged, or kept by a newer opsctl) is listed as unreadable, with the reason; the exit
+    code is 0 all the same, because the list itself is whole.
+    """
+    from opsctl.compliance.record import KIND
+
+    rows = [_row(app.store, run) for run in app.store.runs(KIND, limit=last)]
+    if output == "json":
+        as_json({"runs": rows})
+        return
+    cells = [[row["run"], f"{row['started']:%Y-%m-%d %H:%M}", *(row[name] for name in SHOWN)] for row in rows]
+    table(["run", "started (UTC)", *SHOWN], cells, empty="no run is kept yet: opsctl comply run")
+    for row in rows:
+        if row["reason"]:
+            note(row["reason"])
+
+
+def _row(store: Store, run: Run) -> dict[str, Any]:
+    """One run for the list; `reason` says why there is nothing to tell of it."""
+    from opsctl.cli.findings import scope_words
+    from opsctl.compliance.record import read, sha256
+    from opsctl.errors import StoreError
     from opsctl.model.finding import count
 
-    rows = []
-    for run in app.store.runs(KIND):
-        report = app.store.report(run.id)
-        if report is None:
-            rows.append([run.id, run.started, run.outcome or "running or crashed", "", "", "", ""])
-            continue
-        document = stored(app.store, run.id)
-        found = from_document(document)
-        counts = count(found.results)
-        hosts = f"{len(found.coverage.assessed)} of {found.coverage.total}"
-        rows.append([run.id, found.started, run.outcome, found.scope.profile, hosts, counts["fail"], sha256(document)])
-    columns = ["run", "started", "outcome", "profile", "hosts", "failed", "sha256"]
-    if output == "json":
-        as_json({"runs": [dict(zip(columns, row, strict=True)) for row in rows]})
-    else:
-        table(columns, [[*row[:-1], str(row[-1])[:16]] for row in rows], empty="no run is kept yet: opsctl comply run")
+    bare = {"run": run.id, "started": run.started, "outcome": run.outcome or "running or crashed"}
+    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "sha256", "reason"), "")
+    if store.report(run.id) is None:
+        return bare
+    try:
+        document, found = read(store, run.id)
+    except StoreError as error:
+        return {**bare, "outcome": "unreadable", "reason": error.message}
+    return {
+        **bare,
+        "profile": found.scope.profile,
+        "scope": scope_words(found.scope),
+        "hosts": f"{len(found.coverage.assessed)} of {found.coverage.total}",
+        "failed": count(found.results)["fail"],
+        "sha256": sha256(document),
+    }
 
 
 @command.command()
@@ -198,6 +190,7 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 
 @command.command()
 @click.argument("run_id", required=False, metavar="[RUN]")
+@click.option("--profile", metavar="NAME", help="Without RUN: of this profile (default: setting comply.profile).")
 @click.option("--format", "formats", type=click.Choice(["html", "json"]), multiple=True, help="Default: both.")
 @click.option("--lang", type=click.Choice(["sv", "en", "both"]), help="Default: setting report.languages.")
 @click.option(
@@ -206,17 +199,57 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 @output_option
 @pass_app
 def report(
-    app: App, /, run_id: str | None, formats: tuple[str, ...], lang: str | None, folder: Path, output: str
+    app: App,
+    /,
+    run_id: str | None,
+    profile: str | None,
+    formats: tuple[str, ...],
+    lang: str | None,
+    folder: Path,
+    output: str,
 ) -> None:
-    """Write the report of a run (the latest, when none is named) for auditors: HTML page by language, and JSON."""
+    """Write the report of a run for auditors: HTML page by language, and JSON.
+
+    Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
+    interrupted. A smaller run has to be named.
+    """
+    from opsctl.cli.findings import scope_words
     from opsctl.report import build, exports
 
+    passed_over: tuple[str, ...] = ()
+    if run_id is None:
+        run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
+    built = build.report(app.store, app.ledger, run_id)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    built = build.report(app.store, run_id or build.latest(app.store))
     written = exports.write(built, folder, formats or ("html", "json"), languages, app.settings.own_content)
+    files = [{"path": str(file), "sha256": digest} for file, digest in written]
     if output == "json":
-        as_json({"run": built.run, "files": [{"path": str(file), "sha256": digest} for file, digest in written]})
+        heads = {"ledger_head": built.ledger_head, "ledger_entry": built.ledger_entry}
+        as_json(
+            {
+                "run": built.run,
+                "scope": scope_words(built.assessment.scope),
+                **heads,
+                "files": files,
+                "passed_over": passed_over,
+            }
+        )
         return
     for file, digest in written:
         line(f"{digest}  {file}")
-    line(f"run {built.run}: ledger head {built.ledger_head}")
+    _tell_run(built)
+    for reason in passed_over:
+        note(f"newer, not taken: {reason}")
+
+
+def _tell_run(built: Report) -> None:
+    """Which run it was, and the two heads that hold it in the ledger."""
+    from opsctl.cli.findings import scope_words
+
+    run = built.assessment
+    line(
+        f"run {built.run}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: profile {run.scope.profile}, "
+        f"{scope_words(run.scope)}: {run.coverage.total} hosts in scope, {len(run.coverage.assessed)} assessed"
+    )
+    line(f"ledger head before the run {built.ledger_head}")
+    line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")

@@ -85,7 +85,7 @@ def pairs(values: Mapping[str, object], *, title: str = "") -> None:
     if title:
         click.echo(plain(title))
     for name, value in values.items():
-        click.echo(f"  {plain(name):<{width}}  {plain(value)}")
+        click.echo(f"  {plain(name):<{width}}  {plain(value)}".replace("\n", "\n" + " " * (width + 4)))
 
 
 def as_json(document: Mapping[str, object], *, outcome: str = "ok") -> None:

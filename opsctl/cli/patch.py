@@ -16,16 +16,21 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete, OpsctlError
+from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
-    from opsctl.model.rollout import Plan, RolloutState
+    from collections.abc import Sequence
+
+    from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.patch.pending import Pending, Readings
-    from opsctl.patch.run import Means
     from opsctl.rollout.drive import Progress
     from opsctl.rollout.execute import Ended
+    from opsctl.rollout.means import Means
 
 refresh_option = click.option("--refresh", is_flag=True, help="Fetch the package lists on the hosts first.")
 
@@ -53,7 +58,7 @@ def pending(app: App, /, *, refresh: bool, output: str, **selection: tuple[str, 
     else:
         columns = ("host", "updates", "security", "reboot", "lists", "remarks")
         table(columns, [_pending_row(key, one) for key, one in readings.items()])
-        line(f"{len(readings)} hosts: {len(readings) - len(failed)} read, {len(failed)} not")
+        line(f"{some(len(readings), 'host')}: {len(readings) - len(failed)} read, {len(failed)} not")
     return 1 if failed else 0
 
 
@@ -82,10 +87,11 @@ def plan(
 ) -> int:
     """Freeze a plan: which host gets which package version, in which wave and batch.
 
-    Hosts are only read. Exit code 1: a host could not be read, and the plan leaves it out.
+    Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that its cluster needs.
     """
     from opsctl.patch import run
     from opsctl.patch.propose import Wish
+    from opsctl.rollout import execute
 
     means, hosts = _means(app), select(app, selection, managed_only=False)
     if refresh:
@@ -98,11 +104,13 @@ def plan(
         options=tuple(f"{name}={','.join(words)}" for name, words in selection.items() if words),
     )
     made = run.plan(means, hosts, wish).plan
-    missed = any(one.missed for one in made.left_out)
+    missed = execute.missed(made)
     if output == "json":
         as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
+    if missed:
+        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
     return 1 if missed else 0
 
 
@@ -130,7 +138,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
         return
     planned = {item.host for item in ready.state.plan.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
-    app.confirm(f"Patch {len(ready.state.plan.hosts)} hosts?", yes=yes)
+    app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
     snapshot.save(app.store, ready.state.plan.id, app.inventory, planned, app.now())
     _finish(run.run(means, ready, _say, verb="patch start"), output)
 
@@ -146,25 +154,63 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     """Go on with a rollout that was stopped, halted or killed, from what each host itself says."""
     from opsctl.inventory import snapshot
     from opsctl.patch import run
-    from opsctl.rollout.journal import Journal
 
     state = Journal(app.store).load(rollout_id, kind="patch")
     app.work_from(snapshot.load(app.store, state.plan.id))
     means = _means(app)
     means.journal.refuse_at_work(state.plan.id)
     if output == "table":
-        line(f"{state.plan.id}: {state.status}{': ' + state.reason if state.reason else ''}")
+        line(f"{state.plan.id}: {shown.standing(state, '')}")
         table(shown.HOST_COLUMNS, shown.host_rows(state))
     if dry_run:
         if output == "json":
             as_json(shown.document(state, ""))
         note("nothing was done (--dry-run)")
         return
-    app.confirm(f"Go on with {len(state.open_hosts)} hosts{' and the failed ones' if retry else ''}?", yes=yes)
+    app.confirm(f"Go on with {some(len(state.open_hosts), 'host')}{' and the failed ones' if retry else ''}?", yes=yes)
     ready, taken = run.take_up_again(means, state.plan.id, retry=retry)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
     _finish(run.run(means, ready, _say, verb="patch resume"), output)
+
+
+@command.command()
+@click.argument("rollout_id", metavar="ROLLOUT|latest")
+@dry_run_option
+@yes_option
+@output_option
+@pass_app
+def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
+    """End a rollout for good, and free its hosts for others. No host is touched.
+
+    Refused while somebody works on it. Exit code 1: hosts stay drained or changed halfway; they are listed.
+    """
+    from opsctl.rollout import abort as room
+
+    state = Journal(app.store).load(rollout_id, kind="patch")
+    room.refuse_unless_open(state, Journal(app.store))
+    left = room.in_the_middle(state)
+    if output == "table":
+        line(f"{state.plan.id}: {shown.standing(state, '')}")
+        table(shown.HOST_COLUMNS, shown.host_rows(state))
+    if left:
+        note(f"these stay as they are: {_described(left)}; opsctl patch resume {state.plan.id} would finish them")
+    if dry_run:
+        if output == "json":
+            as_json(shown.document(state, ""))
+        note("nothing was done (--dry-run)")
+        return
+    app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
+    done = room.abort(state, who=app.who, store=app.store, ledger=app.ledger, clock=app.now)
+    if output == "json":
+        as_json(shown.document(done.state, ""), outcome="incomplete" if left else "ok")
+    else:
+        line(f"{state.plan.id}: {shown.standing(done.state, '')}")
+    note(f"ledger: {done.head}")
+    if left:
+        raise Incomplete(
+            f"left as they are: {_described(left)}", hint="see to them; for what is left: opsctl patch plan"
+        )
 
 
 @command.command()
@@ -173,8 +219,6 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
 @pass_app
 def status(app: App, rollout_id: str | None, *, output: str) -> None:
     """How far a rollout is, host by host; without a name every plan and rollout."""
-    from opsctl.rollout.journal import Journal
-
     journal = Journal(app.store)
     if rollout_id is None:
         found = journal.all("patch")
@@ -202,7 +246,7 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
 
 
 def _means(app: App) -> Means:
-    from opsctl.patch.run import Means
+    from opsctl.rollout.means import Means
 
     return Means(
         inventory=app.inventory,
@@ -215,19 +259,21 @@ def _means(app: App) -> Means:
     )
 
 
+def _described(hosts: Sequence[HostState]) -> str:
+    return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
+
+
 def _say(step: Progress) -> None:
     progress(f"{step.host}: {step.text}" if step.host else step.text)
 
 
 def _nothing_done(made: Plan, why: str, output: str) -> None:
-    from opsctl.rollout.execute import missed
+    from opsctl.rollout.execute import missed, raise_missed
 
-    away = missed(made)
     if output == "json":
-        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if away else "ok")
+        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed(made) else "ok")
     note(f"nothing was done {why}")
-    if away:
-        raise Incomplete(f"left out because they do not answer: {', '.join(away)}", hint="opsctl doctor --hosts")
+    raise_missed(made)
 
 
 def _finish(ended: Ended, output: str) -> None:
@@ -238,7 +284,7 @@ def _finish(ended: Ended, output: str) -> None:
     else:
         _show_state(ended.state, "")
     note(f"ledger: {ended.head}")
-    raise_unless_ok(ended.state, resume=f"opsctl patch resume {ended.state.plan.id}")
+    raise_unless_ok(ended.state)
 
 
 def _word(failed: list[str], readings: Readings) -> str:
@@ -284,8 +330,9 @@ def _show_plan(made: Plan) -> None:
         table(shown.PACKAGE_COLUMNS, rows)
     if made.left_out:
         table(("left out", "reason"), [(one.host, one.reason) for one in made.left_out])
+    batches = some(sum(1 for _ in made.batches()), "batch")
     line(
-        f"{len(made.hosts)} hosts in {sum(1 for _ in made.batches())} batches of at most {made.max_parallel}; "
+        f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
         f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
     )
     line(f"hash {made.hash}")
@@ -293,9 +340,8 @@ def _show_plan(made: Plan) -> None:
 
 def _show_state(state: RolloutState, busy: str) -> None:
     table(shown.HOST_COLUMNS, shown.host_rows(state))
-    word = "stalled: its process is gone" if shown.stalled(state, busy) else str(state.status)
-    line(f"{state.plan.id}: {word}{': ' + state.reason if state.reason else ''}")
+    line(f"{state.plan.id}: {shown.standing(state, busy)}")
     if busy:
         line(f"at work: {busy}")
-    elif state.open_hosts and state.status != "planned":
-        line(f"to go on: opsctl patch resume {state.plan.id}")
+    elif (state.open_hosts or state.count(Stage.FAILED)) and state.status not in (Status.PLANNED, Status.ABORTED):
+        line(f"to go on: {how_to_go_on(state)}")

@@ -16,7 +16,7 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete
 
 if TYPE_CHECKING:
@@ -53,22 +53,23 @@ def command(
     change of ssh, firewall or sudo that locks us out is undone by the host itself. Run it again to go on.
     """
     from opsctl.provision import run as room
+    from opsctl.rollout.means import Means
 
-    means = room.Means(
+    means = Means(
         inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
         settings=app.settings, who=app.who, clock=app.now,
     )  # fmt: skip
     made = room.plan(means, select(app, selection), room.pace(app.settings, hosts))
     if output == "table":
         _show_plan(made)
-    if dry_run:
-        _told_dry(made, output)
+    if dry_run or not (made.hosts or check):
+        _nothing_done(made, "(--dry-run)" if dry_run else "(no host can be provisioned)", output)
     elif check:
         _finish_check(room.check(means, made, on_event=_tell), made, output)
     else:
         planned = {item.host for item in made.hosts}
         app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
-        app.confirm(f"Provision {len(made.hosts)} hosts?", yes=yes)
+        app.confirm(f"Provision {some(len(made.hosts), 'host')}?", yes=yes)
         _finish(room.run(means, made, _say, on_event=_tell), output)
 
 
@@ -81,13 +82,14 @@ def _show_plan(made: Plan) -> None:
         table(("left out", "reason"), [(one.host, one.reason) for one in made.left_out])
 
 
-def _told_dry(made: Plan, output: str) -> None:
+def _nothing_done(made: Plan, why: str, output: str) -> None:
     from opsctl.model import wire
+    from opsctl.rollout.execute import raise_missed
 
     if output == "json":
         as_json({"plan": wire.as_document(made)}, outcome="ok" if not _missed(made) else "incomplete")
-    note("nothing was done (--dry-run)")
-    _raise_missed(made)
+    note(f"nothing was done {why}")
+    raise_missed(made)
 
 
 def _say(step: Progress) -> None:
@@ -106,12 +108,9 @@ def _missed(made: Plan) -> list[str]:
     return [one.host for one in made.left_out if one.missed]
 
 
-def _raise_missed(made: Plan) -> None:
-    if missed := _missed(made):
-        raise Incomplete(f"left out because they do not answer: {', '.join(missed)}", hint="opsctl doctor")
-
-
 def _finish_check(done: PlaybookRun, made: Plan, output: str) -> None:
+    from opsctl.rollout.execute import raise_missed
+
     rows = [
         (host, done.outcome(host), done.recaps[host].changed if host in done.recaps else "", done.reason(host))
         for host in done.hosts
@@ -127,12 +126,12 @@ def _finish_check(done: PlaybookRun, made: Plan, output: str) -> None:
     else:
         for host in done.hosts:
             for event in (event for event in done.results(host) if event.diff):
-                line(f"{host}: {event.task}\n{event.diff}")
+                line(f"{host}: {event.task}\n{event.diff.expandtabs()}")
         table(("host", "outcome", "would change", "reason"), rows)
     note("nothing was changed (--check)")
     if bad:
         raise Incomplete(f"the check failed on {', '.join(bad)}")
-    _raise_missed(made)
+    raise_missed(made)
 
 
 def _finish(ended: Ended, output: str) -> None:
@@ -156,5 +155,4 @@ def _finish(ended: Ended, output: str) -> None:
         ]
         table(("host", "stage", "remarks"), rows)
     note(f"ledger: {ended.head}")
-    raise_unless_ok(state, resume="mend the host, then run the same command again: what is done stays done")
-    _raise_missed(state.plan)
+    raise_unless_ok(state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import secrets
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,8 +64,11 @@ class Learned:
         places = {asked: place for place, asked in enumerate(commands)}
         hosts = {host: [places[asked] for asked in every] for host, every in merged.items()}
         self._file.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
-        part = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        part.write_text(json.dumps({"content": self._content, "commands": commands, "hosts": hosts}), encoding="utf-8")
+        # The folder is a group's: "x" follows no link that somebody put there.
+        part = self._file.with_name(f".{self._file.name}.{secrets.token_hex(8)}")
+        with part.open("x", encoding="utf-8") as stream:
+            json.dump({"content": self._content, "commands": commands, "hosts": hosts}, stream)
+        part.chmod(0o660)
         part.replace(self._file)
 
 

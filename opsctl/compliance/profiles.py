@@ -9,7 +9,7 @@ from pathlib import Path
 from opsctl.compliance import catalogue as catalogues
 from opsctl.documents import Problems, Section, read
 from opsctl.errors import ConfigError, UnknownName
-from opsctl.model.finding import Catalogue, Control, Profile, Setting
+from opsctl.model.finding import NOT_SELECTED, Catalogue, Control, Profile, Setting
 
 
 def names(own: Path | None = None) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def narrow(profile: Profile, wanted: Iterable[str]) -> tuple[Profile, tuple[tupl
                 f"{name!r} is not a control of profile {profile.name}", hint="opsctl comply controls lists them"
             )
     kept = tuple(control for control in profile.controls if control.id in ids)
-    left = tuple((c.id, "not selected (--control)") for c in profile.controls if c.id not in ids)
+    left = tuple((c.id, NOT_SELECTED) for c in profile.controls if c.id not in ids)
     return replace(profile, controls=kept), left
 
 

@@ -1,6 +1,7 @@
 """Keeping a run: its document in the store, a fact for each host, its entry in the ledger.
 
 The document is what every report is built from, today and in ten years: plain JSON, and `from_document` reads it back.
+Its `version` rises with every change of its form. What was kept by a newer opsctl is refused, never half read.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,8 +17,9 @@ from typing import Any
 from opsctl.compliance import waivers
 from opsctl.compliance.assess import Order, Say, assess, quiet
 from opsctl.config import Settings
-from opsctl.errors import Interrupted, StoreError
+from opsctl.errors import Interrupted, StoreError, UnknownName
 from opsctl.model.finding import (
+    RESULTS,
     Absent,
     Assessment,
     CheckResult,
@@ -36,6 +39,7 @@ from opsctl.state.store import Store, stamp
 KIND = "compliance"
 FACT = "compliance"
 VERSION = 1
+UNREADABLE = "the other runs can be read: opsctl comply list; was the store changed? opsctl ledger verify"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +77,14 @@ def audit(
     now: Callable[[], datetime],
     say: Say = quiet,
 ) -> Audit:
-    """Assess and keep. The ledger's finished entry holds the hash of the document, the document the head before it."""
+    """Assess and keep. The document holds the ledger's head before the run, the finished entry the document's hash."""
     asked: dict[str, object] = {
         "profile": order.profile.name,
         "controls": [control.id for control in order.profile.controls],
         "selection": {name: list(words) for name, words in order.selection.items() if words},
     }
     run_id = store.new_run(KIND, json.dumps(asked), now())
+    before = str(ledger.head())
     try:
         with ledger.act("comply", [host.key for host in order.hosts], asked, order.operator, now) as act:
             assessment = assess(
@@ -92,7 +97,7 @@ def audit(
                 say=say,
             )
             findings = waivers.judge(assessment.results, (), assessment.ended)
-            document = to_document(run_id, assessment, str(ledger.head()))
+            document = to_document(run_id, assessment, before)
             keep(store, run_id, document, assessment)
             kept = sha256(stored(store, run_id))
             act.outcome = "interrupted" if assessment.interrupted else outcome(assessment, findings)
@@ -138,9 +143,21 @@ def sha256(document: Mapping[str, object]) -> str:
 def stored(store: Store, run_id: str) -> Mapping[str, Any]:
     """The document of a run as the store keeps it (secrets redacted)."""
     found = store.report(run_id)
-    if found is None or found.kind != KIND or not isinstance(found.document, dict):
-        raise StoreError(f"there is no compliance run {run_id}", hint="opsctl comply list shows the runs")
-    return found.document
+    if found is None or found.kind != KIND:
+        raise UnknownName(f"no compliance run is called {run_id!r}", hint="opsctl comply list shows the runs")
+    with suppress(ValueError):
+        if isinstance(document := found.document, dict):
+            return document
+    raise StoreError(f"run {run_id} cannot be read: its document is no JSON object", hint=UNREADABLE)
+
+
+def read(store: Store, run_id: str) -> tuple[Mapping[str, Any], Assessment]:
+    """A kept run: its document, and what it says. Raises UnknownName, or StoreError with the run and the fault."""
+    document = stored(store, run_id)
+    try:
+        return document, from_document(document)
+    except StoreError as error:
+        raise StoreError(f"run {run_id} cannot be read: {error.message}", hint=error.hint) from error
 
 
 def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[str, object]:
@@ -164,12 +181,9 @@ def _stamped(value: Any) -> Any:
 
 
 def from_document(document: Mapping[str, Any]) -> Assessment:
-    """A stored run, typed again. Raises StoreError for a document of another make."""
+    """A stored run, typed again. Raises StoreError for a document of another form, or one that is damaged."""
+    _refuse_another_form(document.get("version"))
     try:
-        if document["version"] != VERSION:
-            raise StoreError(
-                f"run {document['run']} was kept in form {document['version']}, this opsctl reads {VERSION}"
-            )
         pieces = [Evidence(**{**entry, "at": _time(entry["at"])}) for entry in document["evidence"]]
         return Assessment(
             scope=_scope(document["scope"]),
@@ -186,8 +200,20 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
             faults=tuple(document["faults"]),
             interrupted=bool(document["interrupted"]),
         )
-    except (LookupError, TypeError, ValueError) as error:
-        raise StoreError(f"a kept compliance run cannot be read: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"its document is not what form {VERSION} should be ({type(error).__name__}: {error})", hint=UNREADABLE
+        ) from error
+
+
+def _refuse_another_form(version: object) -> None:
+    if type(version) is not int or version < 1:
+        raise StoreError("its document does not say in which form it was kept", hint=UNREADABLE)
+    if version > VERSION:
+        raise StoreError(
+            f"it was kept by a newer opsctl, in form {version}; this one reads form {VERSION}",
+            hint="use the opsctl that made it, or a newer one",
+        )
 
 
 def _time(text: str) -> datetime:
@@ -216,5 +242,7 @@ def _absent(raw: Mapping[str, Any]) -> Absent:
 
 
 def _result(raw: Mapping[str, Any], pieces: Sequence[Evidence]) -> CheckResult:
+    if raw["result"] not in RESULTS:
+        raise ValueError(f"{raw['result']!r} is no result")
     evidence = tuple(pieces[place] for place in raw["evidence"])
     return CheckResult(**{**raw, "at": _time(raw["at"]), "evidence": evidence})

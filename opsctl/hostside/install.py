@@ -30,6 +30,7 @@ OPTIONS = (
 )
 INST = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ")
 LOG_TAIL = 4000
+ANOTHER = "another installation of opsctl works on this host: %s, %s; this is %s"
 CLAIM_SECONDS = 900  # how long a claim holds against another installation; a lease of opsctl is as long
 
 RUN = """\
@@ -57,20 +58,22 @@ class Refuse(Exception):
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`action`: start (id, packages, token, claimant, lock_seconds) or status (id, packages); both wait up to `wait` s.
+    """`action`: start (id, packages, claim, lock_seconds), claim (id, claim) or status (id, packages).
 
-    `packages` are `{"name", "version"}`; new ones carry `"new": true`.
+    Start and status wait up to `wait` s. A claim is `claimant` (the workspace), `installation` (its store), `token` and
+    `claim_seconds`. `packages` are `{"name", "version"}`; new ones carry `"new": true`.
     """
     number, packages = arguments["id"], arguments["packages"]
     if not ID.fullmatch(number):
         raise ValueError("not an id: %r" % number)
     os.makedirs(FOLDER, 0o700, exist_ok=True)
     try:
-        if arguments["action"] == "start":
+        if arguments["action"] in ("start", "claim"):
             with open(os.path.join(BASE, "lock"), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                check_fence(arguments["claimant"], arguments["token"])
-                start(arguments)
+                check_fence(arguments)
+                if arguments["action"] == "start":
+                    start(arguments)
     except Refuse as error:
         return {"state": "refused", "why": str(error), **facts(packages)}
     wait_for_end(number, arguments.get("wait", 0))
@@ -153,20 +156,33 @@ def automatic(packages: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def check_fence(claimant: str, token: int) -> None:
+def check_fence(arguments: dict[str, Any]) -> None:
     """Only the newest claim on this host may change it: a driver that was thawed after another took over is refused.
 
-    Tokens of two installations cannot be compared: while one's claim is young or its work goes on, the other waits.
+    Tokens of two installations do not say who works here now: while one's claim is young or its work goes on, the
+    other waits. Young is told by this host's clock alone, which may be wrong, but is the same for both.
     """
+    now = time.time()
+    mine = {name: arguments.get(name, "") for name in ("claimant", "installation")}
+    claim = {**mine, "token": arguments["token"], "at": now, "seconds": arguments.get("claim_seconds", CLAIM_SECONDS)}
     try:
         last = json.loads(read(FENCE))
     except (FileNotFoundError, ValueError):
-        last = {"claimant": claimant, "token": 0, "at": 0}
-    if last["claimant"] == claimant and token < last["token"]:
-        raise Refuse("a newer claim on this host exists (fence %d, this is %d)" % (last["token"], token))
-    if last["claimant"] != claimant and (0 <= time.time() - last["at"] < CLAIM_SECONDS or running()):
-        raise Refuse("another installation of opsctl works on this host: %s" % last["claimant"])
-    write(BASE, "fence.json", json.dumps({"claimant": claimant, "token": token, "at": time.time()}))
+        last = {**claim, "token": 0}
+    if last["claimant"] == claim["claimant"] and claim["token"] < last["token"]:
+        raise Refuse("a newer claim on this host exists (fence %d, this is %d)" % (last["token"], claim["token"]))
+    if {**last, **mine} != last:
+        until = last["at"] + last.get("seconds", CLAIM_SECONDS)
+        if last["at"] <= now < until:
+            when = time.strftime("until %Y-%m-%d %H:%M:%SZ at most", time.gmtime(until))
+            raise Refuse(ANOTHER % (named(last), when, named(claim)))
+        if running():
+            raise Refuse(ANOTHER % (named(last), "its installation still runs", named(claim)))
+    write(BASE, "fence.json", json.dumps(claim))
+
+
+def named(claim: dict[str, Any]) -> str:
+    return "%s (%s)" % (claim["claimant"], claim.get("installation") or "unknown store")
 
 
 def running() -> bool:

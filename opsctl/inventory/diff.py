@@ -139,7 +139,7 @@ def refuse_losses(
         left = any(host.tenant == tenant for host in after)
         lost = [host for host in gone.values() if host.tenant == tenant and not {host.key, host.name} & set(accepted)]
         if lost and not left:
-            raise _tripped(f"the source is empty for {tenant}, which has {had} hosts", lost)
+            raise _tripped(f"the source is empty for {tenant}, which has {had} host{'' if had == 1 else 's'}", lost)
         if len(lost) >= FEW and len(lost) * 100 > max_removed_percent * had:
             raise _tripped(
                 f"{tenant} would lose {len(lost)} of its {had} hosts, more than {max_removed_percent} %", lost

@@ -8,10 +8,12 @@ from opsctl.documents import Problems
 from opsctl.errors import ConfigError, InventoryError, Problem
 from opsctl.inventory import files
 from opsctl.inventory.references import check_references
+from opsctl.inventory.variablefiles import check_names
 from opsctl.ssh.hostkeys import Pins
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
+    from opsctl.inventory.hostfile import Located
     from opsctl.inventory.tenantfile import TenantFile
 
 
@@ -22,11 +24,17 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
     names = [folder.name for folder in folders]
     tenants = files.read_tenants(folders, problems)
     _check_automation(tenants, settings, problems)
-    check_references(tenants, files.read_copies(folders, problems), problems)
+    copies = files.read_copies(folders, problems)
+    check_references(tenants, copies, problems)
+    source: list[Located] = []
     if settings.text("inventory.source") == "file":
-        check_references(tenants, files.read_source(settings, names, problems), problems)
+        source = files.read_source(settings, names, problems)
+        check_references(tenants, source, problems)
     else:
         _check_netbox(settings, problems)
+    hosts = [located.host for located in (*copies, *source)]
+    for entry in tenants:
+        check_names(settings.inventories / entry.tenant.name, entry.tenant, hosts, problems)
     try:
         Pins.load(settings.inventories)
     except InventoryError as error:

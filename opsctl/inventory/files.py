@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TENANT, HOSTS, SOURCE = "tenant.yml", "hosts.yml", "source.yml"
 NOBODYS = "quarantined.yml"
+PINS = "pins"  # ssh.hostkeys reads them; here they only tell that there were hosts
 
 
 def load(settings: Settings) -> Inventory:
@@ -69,6 +70,7 @@ def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
     tenants = read_tenants(folders, problems)
     copies = read_host_files(folders, problems)
     hosts = [located for copy in copies for located in copy.hosts]
+    _note_lost_copies(folders, problems)
     check_references(tenants, hosts, problems)
     put_aside = tuple(one for copy in copies for one in copy.quarantined)
     return replace(assemble(tenants, hosts), quarantined=put_aside)
@@ -123,6 +125,16 @@ def read_host_files(folders: Iterable[Path], problems: Problems) -> list[HostFil
     from opsctl.inventory.hostfile import read_file
 
     return [read_file(folder / HOSTS, folder.name, problems) for folder in folders if (folder / HOSTS).exists()]
+
+
+def _note_lost_copies(folders: Iterable[Path], problems: Problems) -> None:
+    """A tenant with approved host keys had hosts: without its copy every verb would quietly do nothing for it."""
+    for folder in folders:
+        if not (folder / HOSTS).exists() and (folder / PINS).exists():
+            problems.note(
+                str(folder / HOSTS), "no such file, though keys of its hosts are approved",
+                "bring it back, or: opsctl inventory sync",
+            )  # fmt: skip
 
 
 def read_source(settings: Settings, tenants: Iterable[str], problems: Problems) -> list[Located]:

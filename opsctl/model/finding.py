@@ -6,17 +6,22 @@ never the result itself. `Coverage` is the denominator: every host in scope is i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 
 # XCCDF's words (NIST IR 7275r4, 6.6.4.2), in the order in which a reader should meet them.
 RESULTS = ("fail", "error", "notchecked", "pass", "notapplicable")
 SEVERITIES = ("high", "medium", "low")
 DISPOSITIONS = ("open", "expired", "waived")
 
+# Why a control of the profile is missing from a run that was narrowed to some of them.
+NOT_SELECTED = "not selected (--control)"
+
 Setting = int | str | tuple[str, ...]
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +177,12 @@ class Scope:
     content_sha256: str
     inventory_digest: str
 
+    @property
+    def whole(self) -> bool:
+        """Whether it was every host of the inventory, with every control of the profile."""
+        narrowed = any(reason == NOT_SELECTED for _, reason in self.deselected)
+        return not narrowed and not any(self.selection.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
@@ -206,3 +217,11 @@ def count(results: Iterable[CheckResult]) -> dict[str, int]:
     for result in results:
         totals[result.result] += 1
     return totals
+
+
+def alike(items: Iterable[Said], what: Callable[[Said], Hashable]) -> tuple[tuple[Said, ...], ...]:
+    """Items that say the same, together, in the order in which each thing was first said."""
+    found: dict[Hashable, list[Said]] = {}
+    for item in items:
+        found.setdefault(what(item), []).append(item)
+    return tuple(tuple(same) for same in found.values())

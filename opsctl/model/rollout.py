@@ -83,7 +83,10 @@ class HostPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A selected host that the plan does not touch, and why. `missed`: it could not be seen what it needs."""
+    """A selected host that the plan does not touch, and why.
+
+    `missed`: it was to be changed, and yet is not in the plan - it does not answer, or a limit keeps it in service.
+    """
 
     host: str
     reason: str

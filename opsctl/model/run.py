@@ -57,6 +57,11 @@ class HostRecap:
 RunEvent = TaskStarted | TaskEnded | HostRecap
 
 
+# ansible-playbook's exit codes that its recap explains: hosts failed (2), hosts unreachable (4). With any other the run
+# itself came to grief, and a host's good recap is only what it had reached by then.
+_TOLD = 2 | 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlaybookRun:
     """A run that is over. `hosts` are the keys (`tenant.host`) it was for; `output` is what Ansible wrote besides."""
@@ -84,7 +89,7 @@ class PlaybookRun:
             return "unreachable"
         if (recap and recap.failed) or (recap is None and "failed" in met):
             return "failed"
-        if recap is None:
+        if recap is None or (self.exit_code & ~_TOLD):
             return "unknown"
         return "changed" if recap.changed else "ok"
 

@@ -125,7 +125,7 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
     """
     given = document if isinstance(document, dict) else {}
     said = given.get("faults")
-    faults = [f"{name}: {why}"[:300] for name, why in said.items()] if isinstance(said, dict) else []
+    faults = [_line(f"{name}: {why}", 300) for name, why in said.items()] if isinstance(said, dict) else []
 
     def part(name: str, read: Callable[[object], _T]) -> _T | None:
         if given.get(name) is None:
@@ -141,9 +141,9 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
     synchronized = part("clock_synchronized", _flag)
     probe = Probe(
         hostname=part("hostname", _text) or "",
-        os_name=str(system.get("name", ""))[:200],
-        os_id=str(system.get("id", ""))[:50],
-        os_version=str(system.get("version", ""))[:50],
+        os_name=_line(str(system.get("name", "")), 200),
+        os_id=_line(str(system.get("id", "")), 50),
+        os_version=_line(str(system.get("version", "")), 50),
         kernel=part("kernel", _text) or "",
         architecture=part("architecture", _text) or "",
         python=part("python", _text) or "",
@@ -156,7 +156,9 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
         memory=part("memory", _memory),
         filesystems=part("filesystems", lambda value: tuple(_filesystem(one) for one in _list(value))),
         failed_units=part("failed_units", _texts),
-        units=part("units", lambda value: {name: str(state) for name, state in _mapping(value).items()}),
+        units=part(
+            "units", lambda value: {_line(name, 200): _line(str(state), 200) for name, state in _mapping(value).items()}
+        ),
         listening=part("listening", lambda value: tuple(_socket(one) for one in _list(value))),
         addresses=part("addresses", _texts),
         reboot_required=None if reboot is None else reboot[0],
@@ -224,11 +226,20 @@ def _list(value: object) -> list[object]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
-    return value[:500]
+    return _line(value, 500)
+
+
+def _line(text: str, longest: int) -> str:
+    """One line: a host must not write lines about other hosts into our listings."""
+    return " ".join(text[:longest].splitlines())
 
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(one) for one in _list(value))
+
+
+def _units(value: object) -> dict[str, str]:
+    return {_line(name, 200): _line(str(state), 200) for name, state in _mapping(value).items()}
 
 
 def _flag(value: object) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from opsctl.errors import HostFailed, OpsctlError
+from opsctl.errors import HostFailed, OpsctlError, StoreError
 from opsctl.model.host import Host, Inventory
 from opsctl.monitor.probe import Probe, Updates, document, parse
 from opsctl.ssh.session import Transport, hostside_script
@@ -33,6 +33,7 @@ class HostStatus:
     """One host: reached now (`error` empty) or not; `probe` was taken `at`, and may be old or missing.
 
     `seen` is when there was contact last, whatever it was about.
+    `unkept` says why the store could not remember the answer: at night a full disk must not hide how the hosts are.
     `scraped` is what the tenant's monitoring host says of the exporter: "" it answers, else why not; None: not asked.
     """
 
@@ -44,13 +45,15 @@ class HostStatus:
     at: datetime | None = None
     scraped: str | None = None
     seen: datetime | None = None
+    unkept: str = ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should look at; empty when all is well."""
         if self.error:
             return (self.error,)
-        return remarks(self.probe, self.at) if self.probe and self.at else ()
+        unkept = (f"not remembered: {self.unkept}",) if self.unkept else ()
+        return (*remarks(self.probe, self.at), *unkept) if self.probe and self.at else unkept
 
     @property
     def word(self) -> str:
@@ -79,12 +82,21 @@ def collect(hosts: Iterable[Host], transport: Transport, store: Store, now: date
     for host in chosen:
         answer = answers[host.key]
         if isinstance(answer, Probe):
-            store.put_fact(host.key, FACT, json.dumps(document(answer)), now)
-            found.append(HostStatus(host=host, reached=True, probe=answer, at=now, seen=now))
+            unkept = _remember(store, host, answer, now)
+            found.append(HostStatus(host=host, reached=True, probe=answer, at=now, seen=now, unkept=unkept))
         else:
             error = answer if isinstance(answer, OpsctlError) else HostFailed(host.key, "no answer")
             found.append(_without_answer(host, error, store, now))
     return found
+
+
+def _remember(store: Store, host: Host, answer: Probe, now: datetime) -> str:
+    """Keep the answer; why that was not possible, or ""."""
+    try:
+        store.put_fact(host.key, FACT, json.dumps(document(answer)), now)
+    except StoreError as error:
+        return error.message
+    return ""
 
 
 def _without_answer(host: Host, error: OpsctlError, store: Store, now: datetime) -> HostStatus:

@@ -26,8 +26,9 @@ class PatchChange:
         self._settings = settings
         self._policy = reboot
 
-    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
+    def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         """Health as the reference; refuses a host whose dpkg was interrupted, unless a retry is to mend it."""
+        contact.leave_claim(self._transport, host, claim, self._settings.id)
         answer = self._transport.run(host, hostside_script("pending"), {}, timeout=120)
         found = pending.parse(host.key, answer)
         if found.dpkg.audit and state.attempt == 1:
@@ -54,10 +55,11 @@ class PatchChange:
         left = ("a reboot is required",) if status.reboot_required and not wanted else ()
         return Installed(reboot=wanted, boot_id=status.boot_id, notes=kept + left)
 
-    def reboot(self, host: Host, state: HostState) -> None:
+    def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         if state.reference is None:
             raise HostFailed(host.key, "its boot before the restart is not known")
-        contact.restart(self._transport, host, state.reference.boot_id)
+        words = contact.claim_words(claim, self._settings.id)
+        contact.restart(self._transport, host, state.reference.boot_id, words)
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:

@@ -9,7 +9,7 @@ from opsctl.errors import HostFailed, HostKeyRefused, Unreachable
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan
 from opsctl.rollout.change import Claim
-from opsctl.rollout.contact import understood
+from opsctl.rollout.contact import claim_words, understood
 from opsctl.ssh.session import Transport, hostside_script
 
 # The host answers at the end of the installation, or after this many seconds.
@@ -46,8 +46,7 @@ class Installation:
         self._words: dict[str, object] = {
             "id": claim.rollout if attempt == 1 else f"{claim.rollout}-{attempt}",
             "packages": [{"name": p.name, "version": p.after, "new": p.new} for p in item.packages],
-            "token": claim.token,
-            "claimant": claimant,
+            **claim_words(claim, claimant),
             "wait": _WAIT,
         }
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
-from opsctl import content
-from opsctl.config import Settings
 from opsctl.errors import HostFailed, Refused
-from opsctl.model.host import Host, Inventory
+from opsctl.model.host import Host
 from opsctl.model.rollout import RolloutState, Status
 from opsctl.patch import pending, propose
 from opsctl.patch.change import PatchChange
@@ -19,38 +16,10 @@ from opsctl.rollout import claims, contact
 from opsctl.rollout import limits as limiting
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
-from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
+from opsctl.rollout.means import Means
 from opsctl.rollout.resume import Taken, take_up
-from opsctl.ssh.session import Transport
 from opsctl.state.leases import Leases
-from opsctl.state.ledger import Ledger
-from opsctl.state.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Means:
-    """What patching works with."""
-
-    inventory: Inventory
-    transport: Transport
-    store: Store
-    ledger: Ledger
-    settings: Settings
-    who: str
-    clock: Callable[[], datetime]
-
-    @property
-    def journal(self) -> Journal:
-        return Journal(self.store)
-
-    @property
-    def limits(self) -> Limits:
-        return limiting.of(self.inventory, balancers=contact.balancers(self.inventory))
-
-    @property
-    def content_digest(self) -> str:
-        return content.digest(self.settings.own_content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +28,10 @@ class Ready:
 
     state: RolloutState
     down: frozenset[str]
+
+
+def limits(means: Means) -> Limits:
+    return limiting.of(means.inventory, balancers=contact.balancers(means.inventory))
 
 
 def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
@@ -94,10 +67,11 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
 def ready(means: Means, plan_id: str) -> Ready:
     """A plan that has not begun, compared with the hosts as they are now. Raises StalePlan, saying what moved."""
     state = means.journal.load(plan_id, kind=propose.KIND)
+    means.journal.refuse_at_work(state.plan.id)
     if state.status is not Status.PLANNED:
         hint = f"opsctl patch resume {state.plan.id}" if state.status is not Status.DONE else "opsctl patch plan"
         raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
-    claims.refuse_held(state.plan, Leases(means.store), means.limits, means.clock())
+    claims.refuse_held(state.plan, Leases(means.store), limits(means), means.clock())
     # Compared first without the hosts: that says more than a host which is gone from the inventory.
     propose.refuse_stale(state.plan, means.inventory, means.content_digest, {})
     hosts = [means.inventory.host(item.host) for item in state.plan.hosts]
@@ -129,7 +103,7 @@ def run(means: Means, rollout: Ready, observe: Callable[[Progress], None], *, ve
         store=means.store,
         ledger=means.ledger,
         inventory=means.inventory,
-        limits=means.limits,
+        limits=limits(means),
         clock=means.clock,
         observe=observe,
         down=rollout.down,

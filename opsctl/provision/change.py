@@ -46,7 +46,8 @@ class ProvisionChange:
         self._play = play
         self._runs: dict[str, PlaybookRun] = {}
 
-    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
+    def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
+        contact.leave_claim(self._transport, host, claim, self._settings.id)
         return contact.health(self._transport, host).reference
 
     def drain(self, host: Host, item: HostPlan) -> None:
@@ -100,7 +101,7 @@ class ProvisionChange:
             }.get(str(state), f"its guard answers {answer!r}")
             raise HostFailed(host.key, why)
 
-    def reboot(self, host: Host, state: HostState) -> None:
+    def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         raise HostFailed(host.key, "provisioning restarts no host")
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:

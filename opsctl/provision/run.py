@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-from opsctl import content
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
 from opsctl.errors import Incomplete
-from opsctl.model.host import Host, Inventory
+from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, Status
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded
 from opsctl.provision.change import PLAYBOOK, ProvisionChange
 from opsctl.rollout import claims, contact
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
+from opsctl.rollout.abort import release
 from opsctl.rollout.drive import Progress
-from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.execute import Ended, execute, mend_missed, why_missed
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
+from opsctl.rollout.means import Means
 from opsctl.rollout.plan import Pace
-from opsctl.ssh.session import Transport
 from opsctl.state.leases import Leases
-from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 
 KIND = "provision"
@@ -33,21 +30,8 @@ KIND = "provision"
 BUDGET = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Means:
-    """What provisioning works with."""
-
-    inventory: Inventory
-    transport: Transport
-    store: Store
-    ledger: Ledger
-    settings: Settings
-    who: str
-    clock: Callable[[], datetime]
-
-    @property
-    def limits(self) -> Limits:
-        return limiting.of(self.inventory)
+def limits(means: Means) -> Limits:
+    return limiting.of(means.inventory)
 
 
 def pace(settings: Settings, hosts: int | None) -> Pace:
@@ -64,7 +48,7 @@ def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
     arrangement = planning.arrange(
         [HostPlan(host=host.key) for host in managed if host.key not in why],
         means.inventory,
-        means.limits,
+        limits(means),
         pace=pace,
         down=frozenset(key for key, answer in answers.items() if isinstance(answer, str)),
     )
@@ -74,7 +58,7 @@ def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
         now=means.clock(),
         made_by=means.who,
         inventory_digest=means.inventory.digest,
-        content_digest=content.digest(means.settings.own_content),
+        content_digest=means.content_digest,
         left_out=[LeftOut(host=key, reason=reason, missed=key in answers) for key, reason in why.items()],
         pace=pace,
         failure_budget=BUDGET,
@@ -89,8 +73,10 @@ def run(
     on_event: Callable[[RunEvent], None] | None = None,
 ) -> Ended:
     """Carry the plan out, batch by batch."""
-    journal = Journal(means.store)
+    journal = means.journal
     _clear_after_killed(means, journal)
+    # Asked before the plan is kept: one that never begins leaves nothing behind.
+    claims.refuse_held(made, Leases(means.store), limits(means), means.clock())
     change = ProvisionChange(
         means.transport,
         means.inventory,
@@ -106,7 +92,7 @@ def run(
         store=means.store,
         ledger=means.ledger,
         inventory=means.inventory,
-        limits=means.limits,
+        limits=limits(means),
         clock=means.clock,
         observe=observe,
         down=frozenset(one.host for one in made.left_out if one.missed),
@@ -117,7 +103,7 @@ def check(means: Means, made: Plan, *, on_event: Callable[[RunEvent], None] | No
     """What provisioning would change on the plan's hosts; changes nothing."""
     hosts = [means.inventory.host(item.host) for item in made.hosts]
     if not hosts:
-        raise Incomplete("no host of the selection can be provisioned", hint="opsctl doctor --hosts says why")
+        raise Incomplete(f"no host can be provisioned; {why_missed(made)}", hint=mend_missed(made))
     done = run_playbook(
         PLAYBOOK,
         hosts,
@@ -150,8 +136,7 @@ def keep(store: Store, done: PlaybookRun) -> None:
 
 def _clear_after_killed(means: Means, journal: Journal) -> None:
     """A provisioning whose process is gone holds its hosts no longer: a new one begins from the hosts themselves."""
-    leases, now = Leases(means.store), means.clock()
     for state in journal.all(KIND):
         if state.status is Status.RUNNING and not journal.at_work(state.plan.id):
-            leases.release([lease for lease in leases.held() if lease.holder == claims.holder(state.plan)])
-            journal.save_status(state, Status.ABORTED, now, reason="its process was killed")
+            release(state.plan, means.store)
+            journal.save_status(state, Status.ABORTED, means.clock(), reason="its process was killed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,7 @@ def as_json(report: Report) -> str:
     """The report as JSON: the same run gives the same bytes.
 
     `assessment` is the kept document; `assessment_sha256` is the hash of its canonical form (sorted keys, no spaces,
-    UTF-8), which the ledger holds as well.
+    UTF-8). The ledger's entry `ledger_entry` holds it as well; `ledger_head` is the ledger's head before the run.
     """
     coverage = report.assessment.coverage
     document = {
@@ -33,6 +34,7 @@ def as_json(report: Report) -> str:
         "assessment": report.document,
         "assessment_sha256": report.sha256,
         "ledger_head": report.ledger_head,
+        "ledger_entry": report.ledger_entry,
         "summary": {
             "hosts": {
                 "total": coverage.total,
@@ -88,8 +90,12 @@ def _sha256(text: str) -> str:
 
 
 def _written(file: Path, text: str) -> Path:
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_bytes(text.encode())
-    part.chmod(0o640)
-    part.replace(file)
+    # Never readable by all, not for a moment; and no link that waits under the name is followed (`--to /tmp`).
+    part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as stream:
+            stream.write(text.encode())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
     return file

@@ -16,10 +16,13 @@ from opsctl.model.rollout import HostPlan, HostState, Reference
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """In whose name a host is changed: the rollout, and the fencing token of the lease on the host."""
+    """In whose name a host is changed: the rollout, the fencing token of the lease on the host, and which store of
+    which control node gave it. Tokens of two stores say nothing of who came first: there the host's own clock decides.
+    """
 
     rollout: str
     token: int
+    installation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class Change(Protocol):
 
     together: bool
 
-    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
-        """Read the host's health, refuse a host that must not be changed now; changes nothing."""
+    def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
+        """Leave the claim on the host, read its health, refuse a host that must not be changed now."""
 
     def drain(self, host: Host, item: HostPlan) -> None:
         """Take the host out of service, and see that it is."""
@@ -48,7 +51,7 @@ class Change(Protocol):
     def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
         """Make the change, or attach to it where it is under way, and wait for its end."""
 
-    def reboot(self, host: Host, state: HostState) -> None:
+    def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         """Restart the host and prove by its boot id that it did."""
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:

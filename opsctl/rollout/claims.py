@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -14,6 +16,7 @@ from opsctl.state.leases import Lease, Leases
 
 LEASE_TIME = timedelta(minutes=15)
 RENEW_AFTER = timedelta(minutes=3)
+_HOLDER = re.compile(r"rollout (\S+) of ")
 
 
 def holder(plan: Plan) -> str:
@@ -30,8 +33,23 @@ def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> No
     wanted = set(names(plan, limits))
     taken = [lease for lease in leases.held(now) if lease.name in wanted and lease.holder != holder(plan)]
     if taken:
-        told = "; ".join(f"{one.name} is held by {one.holder} since {one.taken:%Y-%m-%d %H:%M:%SZ}" for one in taken)
-        raise Locked(told, hint="wait for its end: opsctl patch status")
+        told = "; ".join(
+            f"{one.name} is held by {one.holder} since {one.taken:%Y-%m-%d %H:%M:%SZ}, "
+            f"until {one.expires:%H:%M:%SZ} unless it is renewed"
+            for one in taken
+        )
+        raise Locked(told, hint=_what_to_do({one.holder for one in taken}))
+
+
+def _what_to_do(holders: set[str]) -> str:
+    """Of what holds them: wait for it; where its process is gone, resume it or end it."""
+    ids = sorted(found.group(1) for holder in holders if (found := _HOLDER.match(holder)))
+    patches = [one for one in ids if one.startswith("patch-")]
+    wait = "wait for its end"
+    if not patches:
+        return wait
+    ways = (f"opsctl patch resume {one}, or end it for good: opsctl patch abort {one}" for one in patches)
+    return f"{wait} (opsctl patch status says whether it is stalled); or resume it: {'; '.join(ways)}"
 
 
 class Claims:
@@ -45,10 +63,14 @@ class Claims:
     @contextmanager
     def held(self) -> Iterator[Mapping[str, Claim]]:
         """Each host's claim, with its fencing token. Raises Locked where somebody else holds one."""
+        refuse_held(self._plan, self._leases, self._limits, self._clock())
         wanted = names(self._plan, self._limits)
         self._held = self._leases.acquire(wanted, holder(self._plan), self._clock(), LEASE_TIME)
         try:
-            yield {lease.name: Claim(rollout=self._plan.id, token=lease.token) for lease in self._held}
+            store = f"{socket.gethostname()}/{self._leases.origin()}"
+            yield {
+                lease.name: Claim(rollout=self._plan.id, token=lease.token, installation=store) for lease in self._held
+            }
         finally:
             with suppress(StoreError):
                 self._leases.release(self._held)

@@ -12,6 +12,8 @@ from opsctl.model import wire
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import Reference
 from opsctl.rollout import gates
+from opsctl.rollout.change import Claim
+from opsctl.rollout.claims import LEASE_TIME
 from opsctl.ssh.session import Transport, hostside_script
 
 HEALTH_SECONDS = 60.0
@@ -53,6 +55,13 @@ class _Balanced:
 class _Boot:
     boot_id: str
     restarting: bool
+    refused: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claimed:
+    state: str
+    why: str = ""
 
 
 def balancers(inventory: Inventory) -> dict[str, str]:
@@ -122,7 +131,28 @@ def wait_until_well(transport: Transport, host: Host, before: Reference, *, seco
         time.sleep(_PAUSE)
 
 
-def restart(transport: Transport, host: Host, boot_id: str, *, seconds: float = REBOOT_SECONDS) -> None:
+def claim_words(claim: Claim, claimant: str) -> dict[str, object]:
+    """A claim as the scripts on hosts read it; a node that died blocks others there no longer than its leases do."""
+    return {
+        "claimant": claimant,
+        "installation": claim.installation,
+        "token": claim.token,
+        "claim_seconds": LEASE_TIME.total_seconds(),
+    }
+
+
+def leave_claim(transport: Transport, host: Host, claim: Claim, claimant: str) -> None:
+    """Write the claim on the host. Raises HostFailed where a newer one, or another installation's, stands there."""
+    words = {"action": "claim", "id": claim.rollout, "packages": [], **claim_words(claim, claimant)}
+    answer = transport.run(host, hostside_script("install"), words, timeout=HEALTH_SECONDS)
+    told = understood(_Claimed, host.key, answer)
+    if told.state == "refused":
+        raise HostFailed(host.key, told.why)
+
+
+def restart(
+    transport: Transport, host: Host, boot_id: str, claim: Mapping[str, object], *, seconds: float = REBOOT_SECONDS
+) -> None:
     """End the boot `boot_id` and wait until the host is up in another one; nothing is done where it already is.
 
     Raises HostFailed where the host stays in its boot, Unreachable where it does not come back in time.
@@ -132,9 +162,11 @@ def restart(transport: Transport, host: Host, boot_id: str, *, seconds: float = 
     last = "no answer"
     while time.monotonic() < deadline:
         try:
-            words = {"boot_id": boot_id, "ask": asked}
+            words = {"boot_id": boot_id, "ask": asked, **claim}
             answer = transport.run(host, hostside_script("reboot"), words, timeout=30)
             now = understood(_Boot, host.key, answer)
+            if now.refused:
+                raise HostFailed(host.key, now.refused)
             if now.boot_id != boot_id and not health(transport, host).starting:
                 return
             last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from opsctl.errors import HostError, OpsctlError, StoreError, Unreachable
+from opsctl.errors import HostError, Interrupted, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import Batch, HostState, Reference, RolloutState, Stage, Status
 from opsctl.rollout import gates, machine
@@ -22,6 +22,7 @@ from opsctl.rollout.claims import Claims
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
+from opsctl.rollout.resume import how_to_go_on
 from opsctl.state.leases import Leases
 
 _QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
@@ -84,15 +85,24 @@ class Driver:
     # --- the rollout as a whole ----------------------------------------------------------------------------------
 
     def run(self, runner: str) -> RolloutState:
-        """Work until the end, a stop, a halt or a pause; the state then saved. Raises Locked where others are at it."""
+        """Work until the end, a stop, a halt or a pause; the state then saved.
+
+        Raises Locked where others are at it, Interrupted where a person leaves in the middle of the work.
+        """
         parts = self._parts
         with parts.journal.alone(self._plan.id, runner), self._claiming.held() as self._claims:
             self._state = parts.journal.save_status(replace(self._state, runner=runner), Status.RUNNING, parts.clock())
             try:
                 status, reason = self._work()
+            except KeyboardInterrupt:
+                told = self._left_at_once()
+                with suppress(StoreError):
+                    self._end(Status.INTERRUPTED, told)
+                raise Interrupted(told, hint=how_to_go_on(self._state)) from None
             except BaseException as error:
                 with suppress(StoreError):
-                    self._end(Status.INTERRUPTED, f"{type(error).__name__}: {error}")
+                    told = error.message if isinstance(error, OpsctlError) else f"{type(error).__name__}: {error}"
+                    self._end(Status.INTERRUPTED, told)
                 raise
             return self._end(status, reason)
 
@@ -100,6 +110,18 @@ class Driver:
         moved = self._parts.journal.save_status(self._state, status, self._parts.clock(), reason=reason)
         self._state = replace(moved, hosts=tuple(self._now[key] for key in self._items))
         return self._state
+
+    def _left_at_once(self) -> str:
+        drained = [state.host for state in self._now.values() if state.drained]
+        touched = [key for key, state in self._now.items() if state.stage in (Stage.INSTALLING, Stage.REBOOTING)]
+        told = ["left at once"]
+        told += [f"still drained: {', '.join(drained)}"] if drained else []
+        told += (
+            [f"at work on the host: {', '.join(f'{key} ({self._now[key].stage})' for key in touched)}"]
+            if touched
+            else []
+        )
+        return "; ".join(told)
 
     def _work(self) -> tuple[Status, str]:
         self._reconcile()
@@ -219,10 +241,10 @@ class Driver:
     def _effect(self, key: str, step: Step) -> Callable[[], object]:
         change, host, item, state = self._parts.change, self._hosts[key], self._items[key], self._now[key]
         effects: Mapping[Step, Callable[[], object]] = {
-            Step.PRECHECK: lambda: change.precheck(host, item, state),
+            Step.PRECHECK: lambda: change.precheck(host, item, state, self._claims[key]),
             Step.DRAIN: lambda: change.drain(host, item),
             Step.INSTALL: lambda: change.install(host, item, state, self._claims[key]),
-            Step.REBOOT: lambda: change.reboot(host, state),
+            Step.REBOOT: lambda: change.reboot(host, state, self._claims[key]),
             Step.VERIFY: lambda: change.verify(host, item, state),
             Step.UNDRAIN: lambda: change.undrain(host, item),
         }
@@ -279,6 +301,8 @@ class Driver:
         self._now[state.host] = state
         if shown and state.stage not in _QUIET:
             self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")
+        elif before.drained and not state.drained:
+            self._say(state.host, f"undrained; it stays {state.stage}")
 
     def _say(self, key: str, text: str) -> None:
         self._parts.observe(Progress(host=key, text=text, at=self._parts.clock()))

@@ -9,16 +9,22 @@ from datetime import datetime
 
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Plan, RolloutState, Stage, Status
+from opsctl.model.rollout import LeftOut, Plan, RolloutState, Stage, Status
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
-from opsctl.rollout.limits import Limits
+from opsctl.rollout.limits import KEPT_IN, Limits
+from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Head, Ledger
 from opsctl.state.store import Store
 
+# Words of the reasons for which hosts are left out, and what to do about each.
+NO_KEY = ("no key is approved for it", "it shows another key than the approved one")
+_APPROVE = "compare its key with the owner's, then: opsctl host approve NAME --fingerprints FILE"
+_LIMIT = "a cluster needs its members: change clusters: minimum in tenant.yml, or bring the others back first"
+_LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
 
 
@@ -35,8 +41,30 @@ class Ended:
 
 
 def missed(plan: Plan) -> tuple[str, ...]:
-    """The hosts that were to be changed and did not answer when the plan was made."""
+    """The hosts that were to be changed and are not in the plan: they did not answer, or a limit kept them out."""
     return tuple(one.host for one in plan.left_out if one.missed)
+
+
+def why_missed(plan: Plan) -> str:
+    return "left out: " + "; ".join(f"{one.host} ({one.reason})" for one in plan.left_out if one.missed)
+
+
+def mend_missed(plan: Plan) -> str:
+    """What to do so that the next plan has them."""
+    found = {_mend(one) for one in plan.left_out if one.missed}
+    return "; ".join(text for text in (_APPROVE, _LIMIT, _LOOK) if text in found) + "; then begin anew for them"
+
+
+def _mend(one: LeftOut) -> str:
+    if any(words in one.reason for words in NO_KEY):
+        return _APPROVE
+    return _LIMIT if KEPT_IN in one.reason else _LOOK
+
+
+def raise_missed(plan: Plan) -> None:
+    """Raise Incomplete where a plan is not all that was asked for."""
+    if missed(plan):
+        raise Incomplete(why_missed(plan), hint=mend_missed(plan))
 
 
 def outcome_of(state: RolloutState) -> str:
@@ -49,22 +77,20 @@ def outcome_of(state: RolloutState) -> str:
     return _OUTCOMES.get(state.status, str(state.status))
 
 
-def raise_unless_ok(state: RolloutState, *, resume: str) -> None:
-    """Turn an end that is not good into its error. `resume`: the command line that goes on."""
+def raise_unless_ok(state: RolloutState) -> None:
+    """Turn an end that is not good into its error, with what to do next."""
     done, remain = state.count(Stage.DONE), [host.host for host in state.hosts if host.stage is not Stage.DONE]
     told = f"{done} of {len(state.hosts)} hosts done"
     told += f"; remaining: {', '.join(remain)}" if remain else ""
-    if away := missed(state.plan):
-        told += f"; left out because they do not answer: {', '.join(away)}"
+    if missed(state.plan):
+        told += f"; {why_missed(state.plan)}"
     match outcome_of(state):
         case "incomplete":
-            raise Incomplete(
-                told, hint=resume if remain else "opsctl doctor --hosts says why; then begin anew for them"
-            )
+            raise Incomplete(told, hint=how_to_go_on(state) if remain else mend_missed(state.plan))
         case "stopped":
-            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=resume)
+            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=how_to_go_on(state))
         case "interrupted":
-            raise Interrupted(f"stopped by hand; {told}", hint=resume)
+            raise Interrupted(f"stopped by hand; {told}", hint=how_to_go_on(state))
 
 
 def execute(

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 from opsctl.model.host import Host, Inventory
 
+KEPT_IN = "in service"
+NEVER = ", so none of it may ever leave (clusters: minimum in tenant.yml)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterLimit:
@@ -39,7 +42,7 @@ class Limits:
             others = sorted((limit.members & out) - {host})
             if len(others) + 1 > limit.may_be_out:
                 state = f", and {', '.join(others)} {'is' if len(others) == 1 else 'are'} out" if others else ""
-                return f"{limit.name} needs {limit.minimum} of {len(limit.members)} in service{state}"
+                return f"{limit.name} needs {limit.minimum} of {len(limit.members)} {KEPT_IN}{state or NEVER}"
         return ""
 
     def lease_names(self, hosts: Iterable[str]) -> tuple[str, ...]:

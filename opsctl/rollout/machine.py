@@ -145,8 +145,7 @@ def advance(state: HostState, event: Event) -> HostState:
         case Kind.SKIPPED if state.stage in UNTOUCHED and not state.drained:
             return _rest(state, Stage.SKIPPED, event)
         case Kind.UNDRAINED if state.drained and state.stage in (Stage.VERIFIED, Stage.FAILED, Stage.SKIPPED):
-            stage = Stage.UNDRAINED if state.stage is Stage.VERIFIED else state.stage
-            return replace(state, stage=stage, at=event.at, drained=False, stuck=False)
+            return _undrained(state, event)
         case Kind.RECONCILED if state.stage is Stage.UNKNOWN and state.last is not None:
             return replace(state, stage=state.last, at=event.at, last=None, reason="")
         case Kind.RETRIED if state.stage is Stage.FAILED and not state.drained:
@@ -175,10 +174,22 @@ def _along_the_road(state: HostState, event: Event) -> HostState:
     )
 
 
+_STILL_DRAINED = "still drained: "
+
+
+def _undrained(state: HostState, event: Event) -> HostState:
+    notes = tuple(note for note in state.notes if not note.startswith(_STILL_DRAINED))
+    state = replace(state, at=event.at, drained=False, stuck=False, notes=notes)
+    # A verified host failed at nothing but this very undrain, and is well now.
+    well = state.stage is Stage.VERIFIED or (state.stage is Stage.FAILED and state.last is Stage.VERIFIED)
+    return replace(state, stage=Stage.UNDRAINED, last=None, reason="", acknowledged=False) if well else state
+
+
 def _fail(state: HostState, event: Event) -> HostState:
     if state.stage in (Stage.FAILED, Stage.SKIPPED) and state.drained:
         # The undrain itself failed: the host keeps its first reason and says that it is still drained.
-        return replace(state, at=event.at, stuck=True, notes=(*state.notes, f"still drained: {event.reason}"))
+        notes = (*(note for note in state.notes if not note.startswith(_STILL_DRAINED)), _STILL_DRAINED + event.reason)
+        return replace(state, at=event.at, stuck=True, notes=notes)
     return _rest(state, Stage.FAILED, event)
 
 

@@ -63,7 +63,7 @@ def arrange(
     left_out = []
     for item in wanted:
         if reason := limits.why_not(item.host, down):
-            left_out.append(LeftOut(host=item.host, reason=reason))
+            left_out.append(LeftOut(host=item.host, reason=reason, missed=True))
         else:
             by_ring[inventory.host(item.host).ring].append(item)
     waves: list[Wave] = []

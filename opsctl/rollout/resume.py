@@ -36,8 +36,23 @@ def take_up(journal: Journal, rollout_id: str, *, now: datetime, retry: bool = F
     for before, after in zip(state.hosts, hosts, strict=True):
         if before != after:
             journal.save_host(state.plan.id, after)
-    left = tuple(host.host for host in hosts if host.stage is Stage.FAILED)
+    left = tuple(host.host for host in hosts if host.stage is Stage.FAILED and not _lacks_only_undrain(host))
     return Taken(state=replace(state, hosts=hosts), left=left)
+
+
+def _lacks_only_undrain(state: HostState) -> bool:
+    return state.drained and state.last is Stage.VERIFIED
+
+
+def how_to_go_on(state: RolloutState) -> str:
+    """The command lines that go on with a rollout that has stopped, where hosts failed one for each decision."""
+    if state.plan.kind != "patch":
+        return "mend the host, then run the same command again: what is done stays done"
+    line = f"opsctl patch resume {state.plan.id}"
+    if not any(host.stage is Stage.FAILED and not _lacks_only_undrain(host) for host in state.hosts):
+        return line
+    retry = f"{line} --retry tries the failed hosts again"
+    return retry if state.status is Status.DONE else f"{retry}; {line} leaves them as they are"
 
 
 def _taken_up(state: HostState, now: datetime, *, retry: bool) -> HostState:

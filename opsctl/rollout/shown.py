@@ -19,6 +19,12 @@ def stalled(state: RolloutState, at_work: str) -> bool:
     return state.status is Status.RUNNING and not at_work
 
 
+def standing(state: RolloutState, at_work: str) -> str:
+    """How it stands, in words, with the reason."""
+    word = "stalled: its process is gone" if stalled(state, at_work) else str(state.status)
+    return f"{word}{': ' + state.reason if state.reason else ''}"
+
+
 def summary(state: RolloutState, at_work: str) -> dict[str, object]:
     """A rollout without its hosts."""
     return {

@@ -7,6 +7,7 @@ command by two minutes, so the next command is quick; `forget` closes one, `clos
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections import defaultdict
@@ -30,6 +31,8 @@ from opsctl.ssh.sockets import close_shared, socket_folder, tidy, written
 __all__ = ["Transport", "close_shared", "hostside_script"]
 
 LARGEST_ANSWER = 64 << 20
+# This machine has no files, processes or memory left just now: one host more cannot be asked, the others go on.
+_AT_ITS_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 Arguments = Mapping[str, object]
 Stopped = Callable[[], bool]
 
@@ -229,7 +232,9 @@ class Transport:
                 return then(host, self._run(host, script, given, timeout, stopped))
             except OpsctlError as error:
                 return error
-            except OSError as error:  # of this machine (no files or processes left): nothing is known of the host
+            except OSError as error:
+                if error.errno not in _AT_ITS_LIMITS:
+                    raise
                 return Unreachable(host.key, f"it could not be asked: {error}")
 
         limit = parallel or self.settings.number("ssh.parallel")

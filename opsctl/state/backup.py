@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from opsctl.errors import Refused, StoreError
-from opsctl.state import filesystem, migrations
+from opsctl.state import fencing, filesystem, migrations
 from opsctl.state.ledger import Head, Verdict, verify_rows
 from opsctl.state.store import FILE, Store, hold, told
 
@@ -103,6 +103,8 @@ def restore(folder: Path, source: Path, now: datetime) -> Restored:
         _new_private_file(part)
         shutil.copyfile(source, part)
         proven = prove(part)
+        with told_file(part), closing_connection(part, "rw") as restored:
+            fencing.raise_floor(restored, now)
         _to_disk(part)
         aside = _set_aside(folder, now)
         part.replace(folder / FILE)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from opsctl.errors import Locked
+from opsctl.state import fencing
 from opsctl.state.store import Store, moment, stamp
 
 
@@ -85,6 +86,11 @@ class Leases:
         found = (_lease(row) for row in self._store.read("SELECT * FROM leases ORDER BY name"))
         return tuple(lease for lease in found if now is None or lease.live(now))
 
+    def origin(self) -> int:
+        """The number at which this store began to count: no other store, nor this one before a restore, has it."""
+        found = self._store.read("SELECT last FROM fences WHERE name = ?", (fencing.FLOOR,))
+        return int(found[0]["last"]) if found else 0
+
     def _rows(self, names: Iterable[str]) -> list[Lease]:
         found = []
         for name in dict.fromkeys(names):
@@ -93,12 +99,12 @@ class Leases:
 
     def _take(self, name: str, holder: str, now: datetime, expires: datetime) -> Lease:
         # The counter outlives the lease, so a token never comes twice.
+        given = self._store.read("SELECT MAX(last) AS last FROM fences WHERE name IN (?, ?)", (name, fencing.FLOOR))
+        token = int(given[0]["last"] or 0) + 1
         self._store.write(
-            """INSERT INTO fences (name, last) VALUES (?, 1)
-               ON CONFLICT (name) DO UPDATE SET last = fences.last + 1""",
-            (name,),
+            "INSERT INTO fences (name, last) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last = excluded.last",
+            (name, token),
         )
-        token = self._store.read("SELECT last FROM fences WHERE name = ?", (name,))[0]["last"]
         self._store.write(
             """INSERT INTO leases (name, holder, fence, taken, expires) VALUES (?, ?, ?, ?, ?)
                ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, fence = excluded.fence,

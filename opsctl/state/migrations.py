@@ -10,6 +10,7 @@ import sqlite3
 from datetime import UTC, datetime
 
 from opsctl.errors import StoreError
+from opsctl.state import fencing
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -73,8 +74,11 @@ def migrate(connection: sqlite3.Connection, where: object) -> int:
             if version < NEWEST:
                 for statement in STEPS[version]:
                     connection.execute(statement)
+                now = datetime.now(UTC)
+                if version == 0:
+                    fencing.raise_floor(connection, now)
                 version += 1
-                at = datetime.now(UTC).isoformat(timespec="microseconds")
+                at = now.isoformat(timespec="microseconds")
                 connection.execute("INSERT INTO migrations (number, at) VALUES (?, ?)", (version, at))
             connection.execute("COMMIT")
         except BaseException:

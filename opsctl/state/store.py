@@ -364,6 +364,12 @@ class Store:
         rows = self.read("SELECT * FROM reports WHERE id = ?", (report_id,))
         return _report(rows[0]) if rows else None
 
+    def report_ids(self, kind: str) -> list[str]:
+        """The reports of one kind, newest first, without their documents, which can be large."""
+        return [
+            row["id"] for row in self.read("SELECT id FROM reports WHERE kind = ? ORDER BY at DESC, id DESC", (kind,))
+        ]
+
     def reports(self, kind: str | None = None) -> list[SavedReport]:
         """Every report, or those of one kind, newest first."""
         rows = self.read(

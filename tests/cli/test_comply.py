@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from opsctl.cli import findings
 from opsctl.cli.main import run
 from opsctl.compliance import record
+from opsctl.compliance.record import Audit
+from opsctl.model.finding import CheckResult, Coverage, Finding
 from opsctl.state.store import Store
-from tests.unit.test_report import assessment
+from tests.unit.test_report import assessment, result
 
 CLONE = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
+# Before any run that a test makes now.
+LONG_AGO = datetime(2020, 2, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True, name="workspace")
@@ -34,10 +42,21 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def kept(workspace: Path) -> None:
     """A run in the store, as `comply run` keeps it."""
     found = assessment()
+    scope = replace(found.scope, selection={}, deselected=())
+    found = replace(found, scope=scope, started=LONG_AGO, ended=LONG_AGO)
     with Store.open(workspace / ".state") as store:
         run_id = store.new_run(record.KIND, "{}", found.started)
         record.keep(store, run_id, record.to_document(run_id, found, "3:0123456789abcdef"), found)
         store.end_run(run_id, "incomplete", found.ended)
+
+
+def played(results: Sequence[CheckResult]) -> Audit:
+    """A finished run with these results."""
+    found = assessment()
+    coverage = Coverage(assessed=tuple(dict.fromkeys(one.host for one in results)))
+    found = replace(found, results=tuple(results), coverage=coverage, faults=())
+    failed = tuple(Finding(result=one) for one in results if one.result == "fail")
+    return Audit(id="run-1", assessment=found, findings=failed, sha256="0" * 64, ledger_head="2:ab")
 
 
 def document(capsys: Capture) -> dict[str, Any]:
@@ -68,7 +87,10 @@ def test_the_table_names_every_host_and_why_it_is_missing(capsys: Capture) -> No
     assert run(["comply", "run", "--limit", "ange-web1", "--control", "SSH-01"]) == 1
     shown = capsys.readouterr()
     assert "1 in scope: 0 assessed, 1 unreachable, 0 excluded, 0 quarantined" in shown.out
-    assert "not assessed: example-ange.ange-web1:" in shown.out
+    assert "not assessed: example-ange.ange-web1: " in shown.out
+    assert "example-ange.ange-web1: example-ange.ange-web1" not in shown.out + shown.err
+    assert "asking 1 host\n" in shown.err
+    assert "ledger head after the run 2:" in shown.out
     assert "what next: opsctl comply report" in shown.err
 
 
@@ -114,7 +136,83 @@ def test_report_writes_pages_and_json_of_the_latest_run(capsys: Capture, tmp_pat
     assert {Path(one["path"]).name.split(".", 1)[1] for one in files} == {"sv.html", "en.html", "json"}
     assert run(["comply", "report", "--to", str(tmp_path / "two"), "--format", "html", "--lang", "sv"]) == 0
     assert [file.name.split(".", 1)[1] for file in (tmp_path / "two").iterdir()] == ["sv.html"]
-    assert "ledger head 3:0123456789abcdef" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "ledger head before the run 3:0123456789abcdef" in told
+    assert "2020-02-02 12:00 UTC, incomplete: profile standard, whole: 5 hosts in scope, 2 assessed" in told
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_smaller_run_is_reported_only_by_its_name_and_says_its_scope(capsys: Capture, tmp_path: Path) -> None:
+    assert run(["comply", "run", "--limit", "ange-web1", "--control", "SSH-01", "-o", "json"]) == 1
+    small = document(capsys)
+    out = ["--to", str(tmp_path / "out"), "--format", "json"]
+    assert run(["comply", "report", *out]) == 0
+    shown = capsys.readouterr()
+    assert small["run"] not in shown.out
+    assert f"newer, not taken: run {small['run']} looked at a selection only" in shown.err
+    assert run(["comply", "report", small["run"], *out]) == 0
+    shown = capsys.readouterr()
+    assert "limit ange-web1; controls: 1: 1 hosts in scope, 0 assessed" in shown.out
+    assert f"ledger head after the run  {small['ledger_head']}" in shown.out
+    assert "ledger head before the run 0:" in shown.out
+    assert run(["comply", "report", "--profile", "other", *out]) == 3
+    assert "no whole run of profile other is kept" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("kept")
+def test_one_run_that_cannot_be_read_hides_no_other(workspace: Path, capsys: Capture) -> None:
+    with Store.open(workspace / ".state") as store:
+        newer = store.new_run(record.KIND, "{}", LONG_AGO)
+        store.save_report(newer, record.KIND, '{"version": 2}', LONG_AGO)
+    assert run(["comply", "list"]) == 0
+    shown = capsys.readouterr()
+    lines = [line.split() for line in shown.out.splitlines() if line.startswith(" 2020")]
+    assert sorted(line[3] for line in lines) == ["incomplete", "unreadable"]
+    assert all(line[1:3] == ["2020-02-02", "12:00"] for line in lines), "UTC, to the minute"
+    assert f"run {newer} cannot be read: it was kept by a newer opsctl, in form 2" in shown.err
+    assert run(["comply", "list", "-o", "json"]) == 0
+    runs = {one["run"]: one for one in document(capsys)["runs"]}
+    assert (runs[newer]["outcome"], runs[newer]["started"]) == ("unreadable", "2020-02-02T12:00:00Z")
+    assert "newer opsctl" in runs[newer]["reason"]
+    assert run(["comply", "list", "--last", "1", "-o", "json"]) == 0
+    assert len(document(capsys)["runs"]) == 1
+    assert run(["comply", "report", newer, "--to", "out"]) == 1
+    assert "use the opsctl that made it" in capsys.readouterr().err
+
+
+def test_hosts_with_the_same_fault_are_one_line(capsys: Capture) -> None:
+    many = [result(f"ange.h{n}", "SSH-01", "fail", observed="permitrootlogin without-password") for n in range(7)]
+    few = [result(f"ange.h{n}", "SSH-06", "fail", observed="clientaliveinterval 0") for n in range(2)]
+    other = [result("ange.h2", "SSH-06", "fail", observed="clientaliveinterval 900")]
+    errors = [result(f"ange.h{n}", "PAT-01", "error", observed="", reason="no lists\nat all") for n in range(7)]
+    findings.show(played([*many, *few, *other, *errors]))
+    shown = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(shown) if line.startswith("SSH-01"))
+    assert shown[start:-1] == [
+        "SSH-01 high: Title of SSH-01 (role ssh)",
+        "    7 hosts: permitrootlogin without-password",
+        "SSH-06 medium: Title of SSH-06 (role ssh)",
+        "    ange.h0, ange.h1: clientaliveinterval 0",
+        "    ange.h2: clientaliveinterval 900",
+        "PAT-01 low: Title of PAT-01 (role patching)",
+        "    error on 7 hosts: no lists at all",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_open_findings_can_be_read_on_a_narrow_terminal(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = [f"SSH-{n:02}" for n in range(1, 20)]
+    failed = [result(f"ange.ange-web{n}", name, "fail") for n in range(2) for name in names]
+    findings.show(played([*failed, result("ange.ange-web0", "PAT-01", "notapplicable")]))
+    hosts = capsys.readouterr().out.partition("SSH-01 high")[0]
+    assert hosts.count("SSH-19") == 2, "no id is folded"
+    assert "notchecked" not in hosts, "a column without a number"
+    assert max(map(len, hosts.splitlines())) <= width
+    assert ("open findings" in hosts) == (width >= 100)
+    assert ("ange.ange-web1: 19 fail\n" in hosts) == (width < 100)
 
 
 @pytest.mark.usefixtures("kept")

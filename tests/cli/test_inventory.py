@@ -120,6 +120,31 @@ def test_check_lists_every_fault_and_ends_with_three(workspace: Path, capsys: Ca
     assert "the network is 192.0.2.0/28" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("group_vars/all/secrets.yml", "a folder here is not read"),
+        ("group_vars/webb.yml", "'webb' is no role or ring of this tenant"),
+        ("group_vars/all.yml.orig", "ends in neither .yml nor .yaml"),
+        ("host_vars/ange-web9.yml", "'ange-web9' is no host of this tenant"),
+        ("group_vars/web.yaml", "web.yml is there too"),
+    ],
+)
+def test_check_names_variable_files_that_nothing_reads(workspace: Path, capsys: Capture, file: str, what: str) -> None:
+    (tenant,) = workspace.glob("inventories/*ange")
+    for good in ("group_vars/all.yml", "group_vars/web.yml", "group_vars/canary.yml", "group_vars/README.md"):
+        (tenant / good).parent.mkdir(exist_ok=True)
+        (tenant / good).write_text("---\n")
+    assert run(["inventory", "check"]) == 0
+    (tenant / file).parent.mkdir(parents=True, exist_ok=True)
+    (tenant / file).write_text("---\n")
+    capsys.readouterr()
+    assert run(["inventory", "check", "-o", "json"]) == 3
+    found = document(capsys)["problems"]
+    assert isinstance(found, list)
+    assert [what in problem["what"] for problem in found] == [True]
+
+
 def test_check_tells_the_faults_of_the_settings_too(workspace: Path, capsys: Capture) -> None:
     (workspace / "opsctl.yml").write_text("version: 1\nssh: {user: opsctl, colour: blue}\n")
     assert run(["inventory", "check", "-o", "json"]) == 3

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from opsctl import config
+from opsctl import config, content
 from opsctl.cli.main import run
 from opsctl.inventory import files
-from opsctl.model.rollout import HostPlan, HostState, PackageChange, Stage, Status
+from opsctl.model.rollout import HostPlan, HostState, LeftOut, PackageChange, Stage, Status
+from opsctl.rollout import claims
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.journal import Journal
+from opsctl.state.leases import Leases
+from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -59,8 +62,6 @@ def keep(workspace: Path, *, minutes: int = 0, moved_inventory: bool = False) ->
     """A plan over both hosts, as `patch plan` would keep it; its id."""
     settings = config.load(workspace, {})
     inventory = files.load(settings)
-    from opsctl import content
-
     items = [HostPlan(host=host.key, packages=(PACKAGE,)) for host in inventory]
     pace = planning.Pace(limit=5)
     made = planning.freeze(
@@ -72,6 +73,18 @@ def keep(workspace: Path, *, minutes: int = 0, moved_inventory: bool = False) ->
     with Store.open(settings.state) as store:
         Journal(store).add(made)
     return made.id
+
+
+def begun(workspace: Path) -> str:
+    """A rollout whose process was killed while it installed."""
+    plan = keep(workspace)
+    with Store.open(config.load(workspace, {}).state) as store:
+        journal = Journal(store)
+        state = journal.save_status(journal.load(plan), Status.RUNNING, NOW)
+        journal.save_host(plan, HostState(host="ange.ange-web1", stage=Stage.INSTALLING, at=NOW))
+        now = datetime.now(UTC)
+        Leases(store).acquire(["ange.ange-web1"], claims.holder(state.plan), now, timedelta(minutes=15))
+    return plan
 
 
 def test_there_are_no_plans_at_first(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +136,65 @@ def test_a_killed_rollout_is_shown_as_stalled(workspace: Path, capsys: pytest.Ca
     assert f"opsctl patch resume {plan}" in out
 
 
+def test_a_resume_of_a_killed_rollout_says_that_it_is_stalled(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = begun(workspace)
+    capsys.readouterr()
+    assert run(["patch", "resume", plan, "--dry-run"]) == 0
+    assert f"{plan}: stalled: its process is gone" in capsys.readouterr().out
+
+
+def test_a_start_of_a_rollout_at_work_names_who_is_at_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = begun(workspace)
+    with (
+        Store.open(config.load(workspace, {}).state) as store,
+        Journal(store).alone(plan, "anna, process 7"),
+    ):
+        for verb in ("start", "resume", "abort"):
+            assert run(["patch", verb, plan, "--yes"]) == 4
+            assert "at work: anna, process 7" in capsys.readouterr().err
+
+
+def test_an_abort_frees_the_hosts_and_lists_those_in_the_middle(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, other = begun(workspace), keep(workspace, minutes=3)
+    assert run(["patch", "start", other, "--yes"]) == 4
+    told = capsys.readouterr().err
+    assert "until" in told
+    assert f"or resume it: opsctl patch resume {plan}, or end it for good: opsctl patch abort {plan}" in told
+    assert run(["patch", "abort", plan, "--dry-run"]) == 0
+    assert run(["patch", "abort", plan, "--yes"]) == 1
+    assert "left as they are: ange.ange-web1 (installing)" in capsys.readouterr().err
+    assert run(["patch", "resume", plan, "--yes"]) == 3
+    assert run(["patch", "abort", plan, "--yes"]) == 3
+    with Store.open(config.load(workspace, {}).state) as store:
+        assert Journal(store).load(plan).status is Status.ABORTED
+        assert Leases(store).held() == ()
+        assert [entry.phase for entry in Ledger(store).entries(verb="patch abort")] == ["started", "finished"]
+
+
+def test_an_abort_of_a_plan_that_touched_nothing_is_ok(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "abort", plan, "--yes", "-o", "json"]) == 0
+    assert run(["patch", "start", plan, "--yes"]) == 3
+
+
+def test_a_cluster_that_may_lose_nobody_is_never_green(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = config.load(workspace, {})
+    alone = LeftOut(host="ange.ange-web1", reason=f"ange.web needs 2 of 2 in service{limiting.NEVER}", missed=True)
+    made = planning.freeze(
+        planning.Arrangement(waves=(), left_out=(alone,)), kind="patch", now=NOW, made_by="anna",
+        inventory_digest=files.load(settings).digest, content_digest=content.digest(),
+        pace=planning.Pace(limit=5), failure_budget=1,
+    )  # fmt: skip
+    with Store.open(settings.state) as store:
+        Journal(store).add(made)
+    assert run(["patch", "start", made.id, "--yes"]) == 1
+    assert "change clusters: minimum in tenant.yml" in capsys.readouterr().err
+
+
 def test_a_stale_plan_is_refused_before_any_host_is_asked(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = keep(workspace, moved_inventory=True)
     assert run(["patch", "start", plan, "--yes"]) == 3
@@ -145,7 +217,8 @@ def test_a_plan_without_a_host_because_none_answered_is_never_green(
         capsys.readouterr()
         assert run(["patch", "start", "latest", *words]) == 1
         shown = capsys.readouterr()
-        assert "do not answer: ange.ange-web1, ange.ange-web2" in shown.err
+        assert "left out: ange.ange-web1 (unreachable: " in shown.err
+        assert "opsctl doctor --hosts" in shown.err
     assert json.loads(shown.out)["outcome"] == "incomplete"
 
 

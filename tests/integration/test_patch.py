@@ -378,3 +378,20 @@ def test_the_driver_survives_nothing_but_the_hosts_do(site: Site) -> None:
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     wait_for(lambda: site.version("sundsvall-app1", "opslab-service") == FIXED, "apt ends its work")
+
+
+def test_a_second_store_of_the_same_workspace_is_refused_by_the_host_by_name_and_until_when(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site.opsctl("patch", "start", site.plan("--limit", "sundsvall-app1", "--reboot", "never"), "--yes")
+    lab.publish(site.fleet.name, "opslab-library", f"{FIXED}.2")
+    monkeypatch.setenv("OPSCTL_STATE_PATH", str(tmp_path / "other"))
+    rollout = site.plan("--limit", "sundsvall-app1", "--reboot", "never", "--refresh")
+    site.opsctl("patch", "start", rollout, "--yes", code=5)
+    reason = str(site.states(rollout)["sundsvall-app1"]["reason"])
+    assert "another installation of opsctl works on this host: " in reason
+    assert "Z at most; this is " in reason
+    assert site.version("sundsvall-app1", "opslab-library") == FIXED
+    site.inside("sundsvall-app1", 'sed -i \'s/"seconds": [0-9.]*/"seconds": 1/\' /var/lib/opsctl/fence.json')
+    site.opsctl("patch", "resume", rollout, "--retry", "--yes")
+    assert site.version("sundsvall-app1", "opslab-library") == f"{FIXED}.2"

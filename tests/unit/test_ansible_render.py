@@ -203,3 +203,18 @@ def test_a_run_cut_off_leaves_hosts_unknown_and_is_not_good() -> None:
     assert run.unknown == ("a.cut", "a.never")
     assert run.reason("a.failed") == "x: no room"
     assert not run.good
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "outcome"),
+    [(0, "ok"), (2, "ok"), (4, "ok"), (6, "ok"), (1, "unknown"), (250, "unknown"), (-9, "unknown")],
+)
+def test_a_good_recap_of_a_run_that_came_to_grief_is_no_good_end(exit_code: int, outcome: str) -> None:
+    """2 and 4 say that other hosts failed or were unreachable; with any other code the run itself did not end."""
+    found = events.parse(json.dumps({"kind": "recap", "at": 0, "host": "a.web1", "ok": 3}))
+    assert found is not None
+    run = PlaybookRun(
+        playbook="try", hosts=("a.web1",), check=False, started=found.at, ended=found.at, exit_code=exit_code,
+        events=(found,), recaps=recaps([found]),
+    )  # fmt: skip
+    assert run.outcome("a.web1") == outcome

@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import ansible
 import pytest
+import yaml
 
 from opsctl import config
+from opsctl.ansible import configuration
 from opsctl.ansible.private import SHARED_MEMORY, private_folder, remove_remains
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
@@ -145,6 +150,8 @@ def test_a_wholly_vaulted_file_cannot_switch_the_check_of_host_keys_off(bench: B
     """We cannot look into it, and so every variable that reaches ssh's command line is ours whatever it says."""
     bench.playbook("    - ansible.builtin.ping:\n")
     plain = "ansible_host_key_checking: false\nansible_ssh_args: -o UserKnownHostsFile=/dev/null\n"
+    plain += "ansible_user: evil\nansible_ssh_port: 2222\ninventory_port: 2223\nansible_become_exe: /bin/evil\n"
+    plain += "ansible_ssh_pkcs11_provider: /tmp/evil.so\nansible_shell_executable: /bin/evil\n"
     bench.write("ange/group_vars/all.yml", vaulted(plain))
     log = FAKE_SSH.replace("case", f'printf "%s\\n" "$*" >>{tmp_path}/asked\ncase', 1)
     (tmp_path / "bin/ssh").write_text(log)
@@ -152,7 +159,25 @@ def test_a_wholly_vaulted_file_cannot_switch_the_check_of_host_keys_off(bench: B
     asked = (tmp_path / "asked").read_text()
     assert "StrictHostKeyChecking" not in asked
     assert "UserKnownHostsFile" not in asked
+    assert not re.search("evil|222[23]", asked)
     assert f"-F {bench.transport.config_file}" in asked
+
+
+# What a variable of these may say does no harm to whom we talk to, as whom, or with which program.
+HARMLESS = {
+    "ansible_ssh_password_mechanism", "ansible_sshpass_prompt", "ansible_ssh_retries", "ansible_control_path",
+    "ansible_control_path_dir", "ansible_sftp_batch_mode", "ansible_ssh_transfer_method", "ansible_ssh_use_tty",
+    "ansible_ssh_timeout", "ansible_ssh_verbosity", "inventory_hostname",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("plugin", ["connection/ssh", "become/sudo"])
+def test_every_variable_of_ansibles_connection_is_ours(plugin: str) -> None:
+    text = (Path(ansible.__file__).parent / f"plugins/{plugin}.py").read_text()
+    described = yaml.safe_load(text.split('"""')[1])
+    known = {entry["name"] for option in described["options"].values() for entry in option.get("vars", ())}
+    ours = configuration.connection((), Path("/x"), "opsctl")
+    assert {name for name in known if "delegated" not in name} <= ours.keys() | HARMLESS
 
 
 def test_a_folder_whose_name_ansible_would_take_apart_is_refused(bench: Bench) -> None:
@@ -232,6 +257,22 @@ def test_check_mode_shows_the_difference_and_writes_nothing(bench: Bench, tmp_pa
     assert run.outcome("ange.web1") == "changed"
     assert "+new line" in run.results("ange.web1")[0].diff
     assert not target.exists()
+
+
+@pytest.mark.parametrize("before", [None, "old line\n"])
+def test_a_difference_stands_under_the_name_of_the_file_on_the_host(
+    bench: Bench, tmp_path: Path, before: str | None
+) -> None:
+    target = tmp_path / "target"
+    if before is not None:
+        target.write_text(before)
+    bench.playbook(
+        "    - name: Write\n      ansible.builtin.copy: {dest: '{{ place }}', content: 'new line'}\n"
+        f"      vars: {{place: {target}}}\n"
+    )
+    lines = bench.run(check=True).results("ange.web1")[0].diff.splitlines()
+    assert lines[:2] == [f"--- {target} (now)", f"+++ {target} (after)"]
+    assert "+new line" in lines
 
 
 def test_nothing_of_the_callers_ansible_settings_is_inherited(
@@ -339,6 +380,15 @@ def test_vault_password_and_vaulted_values_are_found_nowhere(bench: Bench, tmp_p
         assert canary.encode() not in left
 
 
+def test_a_task_that_prints_the_vault_password_does_not_bring_it_out(bench: Bench) -> None:
+    bench.write("ange/group_vars/all.yml", "secret: !vault |\n" + "".join(f"  {x}\n" for x in vaulted(SECRET).split()))
+    bench.playbook(f"    - name: Fail\n      ansible.builtin.fail: {{msg: 'it is {PASSWORD}'}}\n")
+    told: list[RunEvent] = []
+    run = bench.run(on_event=told.append)
+    assert run.reason("ange.web1") == "Fail: it is [redacted]"
+    assert PASSWORD not in repr((run, told))
+
+
 def test_extra_variables_are_in_no_argument(bench: Bench) -> None:
     bench.playbook(
         "    - name: Use\n      ansible.builtin.command: {argv: [grep, -c, canary], stdin: '{{ secret }}'}\n"
@@ -422,8 +472,20 @@ def test_folders_of_running_runs_are_left_alone(bench: Bench) -> None:
         assert folder.is_dir()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
+    assert not folder.parent.exists(), "nothing is left of the last run"
 
 
 def test_without_a_folder_in_memory_nothing_runs(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="tmpfs"), private_folder(bench.settings, bases=(Path("/usr"),)):
         pass
+
+
+def test_runs_at_the_same_time_do_not_take_each_others_folders(bench: Bench) -> None:
+    def one(_: int) -> bool:
+        with private_folder(bench.settings) as folder:
+            (folder / "file").write_text("x")
+            return (folder / "file").exists()
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert all(pool.map(one, range(200)))
+    assert not list(SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}"))

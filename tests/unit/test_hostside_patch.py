@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from opsctl.hostside import drain, health, install, pending
+from opsctl.hostside import drain, health, install, pending, reboot
 
 SIMULATION = """\
 Reading package lists...
@@ -155,6 +157,62 @@ def test_another_installation_waits_until_the_claim_is_old_and_nothing_runs(
     host["systemctl"] = (0, "")
     assert start(claimant="theirs", token=1)["state"] == "none"
     assert start(claimant="ours", token=8)["state"] == "refused"
+
+
+def test_another_store_of_the_same_workspace_waits_and_is_told_by_whom_and_until_when(
+    host: dict[str, tuple[int, str]], tmp_path: Path
+) -> None:
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    ours = {"action": "claim", "installation": "node1/100", "token": 101, "claim_seconds": 60}
+    theirs = {**ours, "installation": "node2/200", "token": 201}
+    assert start(**ours)["state"] == "none"
+    claim = json.loads((tmp_path / "fence.json").read_text())
+    assert {**claim, "at": 0} == {
+        "claimant": "site", "installation": "node1/100", "token": 101, "at": 0, "seconds": 60,
+    }  # fmt: skip
+    told = start(**theirs)
+    until = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(claim["at"] + 60))
+    assert told["why"] == (
+        "another installation of opsctl works on this host: site (node1/100), "
+        f"until {until} at most; this is site (node2/200)"
+    )
+    (tmp_path / "fence.json").write_text(json.dumps({**claim, "at": claim["at"] - 61}))
+    assert start(**theirs)["state"] == "none"
+    assert "a newer claim" in str(start(**ours)["why"])
+
+
+def test_a_host_restarts_only_for_the_claim_that_stands_on_it(
+    host: dict[str, tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reboot, "FENCE", str(tmp_path / "fence.json"))
+    claim = {"claimant": "site", "installation": "node1/100", "token": 7}
+    assert reboot.other_claim(claim) == ""
+    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
+    start(action="claim", **claim)
+    assert reboot.other_claim(claim) == ""
+    assert reboot.other_claim({**claim, "token": 8}) == ""
+    for other in ({"token": 6}, {"installation": "node2/200", "token": 9}, {"claimant": "else", "token": 9}):
+        assert "a newer claim on this host exists: site (node1/100), fence 7" in reboot.other_claim({**claim, **other})
+
+
+@pytest.mark.parametrize(("state", "restarts"), [("stopping", True), ("running", False)])
+def test_a_restart_that_is_under_way_already_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, restarts: bool
+) -> None:
+    monkeypatch.setattr(reboot, "FENCE", str(tmp_path / "fence.json"))
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def run(words: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        if words[0] == "systemctl":
+            return subprocess.CompletedProcess(words, 1, f"{state}\n", "")
+        return subprocess.CompletedProcess(words, 1, "", "Transaction for opsctl-reboot.service/start is destructive")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    if restarts:
+        assert reboot.main({"boot_id": boot_id}) == {"boot_id": boot_id, "restarting": True}
+    else:
+        with pytest.raises(RuntimeError, match="destructive"):
+            reboot.main({"boot_id": boot_id})
 
 
 def test_a_claim_from_a_future_that_the_clock_has_left_binds_nobody(

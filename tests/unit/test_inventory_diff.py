@@ -103,7 +103,7 @@ def test_the_fuse_trips_at_three_hosts_and_more_than_ten_percent(had: int, left:
 
 
 def test_a_tenant_that_would_lose_its_only_host_trips_the_fuse() -> None:
-    with pytest.raises(FuseTripped, match="the source is empty for ange, which has 1 hosts"):
+    with pytest.raises(FuseTripped, match="the source is empty for ange, which has 1 host"):
         judge([host(1), host(1, "sundsvall")], [host(1, "sundsvall")])
 
 

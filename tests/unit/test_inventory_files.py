@@ -307,6 +307,18 @@ def test_no_text_at_all_makes_the_reader_stumble(text: str) -> None:
         assert found.found
 
 
+def test_a_copy_that_was_lost_is_no_tenant_without_hosts(workspace: Workspace) -> None:
+    """Else a verb would do the other tenants' hosts and be green."""
+    settings = workspace(source=HOST)
+    folder = settings.inventories / "ange"
+    (folder / "hosts.yml").unlink()
+    assert not files.load(settings).hosts, "never synced, nothing approved: there is nothing yet"
+    (folder / "pins").write_text("# nothing approved any more\n")
+    with pytest.raises(InventoryError) as caught:
+        files.load(settings)
+    assert caught.value.problems[0].where == str(folder / "hosts.yml")
+
+
 def test_an_approved_key_that_is_none_shows_in_the_check(workspace: Workspace) -> None:
     settings = workspace(source=HOST)
     (settings.inventories / "ange/pins").write_text("ange-web1 ssh-ed25519\n")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opsctl.errors import Locked
+from opsctl.state.backup import backup, restore
 from opsctl.state.leases import Leases
 from opsctl.state.store import Store
 
@@ -44,6 +45,33 @@ def test_an_expired_lease_can_be_taken_and_its_old_holder_cannot_renew(leases: L
     assert new[0].token > old[0].token
     with pytest.raises(Locked, match="was lost; it is held by two"):
         leases.renew(old, later, TTL)
+
+
+def test_a_store_that_was_made_or_restored_later_gives_higher_tokens(tmp_path: Path) -> None:
+    """Its hosts remember the tokens of the earlier one, which the backup does not know."""
+    with Store.open(tmp_path / "old") as store:
+        first = Leases(store).acquire(["a"], "r1", NOW, TTL)[0].token
+        backup(store, tmp_path / "copy")
+        for number in range(5):
+            lost = Leases(store).acquire(["a", "new"], f"r{number}", NOW + TTL * (number + 1), TTL)
+    later = datetime.now(UTC) + timedelta(days=1)  # a new store begins at the real time
+    restore(tmp_path / "node2", tmp_path / "copy", later)
+    with Store.open(tmp_path / "node2") as store:
+        again = Leases(store).acquire(["a", "new"], "r9", later, TTL)
+    assert first < lost[0].token < min(lease.token for lease in again)
+    restore(tmp_path / "node2", tmp_path / "copy", later + timedelta(seconds=1))
+    with Store.open(tmp_path / "node2") as store:
+        assert Leases(store).acquire(["a"], "r1", later, TTL)[0].token > again[0].token
+
+
+def test_a_clock_that_stands_still_makes_no_token_come_twice(tmp_path: Path) -> None:
+    past = datetime(1970, 1, 1, tzinfo=UTC)
+    with Store.open(tmp_path / "old") as store:
+        before = Leases(store).acquire(["a"], "r1", past, TTL)[0].token
+        backup(store, tmp_path / "copy")
+    restore(tmp_path / "old", tmp_path / "copy", past)
+    with Store.open(tmp_path / "old") as store:
+        assert Leases(store).acquire(["a"], "r1", past, TTL)[0].token > before
 
 
 def test_a_renewed_lease_ends_later_and_keeps_its_token(leases: Leases) -> None:

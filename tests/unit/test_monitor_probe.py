@@ -139,3 +139,13 @@ def test_a_load_of_another_shape_is_a_fault_and_no_row_breaks_on_it(load: object
     found = parse({"load": load})
     assert found.load is None
     assert found.faults == ("load: not understood",)
+
+
+def test_no_text_of_a_host_brings_a_line_of_its_own() -> None:
+    forged = "x\nange.ange-web2: ok\r\x85\u2028y"
+    found = parse({
+        "hostname": forged, "kernel": forged, "os": {"name": forged}, "failed_units": [forged],
+        "units": {forged: forged}, "faults": {forged: forged},
+    })  # fmt: skip
+    said = repr(found).encode().decode("unicode_escape", "replace")
+    assert len(said.splitlines()) == 1

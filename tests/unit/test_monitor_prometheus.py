@@ -1,6 +1,7 @@
 """Targets for Prometheus: what the files hold, and that none is emptied by mistake."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,3 +89,15 @@ def test_a_file_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path) ->
     with pytest.raises(OpsctlError, match="could not be written"):
         prometheus.write([blocked])
     assert (tmp_path / "ange.json").read_text() == before
+
+
+def test_a_link_that_waits_in_the_folder_is_not_written_through(tmp_path: Path) -> None:
+    """The folder may belong to Prometheus, and who writes may be root."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "targets"
+    folder.mkdir()
+    (folder / f".ange.json.{os.getpid()}").symlink_to(victim)
+    put(folder, WEB1)
+    assert victim.read_text() == "precious"
+    assert len(json.loads((folder / "ange.json").read_text())) == 1

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from opsctl.errors import HostFailed, OpsctlError, Unreachable
+from opsctl.errors import HostFailed, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Host, Inventory, Tenant
 from opsctl.monitor import status
 from opsctl.monitor.probe import Clock, Exporter, Filesystem, Memory, Probe, Updates
@@ -168,3 +168,17 @@ def test_a_monitoring_host_that_does_not_answer_is_the_reason_for_all() -> None:
     assert found.scraped == "sundsvall.mon1: frozen"
     (odd,) = status.ask_monitoring([good], INVENTORY, transport(mon1={"faults": []}))
     assert odd.scraped == "the monitoring host gave no answer"
+
+
+class FullStore(Store):
+    """A store whose disk has no room left."""
+
+    def put_fact(self, host_key: str, name: str, value_json: str, at: datetime) -> None:
+        raise StoreError("the disk is full")
+
+
+def test_a_store_that_cannot_be_written_hides_no_host(tmp_path: Path) -> None:
+    with FullStore.open(tmp_path / "state") as store:
+        (found,) = status.collect([WEB1], transport(web1={"hostname": "ange-web1"}), store, NOW)
+    assert found.reached
+    assert "not remembered: the disk is full" in found.remarks

@@ -86,3 +86,11 @@ def test_what_holds_for_many_hosts_is_said_once(capsys: pytest.CaptureFixture[st
         f"  what next for {output.grouped(names)}: opsctl host approve NAME",
         "  what next for ange.db1: is it up?",
     ]
+
+
+def test_a_value_of_several_lines_cannot_pass_for_another_value(capsys: pytest.CaptureFixture[str]) -> None:
+    output.pairs({"kernel": "6.1\n  key      SHA256:forged", "key": "none"})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if not line.startswith("    ")] == [
+        "kernel",
+        "key",
+    ]

@@ -105,7 +105,7 @@ def test_a_host_without_an_answer_is_left_out_and_counts_as_down() -> None:
     made = plan({"ange.web1": reading(), "ange.web2": Unreachable("ange.web2", "timed out")})
     assert made.hosts == ()
     assert {one.host: (one.reason, one.missed) for one in made.left_out if one.host != "ange.print1"} == {
-        "ange.web1": ("ange.web needs 1 of 2 in service, and ange.web2 is out", False),
+        "ange.web1": ("ange.web needs 1 of 2 in service, and ange.web2 is out", True),
         "ange.web2": ("unreachable: timed out", True),
     }
 

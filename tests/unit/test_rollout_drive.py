@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from opsctl.errors import HostFailed, Incomplete, Locked, StalePlan, Unreachable
+from opsctl.errors import HostFailed, Incomplete, Interrupted, Locked, StalePlan, Stopped, Unreachable
 from opsctl.model.host import Cluster, Host, Inventory, Tenant
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.change import Claim, Installed
+from opsctl.rollout.claims import Claims
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.execute import outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
@@ -76,7 +78,7 @@ class FakeChange:
     def _boot(self, host: str) -> str:
         return f"{host}-boot{self.world.boots.get(host, 1)}"
 
-    def precheck(self, host: Host, item: HostPlan, state: HostState) -> Reference:
+    def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         self._step("precheck", host.key)
         return Reference(boot_id=self._boot(host.key), answering=(80,))
 
@@ -100,7 +102,7 @@ class FakeChange:
         self.after("install", host.key)
         return Installed(reboot=host.key in self.reboots, boot_id=self._boot(host.key))
 
-    def reboot(self, host: Host, state: HostState) -> None:
+    def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         assert state.reference is not None
         with self.world.guard:
             if self._boot(host.key) == state.reference.boot_id:
@@ -315,7 +317,56 @@ def test_an_undrain_that_fails_is_tried_again_and_then_told(store: Store) -> Non
     change.trouble.clear()
     end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, change)
     assert world.drained == set()
-    assert not next(s for s in end.hosts if s.host == "ange.web1").drained
+    web1 = next(s for s in end.hosts if s.host == "ange.web1")
+    assert (web1.stage, web1.drained, web1.reason, web1.notes) == (Stage.DONE, False, "", ())
+    assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
+
+
+def test_a_host_that_failed_otherwise_says_when_it_is_undrained_and_stays_failed(store: Store) -> None:
+    said: list[str] = []
+    change = FakeChange(
+        World(),
+        trouble={
+            ("install", "ange.web1"): [HostFailed("ange.web1", "postinst failed")],
+            ("undrain", "ange.web1"): [HostFailed("ange.lb1", "x")],
+        },
+    )
+    end = drive(store, plan(store), change)
+    taken = take_up(Journal(store), end.plan.id, now=START)
+    assert taken.left == ("ange.web1",)
+    end = drive(store, taken.state, change, observe=lambda p: said.append(f"{p.host}: {p.text}"))
+    web1 = next(s for s in end.hosts if s.host == "ange.web1")
+    assert (web1.stage, web1.drained, web1.notes) == (Stage.FAILED, False, ())
+    assert "ange.web1: undrained; it stays failed" in said
+
+
+def test_leaving_at_once_says_what_is_drained_and_what_is_under_way(store: Store) -> None:
+    world = World()
+
+    def leave(progress: Progress) -> None:
+        if (progress.host, progress.text) == ("ange.web1", "installing"):
+            raise KeyboardInterrupt
+
+    state = plan(store)
+    with pytest.raises(Interrupted) as left:
+        drive(store, state, FakeChange(world), observe=leave)
+    told = "left at once; still drained: ange.web1; at work on the host: ange.web1 (installing)"
+    assert left.value.message == told
+    assert left.value.hint == f"opsctl patch resume {state.plan.id}"
+    saved = Journal(store).load(state.plan.id)
+    assert (saved.status, saved.reason) == (Status.INTERRUPTED, told)
+    assert Leases(store).held() == ()
+    end = drive(store, take_up(Journal(store), state.plan.id, now=START).state, FakeChange(world))
+    assert (end.status, stages(end), world.drained) == (Status.DONE, ALL_DONE, set())
+
+
+def test_a_halt_with_failed_hosts_names_both_ways_on(store: Store) -> None:
+    change = FakeChange(World(), trouble={("install", "ange.app1"): [HostFailed("ange.app1", "postinst failed")]})
+    end = drive(store, plan(store), change)
+    line = f"opsctl patch resume {end.plan.id}"
+    with pytest.raises(Stopped) as stopped:
+        raise_unless_ok(end)
+    assert stopped.value.hint == f"{line} --retry tries the failed hosts again; {line} leaves them as they are"
 
 
 def test_a_stop_lets_drained_hosts_finish_and_starts_nothing_new(store: Store) -> None:
@@ -414,5 +465,14 @@ def test_hosts_that_did_not_answer_at_the_plan_keep_a_rollout_from_being_ok(stor
     assert outcome_of(end) == "ok"
     away = replace(end, plan=replace(end.plan, left_out=(LeftOut(host="ange.db1", reason="timed out", missed=True),)))
     assert outcome_of(away) == "incomplete"
-    with pytest.raises(Incomplete, match=r"4 of 4 hosts done; left out because they do not answer: ange\.db1"):
-        raise_unless_ok(away, resume="")
+    with pytest.raises(Incomplete, match=r"4 of 4 hosts done; left out: ange\.db1 \(timed out\)"):
+        raise_unless_ok(away)
+
+
+def test_a_claim_names_the_control_node_and_its_store(store: Store) -> None:
+    state = plan(store)
+    claiming = Claims(state.plan, Leases(store), limiting.of(STOCK), Clock())
+    with claiming.held() as held:
+        node, _, origin = held["ange.web1"].installation.rpartition("/")
+    assert node == socket.gethostname()
+    assert int(origin) == Leases(store).origin() > 0

@@ -136,7 +136,7 @@ def test_the_last_member_in_service_is_left_out_while_the_other_is_down() -> Non
     found = arrange(stock, down=frozenset({"ange.web2"}))
     assert [item.host for wave in found.waves for item in wave.hosts] == ["ange.web2"]
     assert found.left_out == (
-        LeftOut(host="ange.web1", reason="ange.web needs 1 of 2 in service, and ange.web2 is out"),
+        LeftOut(host="ange.web1", reason="ange.web needs 1 of 2 in service, and ange.web2 is out", missed=True),
     )
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -26,6 +28,8 @@ DOCUMENTATION = """
 
 MESSAGE_LIMIT = 4000
 DIFF_LIMIT = 20000
+WHEN = {"before": "now", "after": "after"}
+_HEADER = re.compile(r"^(---|\+\+\+) (before|after): (.*)$", re.MULTILINE)
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no types
@@ -45,7 +49,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
             while data:
                 data = data[os.write(self._pipe, data) :]
         except BrokenPipeError:
-            os.kill(os.getpid(), signal.SIGINT)
+            # Ansible passes it on to its workers and ends at once; its own way of ending on SIGINT can hang in a lock.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _start(self, task: Any) -> None:
         self._tell("task", **_names(task))
@@ -61,8 +66,20 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
         else:
             fields["message"] = _message(found, outcome, result.task.action)
             if found.get("diff"):
-                fields["diff"] = self._get_diff(found["diff"])[:DIFF_LIMIT]
+                fields["diff"] = self._diff(found["diff"], result)[:DIFF_LIMIT]
         self._tell("result", ignored=ignored, **fields)
+
+    def _diff(self, diffs: Any, result: Any) -> str:
+        """Ansible's own text, under the name of the file on the host: Ansible names a new one by our temporary copy."""
+        arguments = (getattr(result, "task_fields", None) or {}).get("args") or {}
+        target = str(arguments.get("dest") or arguments.get("path") or "")
+        named = []
+        for diff in diffs if isinstance(diffs, list) else [diffs]:
+            before = diff.get("before")
+            inside = before.get("path") if isinstance(before, Mapping) else ""
+            path = diff.get("before_header") or target or inside or "the present state"
+            named.append({**diff, "before_header": path, "after_header": path})
+        return _HEADER.sub(lambda found: f"{found[1]} {found[3]} ({WHEN[found[2]]})", str(self._get_diff(named)))
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: FBT001 - Ansible's signature
         self._start(task)
