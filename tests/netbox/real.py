@@ -46,6 +46,14 @@ class Real:
     folder: Path
     environment: Path
     environ: dict[str, str]
+    redis: int = 0
+
+    def reset(self) -> None:
+        """The seeded fleet again, whatever was changed; NetBox opens its connections anew."""
+        where = [_program("psql"), "-h", str(self.folder / "socket"), "-U", "netbox", "-q", "postgres"]
+        _well([*where, "-c", "drop database netbox with (force)"])
+        _well([*where, "-c", "create database netbox template seeded"])
+        _well(["redis-cli", "-p", str(self.redis), "flushall"])
 
     def shell(self, code: str) -> str:
         return _well(
@@ -138,7 +146,7 @@ def _start(stack: ExitStack, folder: Path, environment: Path, dump: Path | None,
     for name in ("media", "reports", "scripts", "static"):
         (folder / "root" / name).mkdir(exist_ok=True)
     (folder / "root/conf/configuration.py").write_text(_CONFIGURATION.format(database=folder / "socket", redis=redis))
-    real = Real(address=f"http://127.0.0.1:{web}", folder=folder, environment=environment, environ=environ)
+    real = Real(address=f"http://127.0.0.1:{web}", folder=folder, environment=environment, environ=environ, redis=redis)
     if workers:
         words = [str(environment / "bin/gunicorn"), "netbox.wsgi", "--bind", f"127.0.0.1:{web}", "--timeout", "120"]
         words += ["--workers", str(workers), "--threads", "3", "--no-control-socket"]
@@ -185,6 +193,7 @@ def _database(stack: ExitStack, folder: Path, dump: Path | None) -> None:
         _well([_program("pg_restore"), *where, "-d", "netbox", "--no-owner", str(dump)])
         # Without it PostgreSQL knows nothing of the tables, and every listing takes seconds.
         _well([_program("psql"), *where, "-q", "-c", "analyze", "netbox"])
+        _well([_program("createdb"), *where, "--template", "netbox", "seeded"])
 
 
 def _dump(folder: Path, target: Path) -> None:

@@ -13,8 +13,8 @@ from tests.netbox.real import Real
 from tests.netbox.try_it import workspace
 
 
-@pytest.fixture(scope="session", name="real")
-def _real() -> Iterator[Real]:
+@pytest.fixture(scope="session", name="server")
+def _server() -> Iterator[Real]:
     try:
         with real.running() as netbox:
             yield netbox
@@ -22,6 +22,13 @@ def _real() -> Iterator[Real]:
         if os.environ.get("OPSCTL_REQUIRE_NETBOX") == "1":
             pytest.fail(f"no NetBox here: {error}")
         pytest.skip(f"no NetBox here: {error}")
+
+
+@pytest.fixture(scope="module", name="real")
+def _real(server: Real) -> Real:
+    """The seeded fleet, as nobody has changed it yet."""
+    server.reset()
+    return server
 
 
 @pytest.fixture(name="workspace")

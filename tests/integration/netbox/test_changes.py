@@ -22,6 +22,8 @@ pytestmark = pytest.mark.netbox
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 VMS, DEVICES = "virtualization/virtual-machines", "dcim/devices"
 Row = dict[str, Any]
+# No two made things have one name, whoever makes them.
+NUMBERS = itertools.count(1)
 
 
 class Api:
@@ -29,7 +31,6 @@ class Api:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.numbers = itertools.count(1)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         request = urllib.request.Request(
@@ -68,7 +69,7 @@ class Api:
 
     def new_vm(self, **values: object) -> Row:
         common = {
-            "name": f"made-{next(self.numbers)}",
+            "name": f"made-{next(NUMBERS)}",
             "status": "active",
             "cluster": self.one("virtualization/clusters")["id"],
             "tenant": self.id("tenancy/tenants", "ange"),
@@ -78,7 +79,7 @@ class Api:
         return self.post(VMS, **{**common, **values})
 
     def new_address(self, vm: Row, text: str) -> Row:
-        interface = self.post("virtualization/interfaces", virtual_machine=vm["id"], name=f"e{next(self.numbers)}")
+        interface = self.post("virtualization/interfaces", virtual_machine=vm["id"], name=f"e{next(NUMBERS)}")
         kind = "virtualization.vminterface"
         return self.post(
             "ipam/ip-addresses", address=text, assigned_object_type=kind, assigned_object_id=interface["id"]
