@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs bench soak lock setup clean
+.PHONY: demo test lint docs bench netbox soak lock setup clean
 
 demo: setup                ## set up, then the whole job on the embedded fleet
 	$(VENV)/bin/opsctl demo
@@ -19,6 +19,9 @@ docs: setup                ## write the generated pages of docs/reference
 
 bench: setup               ## each promise of speed, as a ratio against what it replaces
 	$(VENV)/bin/python tests/bench/run.py $(BENCH)
+
+netbox: setup              ## a real NetBox with two municipalities to try, and a workspace for it; Ctrl-C ends it
+	$(VENV)/bin/python -m tests.netbox.try_it
 
 soak: setup                ## the long series that make test leaves out
 	$(VENV)/bin/pytest -m soak tests/soak $(PYTEST)

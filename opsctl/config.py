@@ -46,13 +46,56 @@ OPTIONS = (
         choices=("package", "./"),
     ),
     Option(name="state.path", default=".state", meaning="folder of store, ledger and reports"),
-    Option(name="inventory.source", default="file", meaning="where hosts come from", choices=("file",)),
+    Option(name="inventory.source", default="file", meaning="where hosts come from", choices=("file", "netbox")),
     Option(name="inventory.path", default="inventories", meaning="folder of the file source, one TENANT/source.yml each"),
     Option(
         name="inventory.max_removed_percent",
         default=10,
         meaning="a sync that would remove more of a tenant's hosts than this, and at least 3, is refused",
         high=100,
+    ),
+    Option(
+        name="inventory.max_age_hours",
+        default=24,
+        meaning="a copy of NetBox older than this warns, and nothing that changes hosts starts from it",
+        low=1,
+    ),
+    Option(name="netbox.url", default="", meaning="address of NetBox's start page, as https://netbox.example"),
+    Option(name="netbox.token", default="", meaning="the token itself; better: one of the next two", secret=True),
+    Option(name="netbox.token_file", default="", meaning="file with the token, 0600; {tenant} in it: one token a tenant"),
+    Option(name="netbox.token_command", default=(), meaning="command (a list) that prints the token; may hold {tenant}"),
+    Option(name="netbox.ca_file", default="", meaning="certificate authorities to believe instead of the system's"),
+    Option(
+        name="netbox.allow_http",
+        default="no",
+        meaning="plain http to another machine: anybody on the way can read the token",
+        choices=("no", "yes"),
+    ),
+    Option(name="netbox.timeout", default=60, meaning="seconds for one request, its answer included", low=1, high=3600),
+    Option(name="netbox.full_hours", default=24, meaning="everything is read anew at least this often", high=8760),
+    Option(
+        name="netbox.filters",
+        default=(),
+        meaning="which records are asked for: NAME=VALUE with role, site, platform, status, tag",
+    ),
+    Option(
+        name="netbox.statuses",
+        default=("active", "planned", "staged", "offline", "failed", "paused"),
+        meaning="statuses that count; hosts in others are left out",
+    ),
+    Option(
+        name="netbox.tenants",
+        default=(),
+        meaning="NETBOX-SLUG=TENANT or =TENANT/ORGANISATION; empty: NetBox's slugs are the tenants' names",
+    ),
+    Option(name="netbox.ring", default="tag:ring-", meaning="where a host's ring comes from: field:NAME, tag:PREFIX"),
+    Option(name="netbox.windows", default="tag:window-", meaning="where its maintenance windows come from"),
+    Option(name="netbox.owner", default="", meaning="where its owner comes from"),
+    Option(name="netbox.criticality", default="tag:criticality-", meaning="where its criticality comes from"),
+    Option(name="netbox.cluster", default="tag:cluster-", meaning="where the hosts that carry one service come from"),
+    Option(name="netbox.translate", default=(), meaning="NetBox's words for ours: WHAT:VALUE=MEANT, as ring:0=canary"),
+    Option(
+        name="netbox.prefer", default="ipv4", meaning="address that ssh connects to", choices=("ipv4", "ipv6")
     ),
     Option(name="ssh.user", default="opsctl", meaning="the automation account on the hosts"),
     Option(name="ssh.identity", default="", meaning="private key file; empty: the ssh agent"),
@@ -151,7 +194,8 @@ def find_workspace(start: Path, environ: Mapping[str, str]) -> Path:
         if not (start / FILE).is_file():
             raise ConfigError(f"OPSCTL_WORKSPACE is {start}, and there is no {FILE} in it")
     for folder in (start.absolute(), *start.absolute().parents):
-        if (folder / FILE).is_file():
+        # inventories/opsctl.yml is for Ansible's inventory plugin; the workspace is the folder above.
+        if (folder / FILE).is_file() and not (folder.name == "inventories" and (folder.parent / FILE).is_file()):
             _refuse_writable_by_all(folder)
             _refuse_open_content(folder)
             return folder

@@ -71,6 +71,11 @@ def read(path: Path, problems: Problems) -> Section:
     return Section(node, path, problems)
 
 
+def nowhere(path: Path, problems: Problems) -> Section:
+    """An empty section for what was read from no file; `path` names it in faults."""
+    return Section(yaml.MappingNode("tag:yaml.org,2002:map", []), path, problems, broken=True)
+
+
 def _too_deep(text: str) -> bool:
     """libyaml composes by recursion in C and crashes some ten thousand levels down; no file of ours has a hundred."""
     depth = 0

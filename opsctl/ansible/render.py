@@ -12,6 +12,7 @@ string is marked `!unsafe`, so Ansible never templates it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
@@ -46,8 +47,11 @@ def write_inventory(into: Path, hosts: Sequence[Host], inventory: Inventory, set
     return tuple(links.values())
 
 
-def inventory_text(hosts: Sequence[Host], inventory: Inventory) -> str:
-    """The inventory as Ansible's YAML: every host with its `inventory_` variables, then its groups."""
+def inventory_text(hosts: Sequence[Host], inventory: Inventory, *, reach: bool = False) -> str:
+    """The inventory as Ansible's YAML: every host with its `inventory_` variables, then its groups.
+
+    `reach`: for runs that are not ours, with the address and port that our own runs take from our ssh_config.
+    """
     groups: dict[str, dict[str, object]] = {}
     for host in hosts:
         for group, rank in groups_of(host).items():
@@ -57,10 +61,16 @@ def inventory_text(hosts: Sequence[Host], inventory: Inventory) -> str:
             members[host.key] = {}
             if rank:
                 entry["vars"] = {"ansible_group_priority": rank}
-    document = {
-        "all": {"hosts": {host.key: foreign_variables(host, inventory) for host in hosts}, "children": groups},
-    }
+    described = {host.key: foreign_variables(host, inventory) for host in hosts}
+    if reach:
+        described = {host.key: {**reach_variables(host), **described[host.key]} for host in hosts}
+    document = {"all": {"hosts": described, "children": groups}}
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def reach_variables(host: Host) -> dict[str, object]:
+    """Where Ansible finds the host; the address was checked when it came in."""
+    return {"ansible_host": _unsafe(host.address), "ansible_port": host.port} if host.address else {}
 
 
 def groups_of(host: Host) -> dict[str, int]:
@@ -103,6 +113,18 @@ def foreign_variables(host: Host, inventory: Inventory) -> dict[str, object]:
         "inventory_jump_addresses": jump_addresses(host, inventory),
         "inventory_jump_targets": jump_targets(host, inventory),
         "inventory_monitoring_addresses": monitoring_addresses(host, inventory),
+    }
+    # What NetBox adds, where it does: data for roles, each string of it unsafe.
+    variables |= {
+        name: value
+        for name, value in {
+            "inventory_address6": host.address6,
+            "inventory_region": host.region,
+            "inventory_tags": list(host.tags),
+            "inventory_custom": json.loads(host.custom) if host.custom else None,
+            "inventory_context": json.loads(host.context) if host.context else None,
+        }.items()
+        if value
     }
     variables |= {name: list(value) for name, value in lists.items() if value is not None}
     return {name: _unsafe(value) for name, value in variables.items()}
@@ -211,7 +233,7 @@ def _unsafe(value: object) -> object:
     if isinstance(value, str):
         return _Unsafe(value)
     if isinstance(value, Mapping):
-        return {str(key): _unsafe(inner) for key, inner in value.items()}
+        return {_Unsafe(key): _unsafe(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_unsafe(inner) for inner in value]
     return value

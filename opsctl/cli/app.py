@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,6 +90,11 @@ class App:
 
         return files.load(self.settings)
 
+    def work_from(self, inventory: Inventory | None) -> None:
+        """Use this inventory instead of the written one; nothing has asked for a host yet."""
+        if inventory is not None:
+            self.__dict__["inventory"] = inventory
+
     @cached_property
     def store(self) -> Store:
         from opsctl.state.store import Store
@@ -120,6 +125,27 @@ class App:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    def refuse_old_inventory(self, hosts: Iterable[Host], *, accepted: bool) -> None:
+        """Nothing that changes hosts starts from a copy of NetBox that is too old, unless a person accepts it."""
+        from opsctl.cli.output import note
+        from opsctl.inventory import freshness
+
+        old = freshness.too_old(self.settings, self.store, {host.tenant for host in hosts}, self.now())
+        if not accepted:
+            freshness.refuse(old, self.now())
+        elif old:
+            note(f"accepted as it is: the copy of NetBox is old: {freshness.warning(old, self.now())}")
+
+    def warn_old_inventory(self, tenants: Iterable[str]) -> None:
+        from opsctl.inventory import freshness
+
+        # Looking must not make a store where there is none.
+        if self.settings.text("inventory.source") == "netbox" and self.settings.state.is_dir():
+            from opsctl.cli.output import note
+
+            if old := freshness.too_old(self.settings, self.store, tenants, self.now()):
+                note(f"warning: the copy of NetBox is old: {freshness.warning(old, self.now())}")
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Go on only if a person (or `--yes`) said so."""
         if yes:
@@ -143,6 +169,9 @@ output_option = click.option(
     help="For people or programs.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+old_inventory_option = click.option(
+    "--old-inventory", is_flag=True, help="Start although the copy of NetBox is older than inventory.max_age_hours."
+)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 
 

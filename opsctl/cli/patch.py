@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
+from opsctl.cli.app import (
+    App,
+    dry_run_option,
+    old_inventory_option,
+    output_option,
+    pass_app,
+    select,
+    selection_options,
+    yes_option,
+)
 from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete, OpsctlError
 from opsctl.model.rollout import Stage, Status
@@ -107,15 +116,17 @@ def plan(
 
 @command.command()
 @click.argument("plan_id", metavar="PLAN|latest")
+@old_inventory_option
 @dry_run_option
 @yes_option
 @output_option
 @pass_app
-def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
+def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bool, output: str) -> None:
     """Roll a plan out, ring by ring. Ctrl-C stops it cleanly; `patch resume` goes on.
 
     A plan that no longer fits its hosts, inventory or content is refused.
     """
+    from opsctl.inventory import snapshot
     from opsctl.patch import run
 
     means = _means(app)
@@ -125,7 +136,10 @@ def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> N
     if dry_run or not ready.state.plan.hosts:
         _nothing_done(ready.state.plan, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
+    planned = {item.host for item in ready.state.plan.hosts}
+    app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
+    snapshot.save(app.store, ready.state.plan.id, app.inventory, planned, app.now())
     _finish(run.run(means, ready, _say, verb="patch start"), output)
 
 
@@ -138,10 +152,12 @@ def start(app: App, plan_id: str, *, dry_run: bool, yes: bool, output: str) -> N
 @pass_app
 def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
     """Go on with a rollout that was stopped, halted or killed, from what each host itself says."""
+    from opsctl.inventory import snapshot
     from opsctl.patch import run
 
+    state = Journal(app.store).load(rollout_id, kind="patch")
+    app.work_from(snapshot.load(app.store, state.plan.id))
     means = _means(app)
-    state = means.journal.load(rollout_id, kind="patch")
     means.journal.refuse_at_work(state.plan.id)
     if output == "table":
         line(f"{state.plan.id}: {shown.standing(state, '')}")
@@ -217,10 +233,13 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
         return
     state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
+    moved = bool(state.open_hosts) and state.plan.inventory_digest != app.inventory.digest
     if output == "json":
-        as_json(shown.document(state, busy))
+        as_json({**shown.document(state, busy), "inventory_moved": moved})
     else:
         _show_state(state, busy)
+        if moved:
+            note("the inventory has changed since this was planned; the plan stays as it was frozen")
 
 
 # --- the pieces ------------------------------------------------------------------------------------------------------

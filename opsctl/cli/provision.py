@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsctl.cli.app import App, dry_run_option, output_option, pass_app, select, selection_options, yes_option
+from opsctl.cli.app import (
+    App,
+    dry_run_option,
+    old_inventory_option,
+    output_option,
+    pass_app,
+    select,
+    selection_options,
+    yes_option,
+)
 from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 @selection_options
 @click.option("--check", is_flag=True, help="Show what would change on the hosts, and change nothing.")
 @click.option("--hosts", type=click.IntRange(1), metavar="N", help="At most N at once.  [default: provision.max_hosts]")
+@old_inventory_option
 @dry_run_option
 @yes_option
 @output_option
@@ -31,6 +41,7 @@ def command(
     *,
     check: bool,
     hosts: int | None,
+    old_inventory: bool,
     dry_run: bool,
     yes: bool,
     output: str,
@@ -56,6 +67,8 @@ def command(
     elif check:
         _finish_check(room.check(means, made, on_event=_tell), made, output)
     else:
+        planned = {item.host for item in made.hosts}
+        app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
         app.confirm(f"Provision {some(len(made.hosts), 'host')}?", yes=yes)
         _finish(room.run(means, made, _say, on_event=_tell), output)
 

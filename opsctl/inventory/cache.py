@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsctl import __version__
-from opsctl.inventory.document import decode, encode
+from opsctl.inventory.document import decode, encode, encode_quarantined
 from opsctl.model.host import Inventory
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Fingerprint:
 
 
 def fingerprint(files: Iterable[Path]) -> Fingerprint:
-    total = hashlib.sha256(f"opsctl {__version__} format 1\0".encode())
+    total = hashlib.sha256(f"opsctl {__version__} format 2\0".encode())
     size = 0
     for file in files:
         try:
@@ -57,7 +57,7 @@ def recall(settings: Settings, files: Fingerprint) -> Inventory | None:
     try:
         found = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
         return decode(found["inventory"], found["digest"]) if found["files"] == files.sha256 else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -68,7 +68,10 @@ def remember(settings: Settings, files: Fingerprint, inventory: Inventory) -> No
     content = {
         "files": files.sha256,
         "digest": inventory.digest,
-        "inventory": encode(inventory.tenants, inventory.hosts),
+        "inventory": {
+            **encode(inventory.tenants, inventory.hosts),
+            "quarantined": encode_quarantined(inventory.quarantined),
+        },
     }
     with contextlib.suppress(OSError):
         handle, name = tempfile.mkstemp(dir=settings.state, prefix=f".{FILE}.")

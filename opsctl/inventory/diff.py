@@ -85,8 +85,10 @@ def compare(before: Iterable[Host], after: Iterable[Host]) -> Diff:
     changed = tuple(Changed(before=old[key], after=new[key]) for key in old if key in new and old[key] != new[key])
     gone = [host for key, host in old.items() if key not in new]
     come = [host for key, host in new.items() if key not in old]
-    renamed = _pairs(gone, come, _place)
-    moved = _pairs(gone, come, lambda host: (host.name,))
+    renamed = _pairs(gone, come, lambda host: (host.tenant, host.record) if host.record else ())
+    renamed += _pairs(gone, come, _place)
+    moved = _pairs(gone, come, lambda host: (host.record,) if host.record else ())
+    moved += _pairs(gone, come, lambda host: (host.name,))
     return Diff(added=tuple(come), removed=tuple(gone), changed=changed, renamed=renamed, moved=moved)
 
 
@@ -128,7 +130,10 @@ def refuse_losses(
                 f"{name} would not be removed by this sync", hint="opsctl inventory diff shows what would"
             )
     if not after and not before:
-        raise FuseTripped("the source holds no host at all", hint="write the hosts into TENANT/source.yml")
+        raise FuseTripped(
+            "the source holds no host at all",
+            hint="write the hosts into TENANT/source.yml; from NetBox: may the token see them?",
+        )
     for tenant in sorted({host.tenant for host in before}):
         had = sum(1 for host in before if host.tenant == tenant)
         left = any(host.tenant == tenant for host in after)
@@ -141,11 +146,31 @@ def refuse_losses(
             )
 
 
+def refuse_moves(diff: Diff, *, removals: Collection[str], additions: Collection[str]) -> None:
+    """Raise FuseTripped for a host that changes its tenant, unless both its going and its coming are accepted."""
+    open_moves = [
+        move
+        for move in diff.moved
+        if not {move.before.key, move.before.name} & set(removals)
+        or not {move.after.key, move.after.name} & set(additions)
+    ]
+    if open_moves:
+        raise FuseTripped(
+            f"{len(open_moves)} hosts would move to another tenant; nothing was written",
+            problems=tuple(
+                Problem(where=move.before.key, what=f"would become {move.after.key}") for move in open_moves
+            ),
+            hint="if both municipalities agree: opsctl inventory sync"
+            f" --accept-removals {','.join(move.before.key for move in open_moves)}"
+            f" --accept-additions {','.join(move.after.key for move in open_moves)}",
+        )
+
+
 def _tripped(message: str, lost: Sequence[Host]) -> FuseTripped:
     return FuseTripped(
         message + "; nothing was written",
         problems=tuple(Problem(where=host.key, what="would be removed") for host in lost),
-        hint="mend the source; if they are really gone: "
+        hint="mend the source (is the token narrower than it was?); if they are really gone: "
         f"opsctl inventory sync --accept-removals {','.join(host.key for host in lost)}",
     )
 

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from opsctl.model.host import Account, Cluster, Host, Inventory, Organisation, Service, Site, Tenant, Window
+from opsctl.model.host import (
+    Account,
+    Cluster,
+    Host,
+    Inventory,
+    Organisation,
+    Quarantined,
+    Service,
+    Site,
+    Tenant,
+    Window,
+)
 
 _HOST = tuple(field.name for field in fields(Host))
 _SERVICE = tuple(field.name for field in fields(Service))
@@ -37,6 +48,7 @@ def encode_host(host: Host) -> dict[str, Any]:
     """Every field of a host as JSON knows it."""
     found = {name: getattr(host, name) for name in _HOST}
     found["windows"] = sorted(host.windows)
+    found["tags"] = sorted(host.tags)
     found["services"] = [
         {name: getattr(service, name) for name in _SERVICE}
         for service in sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
@@ -64,11 +76,16 @@ def _part(part: Any) -> dict[str, Any]:
     }
 
 
+def encode_quarantined(quarantined: Iterable[Quarantined]) -> list[dict[str, str]]:
+    return [{field.name: getattr(one, field.name) for field in fields(Quarantined)} for one in quarantined]
+
+
 def decode(found: Mapping[str, Any], content: str) -> Inventory:
     """The inventory that `encode` wrote."""
     return Inventory(
         tenants=tuple(_decode_tenant(entry) for entry in found["tenants"]),
         hosts=tuple(decode_host(entry) for entry in found["hosts"]),
+        quarantined=tuple(Quarantined(**entry) for entry in found["quarantined"]),
         digest=content,
     )
 
@@ -78,6 +95,7 @@ def decode_host(found: Mapping[str, Any]) -> Host:
         **{
             **found,
             "windows": tuple(found["windows"]),
+            "tags": tuple(found["tags"]),
             "services": tuple(Service(**service) for service in found["services"]),
         }
     )

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from opsctl.model.host import Account, Cluster, Host, Organisation, Service, Site, Tenant, Window
+from opsctl.model.host import Account, Cluster, Host, Organisation, Quarantined, Service, Site, Tenant, Window
 
 HEAD = "# Written by `opsctl inventory sync`; change the source, not this copy.\n"
 HEAD_TENANT = "# What this tenant's hosts are held to. Written by people; a sync never touches it.\n"
+HEAD_NOBODYS = "# Written by `opsctl inventory sync`: records of NetBox without a tenant of this workspace.\n"
 HEAD_SOURCE = "# What the file source says: the hosts as they should be, written by people.\n"
 
 # Words that YAML 1.1 reads as something else than text, and everything that is not plainly a word, are quoted.
@@ -21,30 +22,52 @@ _PLAIN = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _PLAIN_ADDRESS = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}")
 # What may stand unescaped in a double-quoted scalar (YAML 1.1, 5.1 and 5.4): printable, and no line break.
-_ESCAPED = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site", "cluster", "windows", "owner")
+_NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 
-def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD) -> str:
+def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD, quarantined: Iterable[Quarantined] = ()) -> str:
     """The text of a hosts.yml (or, with another first line, of a source.yml)."""
     lines = [head, "version: 1\n", f"tenant: {scalar(tenant)}\n"]
     ordered = sorted(hosts, key=lambda host: host.name)
     lines.append("hosts:\n" if ordered else "hosts: []\n")
     for host in ordered:
         _host(host, lines)
+    lines.extend(_quarantined(quarantined))
     return "".join(lines)
+
+
+def quarantine_file(quarantined: Iterable[Quarantined]) -> str:
+    """The text of quarantined.yml: the records that belong to no tenant."""
+    return "".join([HEAD_NOBODYS, "version: 1\n", *_quarantined(quarantined)])
+
+
+def _quarantined(quarantined: Iterable[Quarantined]) -> list[str]:
+    found = list(quarantined)
+    lines = ["quarantined:\n"] if found else []
+    for one in found:
+        lines.append(f"  - record: {scalar(one.record)}\n")
+        if one.name:
+            lines.append(f"    name: {quoted(json.dumps(one.name))}\n")
+        lines.append(f"    reason: {scalar(one.reason)}\n")
+        if one.link:
+            lines.append(f"    link: {scalar(one.link)}\n")
+    return lines
 
 
 def _host(host: Host, lines: list[str]) -> None:
     lines.append(f"  - name: {scalar(host.name)}\n")
-    for name in (*_TEXTS, "criticality", "status", "jump"):
+    for name in (*_TEXTS, "criticality", "status", "jump", *_NETBOX):
         value = getattr(host, name)
         # A managed host's ring is always shown: it decides when the host is touched.
         if value in ("", ()) or (value == _DEFAULTS.get(name) and not (name == "ring" and host.managed)):
             continue
-        if isinstance(value, tuple):
+        if name in ("custom", "context"):
+            lines.append(f"    {name}: {quoted(value)}\n")
+        elif isinstance(value, tuple):
             lines.append(f"    {name}: [{', '.join(scalar(word) for word in sorted(value))}]\n")
         else:
             lines.append(f"    {name}: {scalar(value)}\n")
@@ -69,7 +92,12 @@ def scalar(value: str | int) -> str:
         return str(value)
     if (_PLAIN.fullmatch(value) and value not in _NOT_TEXT) or _PLAIN_ADDRESS.fullmatch(value):
         return value
-    return _ESCAPED.sub(_escape, json.dumps(value, ensure_ascii=False))
+    return UNPRINTABLE.sub(_escape, json.dumps(value, ensure_ascii=False))
+
+
+def quoted(text: str) -> str:
+    """JSON text, readable: in single quotes nothing but the quote itself means anything (YAML 1.1, 5.7)."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _escape(found: re.Match[str]) -> str:

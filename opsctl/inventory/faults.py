@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsctl.documents import Problems
-from opsctl.errors import InventoryError, Problem
+from opsctl.errors import ConfigError, InventoryError, Problem
 from opsctl.inventory import files
 from opsctl.inventory.references import check_references
 from opsctl.inventory.variablefiles import check_names
@@ -13,6 +13,7 @@ from opsctl.ssh.hostkeys import Pins
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
+    from opsctl.inventory.hostfile import Located
     from opsctl.inventory.tenantfile import TenantFile
 
 
@@ -23,9 +24,14 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
     names = [folder.name for folder in folders]
     tenants = files.read_tenants(folders, problems)
     _check_automation(tenants, settings, problems)
-    copies, source = files.read_copies(folders, problems), files.read_source(settings, names, problems)
+    copies = files.read_copies(folders, problems)
     check_references(tenants, copies, problems)
-    check_references(tenants, source, problems)
+    source: list[Located] = []
+    if settings.text("inventory.source") == "file":
+        source = files.read_source(settings, names, problems)
+        check_references(tenants, source, problems)
+    else:
+        _check_netbox(settings, problems)
     hosts = [located.host for located in (*copies, *source)]
     for entry in tenants:
         check_names(settings.inventories / entry.tenant.name, entry.tenant, hosts, problems)
@@ -34,9 +40,22 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
     except InventoryError as error:
         problems.found.extend(error.problems)
     for folder in files.tenant_folders(settings.path("inventory.path")):
-        if folder.name not in names:
+        if folder.name not in names and settings.text("inventory.source") == "file":
             problems.note(str(folder), f"the source names a tenant {folder.name!r} that is not in inventories/")
     return tuple(dict.fromkeys(problems.found))
+
+
+def _check_netbox(settings: Settings, problems: Problems) -> None:
+    """What opsctl.yml says of NetBox, as far as that can be judged without asking it."""
+    from opsctl.inventory import pull
+    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.take import mapping_of
+
+    for look in (checked_address, pull.filters, mapping_of):
+        try:
+            look(settings)
+        except ConfigError as error:
+            problems.note("opsctl.yml", error.message, error.hint)
 
 
 def _check_automation(tenants: list[TenantFile], settings: Settings, problems: Problems) -> None:

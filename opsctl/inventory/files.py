@@ -3,6 +3,7 @@
     inventories/TENANT/tenant.yml   what the hosts are held to (people)
     inventories/TENANT/source.yml   the hosts as they should be (people; the folder is `inventory.path`)
     inventories/TENANT/hosts.yml    the careful copy that every verb works with (`opsctl inventory sync`)
+    inventories/quarantined.yml     records of NetBox that belong to no tenant (`opsctl inventory sync`)
 
 Every fault of every file is told at once, with file:line. A large inventory is parsed once: see `cache`.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,28 +21,31 @@ from opsctl.documents import NAME, NAME_RULE, Problems
 from opsctl.errors import InventoryError
 from opsctl.inventory import cache
 from opsctl.inventory.document import digest
-from opsctl.model.host import Inventory
+from opsctl.model.host import Inventory, Quarantined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from opsctl.config import Settings
-    from opsctl.inventory.hostfile import Located
+    from opsctl.inventory.hostfile import HostFile, Located
     from opsctl.inventory.tenantfile import TenantFile
 
 TENANT, HOSTS, SOURCE = "tenant.yml", "hosts.yml", "source.yml"
+NOBODYS = "quarantined.yml"
 PINS = "pins"  # ssh.hostkeys reads them; here they only tell that there were hosts
 
 
 def load(settings: Settings) -> Inventory:
     """The inventory as it is written in this workspace. Raises InventoryError with every fault."""
     folders = tenant_folders(settings.inventories)
-    texts = cache.fingerprint([folder / name for folder in folders for name in (TENANT, HOSTS)])
+    texts = cache.fingerprint(copied_files(settings.inventories))
     if (known := cache.recall(settings, texts)) is not None:
         return known
     problems = Problems()
     with quick():
         inventory = read_inventory(folders, problems)
+        nobodys = read_nobodys(settings.inventories, problems)
+        inventory = replace(inventory, quarantined=(*inventory.quarantined, *nobodys))
     problems.finish(InventoryError, "the inventory is not usable")
     cache.remember(settings, texts, inventory)
     return inventory
@@ -63,10 +68,32 @@ def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
     from opsctl.inventory.references import check_references
 
     tenants = read_tenants(folders, problems)
-    hosts = read_copies(folders, problems)
+    copies = read_host_files(folders, problems)
+    hosts = [located for copy in copies for located in copy.hosts]
     _note_lost_copies(folders, problems)
     check_references(tenants, hosts, problems)
-    return assemble(tenants, hosts)
+    put_aside = tuple(one for copy in copies for one in copy.quarantined)
+    return replace(assemble(tenants, hosts), quarantined=put_aside)
+
+
+def copied_files(inventories: Path) -> list[Path]:
+    """The files that make up the inventory, there or not."""
+    folders = tenant_folders(inventories)
+    return [*(folder / name for folder in folders for name in (TENANT, HOSTS)), inventories / NOBODYS]
+
+
+def read_nobodys(inventories: Path, problems: Problems) -> tuple[Quarantined, ...]:
+    """The quarantined records that belong to no tenant."""
+    from opsctl.documents import read
+    from opsctl.inventory.hostfile import read_quarantined
+
+    if not (inventories / NOBODYS).exists():
+        return ()
+    document = read(inventories / NOBODYS, problems)
+    document.number("version", 1, low=1, high=1)
+    found = read_quarantined(document, "")
+    document.done()
+    return found
 
 
 def tenant_folders(inventories: Path) -> tuple[Path, ...]:
@@ -91,14 +118,13 @@ def read_tenants(folders: Iterable[Path], problems: Problems) -> list[TenantFile
 
 def read_copies(folders: Iterable[Path], problems: Problems) -> list[Located]:
     """The hosts of every hosts.yml; a tenant that was never synced has none."""
-    from opsctl.inventory.hostfile import read_hosts
+    return [located for copy in read_host_files(folders, problems) for located in copy.hosts]
 
-    return [
-        located
-        for folder in folders
-        if (folder / HOSTS).exists()
-        for located in read_hosts(folder / HOSTS, folder.name, problems)
-    ]
+
+def read_host_files(folders: Iterable[Path], problems: Problems) -> list[HostFile]:
+    from opsctl.inventory.hostfile import read_file
+
+    return [read_file(folder / HOSTS, folder.name, problems) for folder in folders if (folder / HOSTS).exists()]
 
 
 def _note_lost_copies(folders: Iterable[Path], problems: Problems) -> None:

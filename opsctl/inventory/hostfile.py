@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from opsctl.documents import Problems, Section, read
 from opsctl.inventory.tenantfile import HOST_REFERENCE
-from opsctl.inventory.words import free_text, host_address, names, web_address
-from opsctl.model.host import CRITICALITIES, Host, Service
+from opsctl.inventory.words import free_text, host_address, json_object, json_text, names, sound, web_address
+from opsctl.model.host import CRITICALITIES, Host, Quarantined, Service
 
 # The statuses of NetBox, so that the file source and NetBox speak alike; only `active` is managed.
 STATUSES = ("active", "planned", "staged", "offline", "failed", "paused", "inventory", "decommissioning")
+RECORD = re.compile(r"(device|virtual-machine)/[1-9][0-9]*")
+RECORD_RULE = "device/ID or virtual-machine/ID"
 PLATFORM = re.compile(r"[a-z0-9]+(-[a-z0-9]+(\.[a-z0-9]+)*)*")
 
 
@@ -24,8 +27,21 @@ class Located:
     section: Section
 
 
+@dataclass(frozen=True, kw_only=True)
+class HostFile:
+    """One file: its hosts in the order of their names, and the records that cannot be hosts."""
+
+    hosts: tuple[Located, ...]
+    quarantined: tuple[Quarantined, ...]
+
+
 def read_hosts(path: Path, tenant: str, problems: Problems) -> tuple[Located, ...]:
-    """The hosts of a file in the order of their names. References to tenant.yml are not looked at here."""
+    """The hosts of a file alone: see `read_file`."""
+    return read_file(path, tenant, problems).hosts
+
+
+def read_file(path: Path, tenant: str, problems: Problems) -> HostFile:
+    """The hosts of a file, and its quarantined records. References to tenant.yml are not looked at here."""
     document = read(path, problems)
     document.number("version", 1, low=1, high=1)
     named = document.name("tenant", required=True)
@@ -40,8 +56,31 @@ def read_hosts(path: Path, tenant: str, problems: Problems) -> tuple[Located, ..
             section.wrong("name", f"host {host.name} is there twice", f"the first is at {first}")
         elif host.name:
             found[host.name] = Located(host=host, section=section)
+    put_aside = read_quarantined(document, tenant)
     document.done()
-    return tuple(found[name] for name in sorted(found))
+    return HostFile(hosts=tuple(found[name] for name in sorted(found)), quarantined=put_aside)
+
+
+def read_quarantined(document: Section, tenant: str) -> tuple[Quarantined, ...]:
+    found = []
+    for section in document.sections("quarantined"):
+        found.append(
+            Quarantined(
+                tenant=tenant,
+                record=section.text("record", required=True, pattern=RECORD, allowed=RECORD_RULE),
+                reason=free_text(section, "reason", required=True),
+                name=_name_as_it_is(section),
+                link=web_address(section, "link"),
+            )
+        )
+        section.done()
+    return tuple(found)
+
+
+def _name_as_it_is(section: Section) -> str:
+    """A name that may be anything: written as JSON, so that nothing in it can act on a reader's terminal."""
+    found = json_text(section, "name")
+    return found if isinstance(found, str) else ""
 
 
 def _host(section: Section, tenant: str) -> Host:
@@ -76,7 +115,30 @@ def _host(section: Section, tenant: str) -> Host:
         criticality=section.one_of("criticality", CRITICALITIES, "normal"),
         services=_services(section),
         jump=section.text("jump", pattern=HOST_REFERENCE, allowed="a host's name, or TENANT.HOST"),
+        **_from_netbox(section),
     )
+
+
+def _from_netbox(section: Section) -> Any:
+    """The keys that only NetBox fills."""
+    return {
+        "address6": host_address(section, "address6", required=False),
+        "region": section.name("region"),
+        "vm_cluster": free_text(section, "vm_cluster"),
+        "tags": _tags(section),
+        "custom": json_object(section, "custom"),
+        "context": json_object(section, "context"),
+        "record": section.text("record", pattern=RECORD, allowed=RECORD_RULE),
+        "stale": free_text(section, "stale"),
+    }
+
+
+def _tags(section: Section) -> tuple[str, ...]:
+    found = section.texts("tags")
+    for tag in found:
+        if not sound(tag):
+            section.wrong("tags", "tags: a tag holds control characters or marks that reorder text")
+    return tuple(sorted(found))
 
 
 def _services(section: Section) -> tuple[Service, ...]:

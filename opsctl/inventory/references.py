@@ -37,6 +37,9 @@ def _check_host(located: Located, tenant: Tenant, keys: frozenset[str]) -> None:
         ("site", host.site, [s.name for s in tenant.sites]),
         ("cluster", host.cluster, [c.name for c in tenant.clusters]),
     ):
+        # Which sites and clusters there are, NetBox knows; tenant.yml says more of those that need it.
+        if host.record and key in ("site", "cluster"):
+            continue
         # A host that is not managed is in no rollout: its ring does not matter.
         if value and value not in known and (section.has(key) or host.managed):
             section.wrong(key, f"{key}: {value!r} is not in tenant.yml", _known(known))

@@ -11,18 +11,20 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from opsctl.documents import Problems
+from opsctl.documents import Problems, nowhere
 from opsctl.errors import InventoryError, Locked, OpsctlError, StalePlan, UnknownName
 from opsctl.inventory import cache, emit, files
 from opsctl.inventory.cache import Fingerprint, fingerprint
-from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing
+from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing, refuse_moves
+from opsctl.inventory.hostfile import Located
 from opsctl.inventory.references import check_references
-from opsctl.model.host import Host, Inventory
+from opsctl.inventory.tenantfile import TenantFile
+from opsctl.model.host import Host, Inventory, Quarantined, Tenant
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
@@ -40,45 +42,201 @@ class SyncPlan:
     inventory: Inventory
     texts: Mapping[str, str]
     copies: Fingerprint
+    source: str = "file"
+    tenants: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    nobodys: str | None = None
+    how: str = ""
+    settled: bool = False
 
-    def refuse_losses(self, accepted: Iterable[str] = ()) -> None:
-        """The fuse: see `diff.refuse_losses`."""
+    @property
+    def quarantined(self) -> tuple[Quarantined, ...]:
+        """The records of these tenants, and of none, that cannot be used."""
+        return tuple(one for one in self.inventory.quarantined if one.tenant in ("", *self.tenants))
+
+    @property
+    def stale(self) -> tuple[Host, ...]:
+        """The hosts that are kept as they were."""
+        return tuple(host for host in self.after if host.stale)
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """What would be written: tenants, and the list of records that belong to none."""
+        return (*self.texts, *([files.NOBODYS] if self.nobodys is not None else []))
+
+    def refuse_losses(self, accepted: Iterable[str] = (), additions: Iterable[str] = ()) -> None:
+        """The fuse: see `diff.refuse_losses`; from NetBox every move between tenants wants a person's word."""
+        accepted = tuple(accepted)
+        if self.settled and not accepted:
+            return
+        if self.source == "netbox":
+            refuse_moves(self.diff, removals=accepted, additions=tuple(additions))
         refuse_losses(
             self.diff,
             before=self.before,
             after=self.after,
             max_removed_percent=self.settings.number("inventory.max_removed_percent"),
-            accepted=tuple(accepted),
+            accepted=accepted,
         )
 
 
-def plan(settings: Settings, tenants: Iterable[str] = ()) -> SyncPlan:
-    """Read tenants, copies and source, and compare. Raises InventoryError, UnknownName, FuseTripped (a lost file)."""
+@dataclass(frozen=True, kw_only=True)
+class _Copy:
+    """The tenants and their copies as they are written now, split by whether a sync is to touch them."""
+
+    tenants: tuple[TenantFile, ...]
+    before: tuple[Host, ...]
+    others: tuple[Located, ...]
+    quarantined: tuple[Quarantined, ...]
+    files: Fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What a source gives: hosts, records that cannot be used, and how many it left out."""
+
+    hosts: tuple[Located, ...]
+    quarantined: tuple[Quarantined, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    whole: bool = False
+    how: str = ""
+
+
+def plan(
+    settings: Settings,
+    tenants: Iterable[str] = (),
+    source: str | None = None,
+    *,
+    now: datetime | None = None,
+    full: bool = False,
+) -> SyncPlan:
+    """Read tenants, copies and source, and compare. Raises InventoryError, UnknownName, FuseTripped (a lost file).
+
+    `now` is for NetBox, which is read in full now and then; `full` reads it so at once.
+    """
     folders = files.tenant_folders(settings.inventories)
     wanted = _wanted([folder.name for folder in folders], tenants)
-    base = settings.path("inventory.path")
-    refuse_missing([str(base / name / files.SOURCE) for name in wanted if not (base / name / files.SOURCE).is_file()])
-    copies = _copies(settings.inventories)
+    kind = source or settings.text("inventory.source")
+    if kind == "netbox" and not full and (same := _settled(settings, wanted, now)) is not None:
+        return same
     problems = Problems()
     with files.quick():
-        described = files.read_tenants(folders, problems)
-        copied = files.read_copies(folders, problems)
-        source = files.read_source(settings, wanted, problems)
-    others = [located for located in copied if located.host.tenant not in wanted]
-    # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
-    check_references(described, [*others, *source], problems)
-    problems.finish(InventoryError, "the source cannot be taken over; nothing was written")
-    before = tuple(located.host for located in copied if located.host.tenant in wanted)
-    after = tuple(located.host for located in source)
+        copy = _copy(settings, wanted, problems)
+        given = (
+            _from_files(settings, wanted, problems)
+            if kind == "file"
+            else _from_netbox(settings, wanted, copy, problems, now, full=full)
+        )
+        # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
+        check_references(copy.tenants, [*copy.others, *given.hosts], problems)
+        problems.finish(InventoryError, "the source cannot be taken over; nothing was written")
+    after = tuple(located.host for located in given.hosts)
+    inventory = files.assemble(copy.tenants, [*copy.others, *given.hosts])
+    kept = tuple(one for one in copy.quarantined if one.tenant not in wanted and (one.tenant or not given.whole))
     return SyncPlan(
         settings=settings,
-        before=before,
+        before=copy.before,
         after=after,
-        diff=compare(before, after),
-        inventory=files.assemble(described, [*others, *source]),
-        texts=_texts(wanted, before, after),
-        copies=copies,
+        diff=compare(copy.before, after),
+        inventory=replace(inventory, quarantined=(*given.quarantined, *kept)),
+        texts=_texts(wanted, copy, after, given.quarantined),
+        copies=copy.files,
+        source=kind,
+        tenants=wanted,
+        left_out=given.left_out,
+        how=given.how,
+        nobodys=_nobodys(copy, given) if given.whole else None,
     )
+
+
+def _settled(settings: Settings, wanted: tuple[str, ...], now: datetime | None) -> SyncPlan | None:
+    """The plan of a sync that changes nothing, where it is remembered that copy and NetBox are equal."""
+    from opsctl.inventory import settled
+
+    copies = _copies(settings.inventories)
+    assert now is not None, "NetBox is read in full now and then: the time must be given"
+    found = settled.recall(settings, copies, wanted, now)
+    if found is None:
+        return None
+    inventory = Inventory(quarantined=found.quarantined, digest=found.digest)
+    return SyncPlan(
+        settings=settings, before=(), after=(), diff=Diff(), inventory=inventory, texts={}, copies=copies,
+        source="netbox", tenants=wanted, left_out=found.left_out, how="0 changes", settled=True,
+    )  # fmt: skip
+
+
+def settle(planned: SyncPlan) -> None:
+    """Remember that copy and NetBox are equal now: after a sync that wrote, or had nothing to write."""
+    if planned.source == "netbox" and not planned.settled and not planned.stale:
+        from opsctl.inventory import settled
+
+        found = settled.Settled(
+            digest=planned.inventory.digest, quarantined=planned.inventory.quarantined, left_out=planned.left_out
+        )
+        copies = _copies(planned.settings.inventories)
+        settled.remember(planned.settings, copies, planned.tenants, found)
+
+
+def _copy(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Copy:
+    folders = files.tenant_folders(settings.inventories)
+    texts = _copies(settings.inventories)
+    if (known := cache.recall(settings, texts)) is not None:
+        described = tuple(_described(tenant, settings) for tenant in known.tenants)
+        hosts, quarantined = [_located(host, problems) for host in known.hosts], known.quarantined
+    else:
+        described = tuple(files.read_tenants(folders, problems))
+        copies = files.read_host_files(folders, problems)
+        hosts = [located for copy in copies for located in copy.hosts]
+        put_aside = tuple(one for copy in copies for one in copy.quarantined)
+        quarantined = (*put_aside, *files.read_nobodys(settings.inventories, problems))
+    return _Copy(
+        tenants=described,
+        before=tuple(located.host for located in hosts if located.host.tenant in wanted),
+        others=tuple(located for located in hosts if located.host.tenant not in wanted),
+        quarantined=quarantined,
+        files=texts,
+    )
+
+
+def _described(tenant: Tenant, settings: Settings) -> TenantFile:
+    file = str(settings.inventories / tenant.name / files.TENANT)
+    return TenantFile(tenant=tenant, site_lines={site.name: file for site in tenant.sites})
+
+
+def _located(host: Host, problems: Problems) -> Located:
+    """A host that comes from no line of a file; faults name its record."""
+    return Located(host=host, section=nowhere(Path(host.record or host.key), problems))
+
+
+def _from_files(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Source:
+    base = settings.path("inventory.path")
+    refuse_missing([str(base / name / files.SOURCE) for name in wanted if not (base / name / files.SOURCE).is_file()])
+    return _Source(hosts=tuple(files.read_source(settings, wanted, problems)))
+
+
+def _from_netbox(
+    settings: Settings, wanted: tuple[str, ...], copy: _Copy, problems: Problems, now: datetime | None, *, full: bool
+) -> _Source:
+    from opsctl.inventory.take import take
+
+    problems.finish(InventoryError, "the inventory is not usable")
+    assert now is not None, "NetBox is read in full now and then: the time must be given"
+    others = tuple(located.host for located in copy.others)
+    tenants = tuple(entry.tenant for entry in copy.tenants)
+    taken = take(settings, wanted, tenants, before=copy.before, others=others, now=now, full=full)
+    return _Source(
+        hosts=tuple(_located(host, problems) for host in taken.found.hosts if host.tenant in wanted),
+        quarantined=taken.found.quarantined,
+        left_out=taken.found.left_out,
+        whole=taken.whole,
+        how=taken.how,
+    )
+
+
+def _nobodys(copy: _Copy, given: _Source) -> str | None:
+    """The new text of the list of records without a tenant, where it changes."""
+    before, after = ([one for one in found if not one.tenant] for found in (copy.quarantined, given.quarantined))
+    return emit.quarantine_file(after) if before != after else None
 
 
 def _wanted(known: list[str], tenants: Iterable[str]) -> tuple[str, ...]:
@@ -92,30 +250,51 @@ def _wanted(known: list[str], tenants: Iterable[str]) -> tuple[str, ...]:
 
 
 def _copies(inventories: Path) -> Fingerprint:
-    return fingerprint(
-        folder / name for folder in files.tenant_folders(inventories) for name in (files.TENANT, files.HOSTS)
-    )
+    return fingerprint(files.copied_files(inventories))
 
 
-def _texts(tenants: Iterable[str], before: Iterable[Host], after: Iterable[Host]) -> dict[str, str]:
+def _texts(
+    tenants: Iterable[str], copy: _Copy, after: Iterable[Host], quarantined: Iterable[Quarantined]
+) -> dict[str, str]:
     """The new text of every copy that changes."""
-    old, new = list(before), list(after)
+    old, new = _by_tenant(copy.before), _by_tenant(after)
+    old_aside, new_aside = _by_tenant(copy.quarantined), _by_tenant(quarantined)
     return {
-        tenant: emit.hosts_file(tenant, there)
+        tenant: emit.hosts_file(tenant, new.get(tenant, ()), quarantined=new_aside.get(tenant, ()))
         for tenant in tenants
-        if (there := [host for host in new if host.tenant == tenant]) != [host for host in old if host.tenant == tenant]
+        if new.get(tenant) != old.get(tenant) or new_aside.get(tenant) != old_aside.get(tenant)
     }
+
+
+_Item = TypeVar("_Item", Host, Quarantined)
+
+
+def _by_tenant(items: Iterable[_Item]) -> dict[str, list[_Item]]:
+    found: dict[str, list[_Item]] = {}
+    for item in items:
+        found.setdefault(item.tenant, []).append(item)
+    return found
 
 
 def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> None:
     """Write the copies as planned and enter it in the ledger. Raises Locked, StalePlan, OpsctlError (disk full)."""
-    detail = {"inventory": planned.inventory.digest, "summary": planned.diff.summary, "tenants": sorted(planned.texts)}
+    detail = {
+        "inventory": planned.inventory.digest,
+        "summary": planned.diff.summary,
+        "tenants": sorted(planned.texts),
+        "source": planned.source,
+        "quarantined": len(planned.quarantined),
+        "stale": len(planned.stale),
+    }
     inventories = planned.settings.inventories
     with _alone(inventories):
         if _copies(inventories) != planned.copies:
             raise StalePlan("the inventory was changed by somebody else meanwhile", hint="run the sync again")
         with ledger.act("inventory sync", planned.diff.keys, detail, who, now):
-            _replace({inventories / name / files.HOSTS: text for name, text in planned.texts.items()})
+            texts = {inventories / name / files.HOSTS: text for name, text in planned.texts.items()}
+            if planned.nobodys is not None:
+                texts[inventories / files.NOBODYS] = planned.nobodys
+            _replace(texts)
         cache.remember(planned.settings, _copies(inventories), planned.inventory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import unicodedata
 
@@ -35,6 +36,27 @@ def web_address(section: Section, key: str) -> str:
     return found
 
 
+def json_text(section: Section, key: str) -> object:
+    """What the JSON in a text says; None where the key is not given."""
+    found = free_text(section, key)
+    if not found:
+        return None
+    try:
+        value: object = json.loads(found)
+    except (ValueError, RecursionError):
+        section.wrong(key, f"{key} is not JSON", "written by opsctl inventory sync")
+        return None
+    return value
+
+
+def json_object(section: Section, key: str) -> str:
+    """The text of a JSON object, as it stands."""
+    found = json_text(section, key)
+    if found is not None and not isinstance(found, dict):
+        section.wrong(key, f"{key} is not an object of JSON")
+    return section.text(key) if isinstance(found, dict) else ""
+
+
 def names(
     section: Section, key: str, default: tuple[str, ...] = (), pattern: re.Pattern[str] = NAME, rule: str = NAME_RULE
 ) -> tuple[str, ...]:
@@ -55,23 +77,31 @@ def host_address(section: Section, key: str, *, required: bool) -> str:
     found = section.address(key, required=required)
     if not found:
         return ""
-    if "%" in found:
-        section.wrong(key, f"{key}: {found!r} names an interface of this machine", "an address without %")
+    if what := address_fault(found):
+        section.wrong(key, f"{key}: {found} {what}", "the address at which opsctl reaches the host")
         return ""
-    address = ipaddress.ip_address(found)
+    return found
+
+
+def address_fault(text: str) -> str:
+    """Why another machine cannot be reached at an address; empty where it can."""
+    if "%" in text:
+        return "names an interface of this machine"
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "is not an IP address"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        section.wrong(key, f"{key}: {found} is an IPv4 address in IPv6 writing", f"write {address.ipv4_mapped}")
-        return ""
+        return f"is an IPv4 address in IPv6 writing: write {address.ipv4_mapped}"
     for what, wrong in (
-        ("a loopback address", address.is_loopback),
-        ("a link-local address", address.is_link_local),
-        ("a multicast address", address.is_multicast),
-        ("no host's address", address.is_unspecified or found == "255.255.255.255"),
+        ("is a loopback address", address.is_loopback),
+        ("is a link-local address", address.is_link_local),
+        ("is a multicast address", address.is_multicast),
+        ("is no host's address", address.is_unspecified or text == "255.255.255.255"),
     ):
         if wrong:
-            section.wrong(key, f"{key}: {found} is {what}", "the address at which opsctl reaches the host")
-            return ""
-    return found
+            return what
+    return ""
 
 
 def networks(section: Section, key: str) -> tuple[str, ...] | None:

@@ -26,7 +26,11 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """One server. `address` is where ssh connects to; names are unique within a tenant."""
+    """One server. `address` is where ssh connects to; names are unique within a tenant.
+
+    `record` is its record in NetBox (`virtual-machine/12`); `stale` says why it is kept as it was although that record
+    cannot be used now.
+    """
 
     name: str
     tenant: str
@@ -44,6 +48,15 @@ class Host:
     services: tuple[Service, ...] = ()
     jump: str = ""
     status: str = "active"
+    # What NetBox adds. `vm_cluster` is the hypervisors that carry it; `custom` and `context` are JSON objects.
+    address6: str = ""
+    region: str = ""
+    vm_cluster: str = ""
+    tags: tuple[str, ...] = ()
+    custom: str = ""
+    context: str = ""
+    record: str = ""
+    stale: str = ""
 
     @property
     def key(self) -> str:
@@ -133,11 +146,13 @@ class Tenant:
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """A record that cannot be used: kept out of every act, kept in every count."""
+    """A record that cannot be used: kept out of every act, kept in every count. `tenant` may be empty: none of ours."""
 
     tenant: str
     record: str
     reason: str
+    name: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

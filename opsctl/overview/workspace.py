@@ -71,10 +71,17 @@ def _write(folder: Path, texts: Mapping[str, str]) -> tuple[tuple[str, ...], tup
     return tuple(written), tuple(kept)
 
 
+ANSIBLE_PLUGIN = """\
+# The hosts of this workspace for Ansible: ansible-inventory -i inventories/opsctl.yml --graph
+plugin: opsctl.core.hosts
+"""
+
+
 def _frame(folder: Path, settings: Mapping[str, config.Value]) -> dict[str, str]:
     return {
         config.FILE: config.example(settings),
         ".gitignore": GITIGNORE,
+        "inventories/opsctl.yml": ANSIBLE_PLUGIN,
         "README.md": _README.format(name=folder.absolute().name),
     }
 

@@ -31,7 +31,8 @@ def test_a_second_time_everything_is_kept(capsys: Capture) -> None:
     capsys.readouterr()
     assert run(["init", "drift", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "outcome": "ok", "workspace": "drift", "written": [], "kept": ["opsctl.yml", ".gitignore", "README.md"],
+        "outcome": "ok", "workspace": "drift", "written": [],
+            "kept": ["opsctl.yml", ".gitignore", "inventories/opsctl.yml", "README.md"],
     }  # fmt: skip
     assert Path("drift/README.md").read_text() == "ours"
 

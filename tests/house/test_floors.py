@@ -23,7 +23,7 @@ PURE = (
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "gmtime", "localtime"}
 # One place that speaks with each third party.
 IMPORTERS = {
-    "ansible": ("opsctl/ansible/",),
+    "ansible": ("opsctl/ansible/", "ansible_collections/opsctl/"),
     "click": ("opsctl/cli/",),
     "jinja2": ("opsctl/report/", "opsctl/ansible/"),
     "paramiko": ("opsctl/ssh/",),

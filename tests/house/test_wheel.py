@@ -59,6 +59,7 @@ def test_every_file_of_package_and_content_is_in_the_wheel(wheel: Path) -> None:
     wanted = {short(path) for path in files() if path.is_relative_to(ROOT / "opsctl")}
     for name in CONTENT:
         wanted |= {f"opsctl/_content/{short(path)}" for path in files() if path.is_relative_to(ROOT / name)}
+    wanted |= {short(path) for path in files() if path.is_relative_to(ROOT / "ansible_collections")}
     assert wanted <= inside
     extra = {name for name in inside - wanted if ".dist-info/" not in name}
     assert not extra

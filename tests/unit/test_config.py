@@ -87,7 +87,7 @@ def test_a_bad_variable_is_told_with_what_is_allowed(workspace: Path, variable: 
         ("version: 1\nstate: {path: ''}\n", "opsctl.yml:2: path is empty (the default is .state)"),
         ("version: 1\nssh: {user: [a]}\n", "opsctl.yml:2: user is not a single value"),
         ("version: 1\nworkspace: {id: Ånge}\n", "opsctl.yml:2: id: 'Ånge' is not allowed"),
-        ("version: 1\nnetbox: {}\n", "opsctl.yml:2: 'netbox' is not known here"),
+        ("version: 1\nnetpox: {}\n", "opsctl.yml:2: 'netpox' is not known here"),
     ],
 )
 def test_a_fault_in_the_file_is_told_with_its_line(workspace: Path, text: str, fault: str) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from opsctl.documents import Problems
 from opsctl.inventory import emit
 from opsctl.inventory.hostfile import read_hosts
+from opsctl.inventory.mapping import visible
+from opsctl.inventory.record import canonical
 from opsctl.inventory.words import sound
 from opsctl.model.host import Host, Service
 
@@ -25,6 +27,9 @@ SERVICES = st.builds(
     port=st.integers(1, 65535),
     protocol=st.sampled_from(["tcp", "udp"]),
     url=st.sampled_from(["", "http://ange.example/", "https://ange.example/?a=[1]&b={2}#c, d: e".replace(" ", "")]),
+)
+OBJECTS = st.just("") | st.dictionaries(st.text(), st.text() | st.integers() | st.none(), min_size=1, max_size=3).map(
+    lambda found: visible(canonical(found))
 )
 HOSTS = st.builds(
     Host,
@@ -46,6 +51,14 @@ HOSTS = st.builds(
     ),
     jump=NAMES | st.just("") | NAMES.map(lambda name: f"sundsvall.{name}".replace("--", "-")),
     status=st.sampled_from(["active", "planned", "offline"]),
+    address6=st.just("") | st.just("2001:db8::1"),
+    region=NAMES | st.just(""),
+    vm_cluster=TEXTS,
+    tags=st.lists(TEXTS, max_size=3).map(lambda tags: tuple(sorted(tags))),
+    custom=OBJECTS,
+    context=OBJECTS,
+    record=st.integers(1, 9999).map(lambda number: f"virtual-machine/{number}"),
+    stale=TEXTS,
 )
 DEFAULTS = {field.name: field.default for field in fields(Host)}
 
@@ -69,7 +82,7 @@ def test_pyyaml_reads_every_host_back_as_it_was(hosts: list[Host]) -> None:
             value = getattr(host, name)
             if name == "services":
                 assert [Service(**entry) for entry in item.get(name, [])] == list(value)
-            elif name == "windows":
+            elif name in ("windows", "tags"):
                 assert item.get(name, []) == list(value)
             elif name != "tenant":
                 assert item.get(name, default) == value

@@ -1,0 +1,314 @@
+"""One record of NetBox -> one host of ours, or the reason why not. Pure; docs/reference/netbox.md describes it.
+
+Where a value comes from is written as `field:NAME` (a custom field), `tag:PREFIX` (what follows the prefix in a tag's
+slug), `cluster`, `region`, `site`, `role` (NetBox's own), or nothing. How a host is connected to never comes from
+NetBox, apart from its address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from opsctl.documents import NAME, RESERVED
+from opsctl.errors import ConfigError
+from opsctl.inventory.emit import UNPRINTABLE
+from opsctl.inventory.hostfile import PLATFORM, STATUSES
+from opsctl.inventory.record import Record, canonical
+from opsctl.inventory.words import address_fault, sound
+from opsctl.model.host import CRITICALITIES, Host, Service, Tenant
+
+# The values that a mapping may give; each is an option netbox.NAME.
+MAPPED = ("ring", "windows", "owner", "criticality", "cluster")
+ATTRIBUTES = ("cluster", "region", "site", "role")
+TRANSLATED = (*MAPPED, "role", "platform", "site", "status", "organisation")
+# Custom fields that opsctl writes itself: they would make every sync differ from the one before.
+OWN_FIELDS = "opsctl_"
+_DOTTED = re.compile(r"(ubuntu)-(\d\d)-(\d\d)")
+
+
+class Unusable(Exception):
+    """Why a record cannot be a host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where one value comes from: kind `field`, `tag`, `own` (an attribute) or nothing."""
+
+    kind: str = ""
+    name: str = ""
+
+    def values(self, record: Record, regions: Mapping[str, str]) -> tuple[str, ...]:
+        if self.kind == "field":
+            return _texts(record.fields.get(self.name))
+        if self.kind == "tag":
+            tags = (tag.removeprefix(self.name) for tag in record.tags if tag.startswith(self.name))
+            return tuple(value for value in tags if value)
+        if self.kind == "own":
+            found = regions.get(record.site, "") if self.name == "region" else str(getattr(record, self.name))
+            return (found,) if found else ()
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The mapping of one workspace. `tenants`: NetBox's slug -> tenant and organisation; empty: slugs are our names."""
+
+    sources: Mapping[str, Source]
+    statuses: frozenset[str]
+    tenants: Mapping[str, tuple[str, str]]
+    translations: Mapping[tuple[str, str], str]
+    prefer6: bool = False
+
+    def fields(self) -> dict[str, str]:
+        """The custom fields that the mapping names, each with the option that names it."""
+        return {source.name: f"netbox.{what}" for what, source in self.sources.items() if source.kind == "field"}
+
+    def place(self, slug: str) -> tuple[str, str]:
+        """Tenant and organisation for NetBox's tenant."""
+        return self.tenants.get(slug, ("", "")) if self.tenants else (slug, "")
+
+    def slugs(self, tenants: Sequence[str]) -> tuple[str, ...]:
+        """NetBox's tenants that are these tenants of ours."""
+        if not self.tenants:
+            return tuple(tenants)
+        return tuple(slug for slug, (tenant, _) in self.tenants.items() if tenant in tenants)
+
+    def translated(self, what: str, value: str) -> str:
+        return self.translations.get((what, value), value)
+
+
+def rules(texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Rules:
+    """The mapping as the options netbox.* say it. Raises ConfigError for what cannot be meant."""
+    for status in lists["statuses"]:
+        if status not in STATUSES:
+            raise ConfigError(f"netbox.statuses: {status!r} is not known", hint=f"one of: {', '.join(STATUSES)}")
+    return Rules(
+        sources={what: _source(f"netbox.{what}", texts[what]) for what in MAPPED},
+        statuses=frozenset(lists["statuses"]),
+        tenants=_tenants(lists["tenants"]),
+        translations=_translations(lists["translate"]),
+        prefer6=texts["prefer"] == "ipv6",
+    )
+
+
+def _source(option: str, text: str) -> Source:
+    kind, colon, name = text.partition(":")
+    if not text:
+        return Source()
+    if colon and kind in ("field", "tag") and name:
+        return Source(kind=kind, name=name)
+    if text in ATTRIBUTES:
+        return Source(kind="own", name=text)
+    raise ConfigError(
+        f"{option}: {text!r} is not a place where a value comes from",
+        hint=f"field:NAME, tag:PREFIX, {', '.join(ATTRIBUTES)}, or empty",
+    )
+
+
+def _tenants(words: Sequence[str]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for word in words:
+        slug, equals, place = word.partition("=")
+        tenant, _, organisation = place.partition("/")
+        if not slug or not equals or not NAME.fullmatch(tenant) or (organisation and not NAME.fullmatch(organisation)):
+            raise ConfigError(
+                f"netbox.tenants: {word!r} is not allowed", hint="NETBOX-SLUG=TENANT or =TENANT/ORGANISATION"
+            )
+        if slug in found:
+            raise ConfigError(f"netbox.tenants: {slug!r} is there twice")
+        found[slug] = (tenant, organisation)
+    return found
+
+
+def _translations(words: Sequence[str]) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {("criticality", "medium"): "normal"}
+    for word in words:
+        what, colon, rest = word.partition(":")
+        value, equals, meant = rest.rpartition("=")
+        if what not in TRANSLATED or not colon or not equals or not value:
+            raise ConfigError(
+                f"netbox.translate: {word!r} is not allowed",
+                hint=f"WHAT:VALUE=MEANT, WHAT one of: {', '.join(TRANSLATED)}",
+            )
+        found[what, value] = meant
+    return found
+
+
+def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], regions: Mapping[str, str]) -> Host:
+    """The host that a record describes. Raises Unusable with the reason."""
+    tenant = _tenant(record, chosen, tenants)
+    name = host_name(record.name)
+    _, organisation = chosen.place(record.tenant)
+    status = chosen.translated("status", record.status)
+    if status not in STATUSES:
+        raise Unusable(f"status {status!r} is not known")
+    host = Host(
+        name=name,
+        tenant=tenant.name,
+        address="",
+        role=_word("role", chosen.translated("role", record.role), required=True),
+        platform=_platform(chosen.translated("platform", record.platform)),
+        organisation=_one_of("organisation", organisation, [o.name for o in tenant.organisations]),
+        status=status,
+    )
+    first, second = _addresses(record, prefer6=chosen.prefer6)
+    if host.managed and not first:
+        raise Unusable("no primary address")
+    return Host(
+        name=name,
+        tenant=host.tenant,
+        address=first,
+        address6=second,
+        role=host.role,
+        platform=host.platform,
+        ring=_ring(record, chosen, tenant, regions),
+        organisation=host.organisation,
+        site=_word("site", chosen.translated("site", record.site)),
+        region=_word("region", regions.get(record.site, "")),
+        cluster=_word("cluster", _single("cluster", record, chosen, regions)),
+        vm_cluster=_free("the cluster's name", record.cluster),
+        windows=_windows(record, chosen, tenant, regions),
+        owner=_free("owner", _single("owner", record, chosen, regions)),
+        criticality=_one_of("criticality", _single("criticality", record, chosen, regions) or "normal", CRITICALITIES),
+        services=_services(record),
+        status=host.status,
+        tags=tuple(_free("a tag", tag) for tag in record.tags),
+        custom=_custom(record, chosen),
+        context=visible(record.context),
+        record=record.key,
+    )
+
+
+def host_name(given: str) -> str:
+    """The name in its normal form: composed, lower-case, without its domain. Raises Unusable."""
+    if not given.strip():
+        raise Unusable("no name")
+    name = unicodedata.normalize("NFC", given).lower()
+    first, dot, domain = name.partition(".")
+    if dot and NAME.fullmatch(first) and all(NAME.fullmatch(label) for label in domain.split(".")):
+        name = first
+    if not NAME.fullmatch(name):
+        raise Unusable("the name has characters that no host's name may have (a-z, 0-9, inner hyphens, at most 63)")
+    if name in RESERVED:
+        raise Unusable(f"the name {name} is a reserved word")
+    return name
+
+
+def visible(text: str) -> str:
+    """JSON text in which every mark that no reader can see is written as an escape."""
+    if text.isascii():
+        return text
+    plain = (char if sound(char) and not UNPRINTABLE.match(char) else _as_escape(char) for char in text)
+    return "".join(plain)
+
+
+def _as_escape(char: str) -> str:
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{int.from_bytes(raw[i : i + 2], 'big'):04x}" for i in range(0, len(raw), 2))
+
+
+def _tenant(record: Record, chosen: Rules, tenants: Mapping[str, Tenant]) -> Tenant:
+    if not record.tenant:
+        raise Unusable("no tenant")
+    name, _ = chosen.place(record.tenant)
+    if name not in tenants:
+        raise Unusable(f"unknown tenant {record.tenant!r}")
+    return tenants[name]
+
+
+def _addresses(record: Record, *, prefer6: bool) -> tuple[str, str]:
+    """The address that ssh connects to, and the other one where that is an IPv6 address."""
+    for text in (record.address4, record.address6):
+        if text and (what := address_fault(text)):
+            raise Unusable(f"primary address {text}: {what}")
+    four, six = (str(ipaddress.ip_address(text)) if text else "" for text in (record.address4, record.address6))
+    first = (six or four) if prefer6 else (four or six)
+    return first, six
+
+
+def _platform(text: str) -> str:
+    found = _DOTTED.sub(r"\1-\2.\3", text) if text else "unknown"
+    if not PLATFORM.fullmatch(found):
+        raise Unusable(f"platform {text!r} is not FAMILY-VERSION")
+    return found
+
+
+def _ring(record: Record, chosen: Rules, tenant: Tenant, regions: Mapping[str, str]) -> str:
+    return _one_of("ring", _single("ring", record, chosen, regions) or "broad", tenant.rings)
+
+
+def _windows(record: Record, chosen: Rules, tenant: Tenant, regions: Mapping[str, str]) -> tuple[str, ...]:
+    given = (
+        chosen.translated("windows", value.strip())
+        for text in chosen.sources["windows"].values(record, regions)
+        for value in ([text] if ("windows", text) in chosen.translations else text.split(","))
+    )
+    known = [window.name for window in tenant.windows]
+    return tuple(sorted({_one_of("window", name, known) for name in given if name}))
+
+
+def _single(what: str, record: Record, chosen: Rules, regions: Mapping[str, str]) -> str:
+    values = chosen.sources[what].values(record, regions)
+    if len(values) > 1:
+        raise Unusable(f"{what} is given {len(values)} times: {', '.join(values)}")
+    return chosen.translated(what, values[0]) if values else ""
+
+
+def _one_of(what: str, value: str, known: Sequence[str]) -> str:
+    if value and value not in known:
+        raise Unusable(f"{what} {value!r} is not known (known: {', '.join(known) or 'none'})")
+    return value
+
+
+def _word(what: str, value: str, *, required: bool = False) -> str:
+    """A slug of NetBox as a name of ours."""
+    name = unicodedata.normalize("NFC", value).lower().replace("_", "-")
+    if not name:
+        if required:
+            raise Unusable(f"no {what}")
+        return ""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise Unusable(f"{what} {value!r} cannot be a name (a-z, 0-9, inner hyphens; no reserved word)")
+    return name
+
+
+def _free(what: str, value: str) -> str:
+    text = unicodedata.normalize("NFC", value)
+    if not sound(text):
+        raise Unusable(f"{what} holds control characters or marks that reorder text")
+    return text
+
+
+def _services(record: Record) -> tuple[Service, ...]:
+    """Ports that answer; a name that cannot be one of ours becomes `tcp-80`."""
+    found: dict[tuple[str, int, str], Service] = {}
+    for port in record.services:
+        if port.protocol not in ("tcp", "udp") or not 1 <= port.port <= 65535:
+            continue
+        name = re.sub(r"[ _./]+", "-", unicodedata.normalize("NFC", port.name).lower()).strip("-")
+        if not NAME.fullmatch(name) or name in RESERVED:
+            name = f"{port.protocol}-{port.port}"
+        found[name, port.port, port.protocol] = Service(name=name, port=port.port, protocol=port.protocol)
+    return tuple(found[key] for key in sorted(found))
+
+
+def _custom(record: Record, chosen: Rules) -> str:
+    """The custom fields that nothing else is made of, those without a value apart."""
+    used = chosen.fields()
+    rest = {
+        name: value
+        for name, value in record.fields.items()
+        if name not in used and not name.startswith(OWN_FIELDS) and value not in (None, "", [])
+    }
+    return visible(canonical(rest)) if rest else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if value is None or value in ("", []):
+        return ()
+    values = value if isinstance(value, list) else [value]
+    return tuple(text for item in values if (text := unicodedata.normalize("NFC", str(item)).strip()))

@@ -1,0 +1,284 @@
+"""NetBox's records as they were read last, kept in the state folder, so that the next sync asks only for what changed.
+
+    full pull    nothing is kept, something shared has changed, the changelog has a gap, or the last is long ago
+    otherwise    changelog since then -> changed hosts, services, addresses by id -> counts, and ids where they differ
+
+The result is that of a full pull. The mirror is only ever a saving: it can be deleted at any time, and it is no source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from opsctl import __version__
+from opsctl.inventory import pull as pulling
+from opsctl.inventory.answers import SourceFailed
+from opsctl.inventory.changes import Change, read_change, todo
+from opsctl.inventory.netbox import NetBox, Query, Server
+from opsctl.inventory.pull import PATHS, SERVICES, Filters, Pull
+from opsctl.inventory.record import KINDS, Kind, Malformed, Port, Record, ServiceRecord, Texts
+
+CHANGES = "core/object-changes"
+# Commits come out of order: so many entries before the last one are read again.
+OVERLAP = 200
+# More changed hosts than this are had faster by reading everything.
+MANY = 2000
+_RECORD = tuple(field.name for field in fields(Record) if field.name not in ("services", "context"))
+_FORMAT = f"opsctl {__version__} mirror 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """What was read last, when it was last read in full, and the changelog's entries that are in it."""
+
+    pulled: Pull
+    full_at: datetime
+    seen: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """The mirror now; `how` says in words how it came about."""
+
+    mirror: Mirror
+    how: str
+
+
+def refresh(
+    netbox: NetBox, wanted: Filters, known: Mirror | None, *, full_every: timedelta, now: datetime
+) -> Refreshed:
+    """The records as NetBox has them now. Raises SourceFailed."""
+    server = netbox.server()
+    if known is None:
+        return _in_full(netbox, wanted, now, "for the first time")
+    if now - known.full_at >= full_every:
+        return _in_full(netbox, wanted, now, "the last full read is long ago")
+    if known.pulled.version != server.version:
+        return _in_full(netbox, wanted, now, f"NetBox is {server.version} now")
+    changes = _changes(netbox, server, known)
+    if changes is None:
+        return _in_full(netbox, wanted, now, "the changelog has a gap")
+    fresh = [change for change in changes if change.id not in set(known.seen)]
+    asked = todo(fresh, known.pulled.records)
+    if asked.why_all:
+        return _in_full(netbox, wanted, now, asked.why_all)
+    if sum(map(len, asked.fetch.values())) > MANY:
+        return _in_full(netbox, wanted, now, "much has changed")
+    pulled = known.pulled
+    if asked:
+        records = {record.key: record for record in pulled.records if record.key not in asked.gone}
+        texts = Texts()
+        for kind, ids in asked.fetch.items():
+            _replace_records(netbox, kind, ids, wanted, records, texts)
+        services = {one.id: one for one in pulled.services if one.id not in asked.gone_services}
+        _replace_services(netbox, asked.fetch_services, services)
+        pulled = _pull(server, records.values(), services.values(), pulled)
+    pulled = _counted(netbox, server, wanted, pulled)
+    seen = tuple(sorted({*known.seen, *(change.id for change in changes)})[-OVERLAP:])
+    return Refreshed(mirror=replace(known, pulled=pulled, seen=seen), how=f"{len(fresh)} changes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The part of a mirror that tells whether NetBox has moved since: small, and so quickly read.
+
+    `mark` is another one for every mirror that was ever written.
+    """
+
+    mark: str
+    version: str
+    full_at: datetime
+    seen: tuple[int, ...]
+    counts: Mapping[str, int]
+
+
+def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedelta, now: datetime) -> bool:
+    """Is NetBox surely as the mirror has it? Raises SourceFailed."""
+    server = netbox.server()
+    if server.version != known.version or now - known.full_at >= full_every:
+        return False
+    changes = _changes(netbox, server, known)
+    if changes is None or any(change.id not in set(known.seen) for change in changes):
+        return False
+    return all(netbox.count(PATHS[kind], wanted) == known.counts.get(kind, 0) for kind in KINDS)
+
+
+def _in_full(netbox: NetBox, wanted: Filters, now: datetime, why: str) -> Refreshed:
+    # The changelog's place is noted first: what happens during the pull is looked at again the next time.
+    seen = _latest(netbox)
+    pulled = pulling.pull(netbox, wanted)
+    return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen), how=f"in full: {why}")
+
+
+def _latest(netbox: NetBox) -> tuple[int, ...]:
+    """The newest entries of the changelog; none where the token may not see it: then every sync is a full one."""
+    try:
+        rows, _, _ = netbox.page(CHANGES, {"limit": OVERLAP, "ordering": "-id", "fields": "id"})
+    except SourceFailed:
+        return ()
+    return tuple(sorted(int(row["id"]) for row in rows))
+
+
+def _changes(netbox: NetBox, server: Server, known: Mirror | Head) -> list[Change] | None:
+    """The changelog since the mirror, with some entries before; None where it does not reach back that far."""
+    if not known.seen:
+        return None
+    query: Query = {
+        "id__gt": max(known.seen[-1] - OVERLAP, 0),
+        "fields": "id,action,changed_object_type,changed_object_id",
+    }
+    try:
+        found = [read_change(row) for row in netbox.rows(CHANGES, query, cursor=server.cursor)]
+    except Malformed as error:
+        raise SourceFailed(f"NetBox gave {error}; nothing was written") from error
+    # Where the newest entry is missing that was seen, the changelog was pruned, or this is another NetBox.
+    return found if known.seen[-1] in {change.id for change in found} else None
+
+
+def _replace_records(
+    netbox: NetBox, kind: Kind, ids: Sequence[int], wanted: Filters, records: dict[str, Record], texts: Texts
+) -> None:
+    for number in ids:
+        records.pop(f"{kind}/{number}", None)
+    for record in pulling.fetch_records(netbox, kind, ids, texts) if ids else ():
+        if pulling.fits(record, wanted):
+            records[record.key] = record
+
+
+def _replace_services(netbox: NetBox, ids: Sequence[int], services: dict[int, ServiceRecord]) -> None:
+    for number in ids:
+        services.pop(number, None)
+    if ids:
+        rows = netbox.by_id(SERVICES, ids, {"fields": pulling.service_fields(netbox)})
+        services.update({service.id: service for service in pulling.read_services(rows)})
+
+
+def _counted(netbox: NetBox, server: Server, wanted: Filters, pulled: Pull) -> Pull:
+    """Held against NetBox's own numbers: what was deleted or made without an entry shows there."""
+    records = {record.key: record for record in pulled.records}
+    changed = False
+    for kind in KINDS:
+        ours = {record.id for record in pulled.records if record.kind == kind}
+        if netbox.count(PATHS[kind], wanted) == len(ours):
+            continue
+        rows = netbox.rows(PATHS[kind], {**wanted, "fields": "id"}, cursor=server.cursor)
+        there = {int(row["id"]) for row in rows}
+        _replace_records(netbox, kind, sorted(there ^ ours), wanted, records, Texts())
+        changed = True
+    return _pull(server, records.values(), pulled.services, pulled) if changed else pulled
+
+
+def _pull(server: Server, records: Iterable[Record], services: Iterable[ServiceRecord], before: Pull) -> Pull:
+    order = {kind: number for number, kind in enumerate(KINDS)}
+    return Pull(
+        version=server.version,
+        records=tuple(sorted(records, key=lambda record: (order[record.kind], record.id))),
+        services=tuple(sorted(services, key=lambda service: service.id)),
+        regions=before.regions,
+    )
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+def path(state: Path, address: str, wanted: Filters, scope: str) -> Path:
+    """Where the mirror of one NetBox, asked in one way, lies."""
+    asked = json.dumps([_FORMAT, address, sorted((name, sorted(values)) for name, values in wanted.items())])
+    return state / f"netbox-{scope or 'all'}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
+
+
+def head(file: Path) -> Head | None:
+    """The head of the mirror in this file, or None where there is none that can be read."""
+    try:
+        found = json.loads(_head_of(file).read_text(encoding="utf-8"))
+        return Head(
+            mark=str(found["mark"]),
+            version=found["version"],
+            full_at=datetime.fromisoformat(found["full_at"]),
+            seen=tuple(found["seen"]),
+            counts=dict(found["counts"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _head_of(file: Path) -> Path:
+    return file.with_suffix(".head")
+
+
+def load(file: Path) -> Mirror | None:
+    """The mirror, or None where there is none that can be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        contexts = found["contexts"]
+        records = tuple(_record(row, contexts) for row in found["records"])
+        services = tuple(
+            ServiceRecord(id=row[0], parent=row[1], ports=tuple(_port(port) for port in row[2]))
+            for row in found["services"]
+        )
+        pulled = Pull(version=found["version"], records=records, services=services, regions=found["regions"])
+        return Mirror(pulled=pulled, full_at=datetime.fromisoformat(found["full_at"]), seen=tuple(found["seen"]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+
+
+def save(file: Path, mirror: Mirror) -> None:
+    """Keep the mirror; a state folder that is not there, or full, costs a full pull the next time and nothing else."""
+    if not file.parent.is_dir():
+        return
+    pulled = mirror.pulled
+    numbers = {text: number for number, text in enumerate(sorted({record.context for record in pulled.records}))}
+    content = {
+        "version": pulled.version,
+        "full_at": mirror.full_at.isoformat(),
+        "seen": mirror.seen,
+        "regions": dict(pulled.regions),
+        "contexts": list(numbers),
+        "records": [
+            [*(getattr(record, name) for name in _RECORD), numbers[record.context]] for record in pulled.records
+        ],
+        "services": [
+            [one.id, one.parent, [[p.name, p.protocol, p.port] for p in one.ports]] for one in pulled.services
+        ],
+    }
+    counts = Counter(record.kind for record in pulled.records)
+    top = {name: content[name] for name in ("version", "full_at", "seen")} | {
+        "counts": counts,
+        "mark": secrets.token_hex(8),
+    }
+    # The head goes first and comes last: it never speaks of another mirror than the one that is there.
+    _head_of(file).unlink(missing_ok=True)
+    _put(file, content)
+    _put(_head_of(file), {**top, "counts": counts, "mark": secrets.token_hex(8)})
+
+
+def _put(file: Path, content: object) -> None:
+    with contextlib.suppress(OSError):
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".netbox.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                json.dump(content, opened, ensure_ascii=False, separators=(",", ":"))
+            Path(name).replace(file)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+
+
+def _record(row: list[Any], contexts: list[str]) -> Record:
+    values = dict(zip(_RECORD, row, strict=False))
+    values["tags"], values["address_ids"] = tuple(values["tags"]), tuple(values["address_ids"])
+    return Record(**values, context=contexts[row[-1]])
+
+
+def _port(row: list[Any]) -> Port:
+    return Port(name=row[0], protocol=row[1], port=row[2])

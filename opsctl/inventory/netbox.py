@@ -1,0 +1,320 @@
+"""The connection to one NetBox: the only importer of its client.
+
+Reading asks again a few times and never follows a redirect; every request ends within `netbox.timeout` seconds,
+however slowly its body comes. Listings come as cursor pages where the server has a cursor (4.6), as offset pages
+elsewhere; `answers` says what an answer means. Writing is done once, and in bulk.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pynetbox
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from opsctl.errors import ConfigError
+from opsctl.inventory import token as tokens
+from opsctl.inventory.answers import Answer, SourceFailed, document, pause, wait_before_again
+
+if TYPE_CHECKING:
+    from opsctl.config import Settings
+
+TRIES = 4
+PAGE = 1000
+# The request line of gunicorn and of most proxies ends at about 4 KiB: 400 ids of seven digits fit.
+IDS = 400
+LARGEST = 256 * 1024 * 1024
+OLDEST, CURSOR_SINCE, TESTED = (4, 2), (4, 6), "4.7"
+_CONNECT = 10.0
+_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
+# NetBox's names of what is written, as its permissions have them.
+OBJECTS = {
+    "dcim/devices": "dcim.device",
+    "virtualization/virtual-machines": "virtualization.virtualmachine",
+    "extras/custom-fields": "extras.customfield",
+}
+Query = Mapping[str, str | int | Sequence[str | int]]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """What a NetBox says of itself."""
+
+    version: str
+
+    @property
+    def number(self) -> tuple[int, int]:
+        found = re.match(r"(\d+)\.(\d+)", self.version)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    @property
+    def cursor(self) -> bool:
+        return self.number >= CURSOR_SINCE
+
+
+class NetBox:
+    """A session with one token. Raises SourceFailed for whatever NetBox, the network or a proxy does."""
+
+    def __init__(
+        self,
+        address: str,
+        token: str,
+        *,
+        timeout: float = 60,
+        ca_file: str = "",
+        page: int = PAGE,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.address = address.rstrip("/")
+        self._token, self._timeout, self._ca_file, self._wait = token, timeout, ca_file, wait
+        self._page = page
+        self._api = pynetbox.api(self.address, token=token)
+        session: requests.Session = self._api.http_session
+        # ~/.netrc would replace the token, and a proxy of the environment would see it.
+        session.trust_env = False
+        session.verify = ca_file or True
+        session.headers["User-Agent"] = "opsctl"
+        session.mount("http://", _Adapter(timeout))
+        session.mount("https://", _Adapter(timeout))
+        self._session = session
+        self.requests = 0
+
+    @classmethod
+    def of(cls, settings: Settings, tenant: str = "") -> NetBox:
+        """The NetBox of a workspace. Raises ConfigError for an address or a token that cannot be used."""
+        ca_file = settings.text("netbox.ca_file")
+        return cls(
+            checked_address(settings),
+            tokens.read(settings, tenant),
+            timeout=settings.number("netbox.timeout"),
+            ca_file=str(settings.workspace / ca_file) if ca_file else "",
+        )
+
+    def twin(self) -> NetBox:
+        """A session of its own to the same NetBox, for another thread."""
+        return NetBox(
+            self.address, self._token, timeout=self._timeout, ca_file=self._ca_file, page=self._page, wait=self._wait
+        )
+
+    def close(self) -> None:
+        self._session.close()
+
+    def server(self) -> Server:
+        """Version of the server. Raises SourceFailed for one that is too old, or is no NetBox."""
+        found = self.get("status")
+        version = found.get("netbox-version") if isinstance(found, dict) else None
+        if not isinstance(version, str):
+            raise SourceFailed(f"{self.address} does not answer as NetBox does", hint="set netbox.url to NetBox itself")
+        server = Server(version=version)
+        if server.number < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise SourceFailed(f"{self.address} is NetBox {version}; opsctl reads {oldest} and newer")
+        return server
+
+    def get(self, path: str, query: Query | None = None) -> object:
+        """The JSON of `/api/PATH/`; asked again where that can help."""
+        url = f"{self.address}/api/{path.strip('/')}/"
+        asked = f"GET {url}"
+        for attempt in range(1, TRIES + 1):
+            last = attempt == TRIES
+            try:
+                answer = self._ask(url, query or {})
+            except _Lost as lost:
+                if last or not lost.passing:
+                    raise SourceFailed(f"{asked}: {lost}; nothing was written", hint=lost.hint) from lost.__cause__
+                self._wait(pause(attempt))
+                continue
+            wait = wait_before_again(answer, attempt)
+            if wait is None or last:
+                return document(answer, asked)
+            self._wait(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def page(self, path: str, query: Query) -> tuple[list[Row], bool, int | None]:
+        """The rows of one page, whether there are more, and how many in all (None: the server did not count)."""
+        found = self.get(path, query)
+        rows = found.get("results") if isinstance(found, dict) else None
+        if not isinstance(found, dict) or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise SourceFailed(f"GET {self.address}/api/{path}/: the answer is not a listing of NetBox's")
+        count = found.get("count")
+        return rows, bool(found.get("next")), count if isinstance(count, int) else None
+
+    def rows(self, path: str, query: Query, *, cursor: bool) -> Iterator[Row]:
+        """Every row of a listing, ordered by id. `next` only says that there is more: its address is never followed."""
+        place = 0
+        while True:
+            where: Query = {"start": place} if cursor else {"offset": place, "ordering": "id"}
+            rows, more, _ = self.page(path, {**query, **where, "limit": self._page})
+            yield from rows
+            # With the cursor, the page after an exactly full last one is empty.
+            if not more or not rows:
+                return
+            place = int(rows[-1]["id"]) + 1 if cursor else place + len(rows)
+
+    def count(self, path: str, query: Query) -> int:
+        """How many rows a listing has."""
+        _, _, count = self.page(path, {**query, "limit": 1, "fields": "id"})
+        if count is None:
+            raise SourceFailed(f"GET {self.address}/api/{path}/: NetBox does not count its rows")
+        return count
+
+    def by_id(self, path: str, ids: Sequence[int], query: Query) -> Iterator[Row]:
+        """The rows with these ids, as far as they are there."""
+        for begin in range(0, len(ids), IDS):
+            chosen = list(ids[begin : begin + IDS])
+            rows, more, _ = self.page(path, {**query, "id": chosen, "limit": IDS})
+            wanted = set(chosen)
+            # A server that does not know the filter would give everything.
+            if more or any(row.get("id") not in wanted for row in rows):
+                raise SourceFailed(f"GET {self.address}/api/{path}/: NetBox gave other rows than those asked for")
+            yield from rows
+
+    def update(self, path: str, rows: Sequence[Row]) -> None:
+        """Change many objects of one kind at once; each row has its id. All or none."""
+        self._write("PATCH", path, list(rows))
+
+    def create(self, path: str, row: Row) -> Row:
+        """Make one object."""
+        made = self._write("POST", path, dict(row))
+        return made if isinstance(made, dict) else {}
+
+    def _write(self, method: str, path: str, body: Any) -> object:
+        url = f"{self.address}/api/{path.strip('/')}/"
+        asked = f"{method} {url}"
+        needs = f"{'add' if method == 'POST' else 'change'} on {OBJECTS.get(path, path)}"
+        try:
+            return document(self._ask(url, {}, method, body), asked, needs=needs)
+        except _Lost as lost:
+            # It may have been done all the same: asking twice could do it twice.
+            raise SourceFailed(
+                f"{asked}: {lost}; whether NetBox took it is unknown",
+                hint="opsctl inventory push --dry-run shows what is left",
+            ) from lost.__cause__
+
+    def _ask(self, url: str, query: Query, method: str = "GET", body: Any = None) -> Answer:
+        ends = time.monotonic() + self._timeout
+        self.requests += 1
+        try:
+            with self._session.request(
+                method,
+                url,
+                params=dict(query),
+                json=body,
+                headers={"Accept": "application/json", "Authorization": self._authorization},
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = bytearray()
+                for piece in _pieces(response):
+                    content += piece
+                    if time.monotonic() > ends:
+                        raise _Lost(f"the answer was not there after {self._timeout:g} seconds")
+                    if len(content) > LARGEST:
+                        raise _Lost(f"the answer has more than {LARGEST} bytes", passing=False)
+                return Answer(
+                    status=response.status_code,
+                    content_type=response.headers.get("Content-Type", ""),
+                    body=bytes(content),
+                    location=response.headers.get("Location", ""),
+                    retry_after=response.headers.get("Retry-After", ""),
+                )
+        except requests.RequestException as error:
+            raise _lost(error, self._timeout) from error
+
+    @property
+    def _authorization(self) -> str:
+        second = self._token.startswith("nbt_") and "." in self._token
+        return f"{'Bearer' if second else 'Token'} {self._token}"
+
+
+def checked_address(settings: Settings) -> str:
+    """netbox.url, if it can be used: https, or http to this very machine or where it is allowed."""
+    address = settings.text("netbox.url")
+    origin = settings.origin.get("netbox.url", "netbox.url")
+    if not address:
+        raise ConfigError("there is no address of NetBox", hint="set netbox.url in opsctl.yml, or OPSCTL_NETBOX_URL")
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.query or parts.fragment:
+        raise ConfigError(f"{origin}: {address!r} is not the address of a NetBox", hint="as https://netbox.example")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{origin} holds a user or password", hint="the token alone opens NetBox; take it out")
+    if parts.path.rstrip("/").endswith("/api"):
+        raise ConfigError(f"{origin}: {address!r} ends with /api", hint="the address of NetBox's start page")
+    plain = parts.scheme == "http" and not _LOOPBACK.fullmatch(host)
+    if plain and settings.text("netbox.allow_http") != "yes":
+        raise ConfigError(
+            f"{origin}: {address!r} is plain http: anybody on the way can read the token and change the inventory",
+            hint='use https, with netbox.ca_file for a certificate of your own; netbox.allow_http: "yes" allows http',
+        )
+    return address.rstrip("/")
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes in, unpacked: `iter_content` would wait until a piece is full."""
+    try:
+        while piece := response.raw.read1(65536, decode_content=True):
+            yield piece
+    except ReadTimeoutError as error:
+        raise requests.exceptions.ReadTimeout(error) from error
+    except HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+
+
+class _Adapter(HTTPAdapter):
+    """Ends every wait: pynetbox itself sets no time-out."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(max_retries=0)
+        self._patience = (min(_CONNECT, timeout), timeout)
+
+    def send(self, request: Any, **options: Any) -> requests.Response:  # type: ignore[override] # requests' own signature is positional
+        options["timeout"] = options.get("timeout") or self._patience
+        return super().send(request, **options)
+
+
+class _Lost(Exception):
+    """No answer, or not the whole of it."""
+
+    def __init__(self, message: str, *, passing: bool = True, hint: str = "") -> None:
+        super().__init__(message)
+        self.passing = passing
+        self.hint = hint
+
+
+def _lost(error: requests.RequestException, timeout: float) -> _Lost:
+    """What went wrong below HTTP. The text of `error` is not shown: it may hold what was sent."""
+    said = str(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        reason = "the certificate does not fit its address or its signer is unknown"
+        if "CERTIFICATE" not in said and "hostname" not in said:
+            reason = "there is no TLS connection to be had"
+        return _Lost(reason, passing=False, hint="netbox.ca_file names the file of your own certificate authority")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _Lost(
+            f"no connection within {min(_CONNECT, timeout):g} seconds", hint="is the address right, and the way open?"
+        )
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return _Lost(f"no answer within {timeout:g} seconds", hint="netbox.timeout sets how long to wait")
+    if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
+        return _Lost("the answer is cut off")
+    if isinstance(error, requests.exceptions.ConnectionError):
+        if "NameResolution" in said or "Name or service" in said or "getaddrinfo" in said:
+            return _Lost("no machine has this name", hint="is netbox.url right, and does this machine's resolver work?")
+        if "timed out" in said:
+            return _Lost(f"no answer within {timeout:g} seconds", hint="netbox.timeout sets how long to wait")
+        if "refused" in said:
+            return _Lost("nothing listens there (connection refused)", hint="is NetBox running, and netbox.url right?")
+        return _Lost("the connection was lost")
+    return _Lost(f"it cannot be asked ({type(error).__name__})", passing=False)

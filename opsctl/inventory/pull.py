@@ -1,0 +1,197 @@
+"""Everything of NetBox that hosts are made of, complete: devices, virtual machines, their services, the sites' regions.
+
+Filters are checked before they are sent and again on what comes back, for NetBox ignores those that it does not know
+and gives everything. The number of rows is checked against NetBox's own count; where they differ (something changed
+between two pages, a server without a cursor, a proxy that cuts) the ids are swept and what is missing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opsctl.errors import ConfigError
+from opsctl.inventory.answers import SourceFailed
+from opsctl.inventory.netbox import NetBox, Row, Server
+from opsctl.inventory.record import (
+    KINDS,
+    Kind,
+    Malformed,
+    Record,
+    ServiceRecord,
+    Texts,
+    read_record,
+    read_service,
+    with_services,
+)
+
+if TYPE_CHECKING:
+    from opsctl.config import Settings
+
+PATHS: Mapping[Kind, str] = {"device": "dcim/devices", "virtual-machine": "virtualization/virtual-machines"}
+SERVICES = "ipam/services"
+# A part of the fields costs the server far less than all of them; `primary_ip` alone doubles the time.
+FIELDS = "id,name,status,tenant,site,cluster,role,platform,tags,custom_fields,primary_ip4,primary_ip6,config_context"
+SERVICE_FIELDS = "id,name,parent_object_type,parent_object_id,port_mappings"
+OLD_SERVICE_FIELDS = "id,name,parent_object_type,parent_object_id,device,virtual_machine,protocol,ports"
+# What may stand in netbox.filters, and what a record must then hold. NetBox ignores a filter that it does not know.
+FILTERS: Mapping[str, Callable[[Record], Sequence[str]]] = {
+    "role": lambda record: (record.role,),
+    "site": lambda record: (record.site,),
+    "platform": lambda record: (record.platform,),
+    "status": lambda record: (record.status,),
+    "tag": lambda record: record.tags,
+    "tenant": lambda record: (record.tenant,),
+}
+Filters = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pull:
+    """What NetBox holds: the records in the order of kind and id, the services, the region of each site."""
+
+    version: str
+    records: tuple[Record, ...]
+    services: tuple[ServiceRecord, ...]
+    regions: Mapping[str, str]
+
+    @property
+    def whole(self) -> tuple[Record, ...]:
+        """The records with their services."""
+        return with_services(self.records, self.services)
+
+
+def filters(settings: Settings) -> Filters:
+    """netbox.filters, checked. Raises ConfigError for a name that NetBox would silently ignore."""
+    found: dict[str, list[str]] = {}
+    for word in settings.texts("netbox.filters"):
+        name, equals, value = word.partition("=")
+        if name not in FILTERS or not equals or not value:
+            raise ConfigError(
+                f"netbox.filters: {word!r} is not known",
+                hint=f"NAME=VALUE, with one of: {', '.join(FILTERS)}",
+            )
+        found.setdefault(name, []).append(value)
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def pull(netbox: NetBox, wanted: Filters) -> Pull:
+    """All of it, two listings at a time: the server is the limit. Raises SourceFailed."""
+    server = netbox.server()
+    texts = Texts()
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="netbox") as pool:
+        # The longest first, so that both threads end together.
+        machines = pool.submit(_records, netbox.twin(), server, "virtual-machine", wanted, texts)
+        services = pool.submit(_services, netbox.twin(), server)
+        devices = pool.submit(_records, netbox.twin(), server, "device", wanted, texts)
+        regions = pool.submit(_regions, netbox.twin(), server)
+        records = (*devices.result(), *machines.result())
+        return Pull(version=server.version, records=records, services=services.result(), regions=regions.result())
+
+
+def fetch_records(netbox: NetBox, kind: Kind, ids: Sequence[int], texts: Texts) -> tuple[Record, ...]:
+    """The records with these ids, as far as they are there."""
+    return tuple(read(kind, row, texts) for row in netbox.by_id(PATHS[kind], ids, {"fields": FIELDS}))
+
+
+def fits(record: Record, wanted: Filters) -> bool:
+    """Is the record what the filters ask for? NetBox wants every tag, and one of the values of all else."""
+    return all(
+        (all if name == "tag" else any)(value in FILTERS[name](record) for value in values)
+        for name, values in wanted.items()
+    )
+
+
+def _records(netbox: NetBox, server: Server, kind: Kind, wanted: Filters, texts: Texts) -> tuple[Record, ...]:
+    path = PATHS[kind]
+    rows = netbox.rows(path, {**wanted, "fields": FIELDS}, cursor=server.cursor)
+    found = {record.id: record for record in (read(kind, row, texts) for row in rows)}
+    if not server.cursor or len(found) != netbox.count(path, wanted):
+        found = _mended(netbox, server, kind, wanted, found, texts)
+    for record in found.values():
+        if not fits(record, wanted):
+            raise SourceFailed(
+                f"NetBox gave {record.key} although the filters do not ask for it; nothing was written",
+                hint="does this NetBox know every filter of netbox.filters, and every tenant that is asked for?",
+            )
+    return tuple(found[number] for number in sorted(found))
+
+
+def _mended(
+    netbox: NetBox, server: Server, kind: Kind, wanted: Filters, found: dict[int, Record], texts: Texts
+) -> dict[int, Record]:
+    """What is really there: a second look at the ids, what is new fetched, what seems gone asked for by its id."""
+    path = PATHS[kind]
+    there = {int(row["id"]) for row in netbox.rows(path, {**wanted, "fields": "id"}, cursor=server.cursor)}
+    doubtful = sorted((there - found.keys()) | (found.keys() - there))
+    fetched = {record.id: record for record in fetch_records(netbox, kind, doubtful, texts)} if doubtful else {}
+    kept = {number: record for number, record in found.items() if number in there}
+    whole = kept | {number: record for number, record in fetched.items() if fits(record, wanted)}
+    if missing := sorted(there - whole.keys() - set(doubtful)):
+        raise SourceFailed(f"NetBox gave half an answer: {kind} {missing[0]} is listed and cannot be had")
+    return whole
+
+
+def _services(netbox: NetBox, server: Server) -> tuple[ServiceRecord, ...]:
+    chosen = service_fields(netbox)
+    rows = netbox.rows(SERVICES, {"fields": chosen}, cursor=server.cursor)
+    found = {int(row["id"]): row for row in rows}
+    if len(found) != netbox.count(SERVICES, {}):
+        there = {int(row["id"]) for row in netbox.rows(SERVICES, {"fields": "id"}, cursor=server.cursor)}
+        missing = sorted(there - found.keys())
+        fresh = netbox.by_id(SERVICES, missing, {"fields": chosen}) if missing else ()
+        found = {number: row for number, row in found.items() if number in there} | {
+            int(row["id"]): row for row in fresh
+        }
+    return read_services(found[number] for number in sorted(found))
+
+
+def service_fields(netbox: NetBox) -> str:
+    """The fields in which this server keeps ports and parents; it ignores names that it does not know."""
+    rows, _, _ = netbox.page(SERVICES, {"limit": 1, "fields": SERVICE_FIELDS})
+    known = not rows or {"parent_object_type", "port_mappings"} <= rows[0].keys()
+    return SERVICE_FIELDS if known else OLD_SERVICE_FIELDS
+
+
+def read_services(rows: Iterable[Row]) -> tuple[ServiceRecord, ...]:
+    try:
+        return tuple(service for row in rows if (service := read_service(row)) is not None)
+    except Malformed as error:
+        raise SourceFailed(f"NetBox gave {error}; nothing was written") from error
+
+
+def read(kind: Kind, row: Row, texts: Texts) -> Record:
+    try:
+        return read_record(kind, row, texts)
+    except Malformed as error:
+        raise SourceFailed(
+            f"NetBox gave {error}; nothing was written", hint="is this NetBox 4.2 or newer, and nothing in between?"
+        ) from error
+
+
+def _regions(netbox: NetBox, server: Server) -> dict[str, str]:
+    rows = netbox.rows("dcim/sites", {"fields": "id,slug,region"}, cursor=server.cursor)
+    return {str(row["slug"]): str(row["region"]["slug"]) for row in rows if row.get("region")}
+
+
+def custom_fields(netbox: NetBox, server: Server) -> dict[str, frozenset[str]]:
+    """The custom fields of NetBox, each with the kinds of objects that have it."""
+    rows = netbox.rows("extras/custom-fields", {"fields": "id,name,object_types"}, cursor=server.cursor)
+    return {str(row["name"]): frozenset(map(str, row.get("object_types") or ())) for row in rows}
+
+
+__all__ = [
+    "FIELDS",
+    "FILTERS",
+    "KINDS",
+    "PATHS",
+    "SERVICES",
+    "Filters",
+    "Pull",
+    "custom_fields",
+    "fetch_records",
+    "filters",
+    "pull",
+]

@@ -1,0 +1,122 @@
+"""All records of NetBox -> hosts, records that cannot be used, and hosts kept as they were. Pure.
+
+What cannot be used is put aside one by one, with its reason, and the rest goes on. A host that was good and whose
+record cannot be used now stays as it was, marked stale: it is neither dropped nor guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from opsctl.inventory.mapping import Rules, Unusable, to_host
+from opsctl.inventory.record import Record
+from opsctl.model.host import Host, Quarantined, Tenant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sorted:
+    """What became of the records. `left_out` counts, by status, those whose status does not count."""
+
+    hosts: tuple[Host, ...]
+    quarantined: tuple[Quarantined, ...]
+    left_out: Mapping[str, int]
+
+    @property
+    def stale(self) -> tuple[Host, ...]:
+        return tuple(host for host in self.hosts if host.stale)
+
+
+def sort_out(
+    records: Iterable[Record],
+    chosen: Rules,
+    tenants: Sequence[Tenant],
+    regions: Mapping[str, str],
+    *,
+    before: Sequence[Host] = (),
+    others: Sequence[Host] = (),
+    address: str = "",
+) -> Sorted:
+    """`before` is the copy of the tenants in question, `others` the hosts of the tenants that are not asked for."""
+    known = {tenant.name: tenant for tenant in tenants}
+    good: dict[str, Host] = {}
+    bad: dict[str, str] = {}
+    by_key: dict[str, Record] = {}
+    left_out: dict[str, int] = {}
+    for record in records:
+        if chosen.translated("status", record.status) not in chosen.statuses:
+            left_out[record.status] = left_out.get(record.status, 0) + 1
+            continue
+        by_key[record.key] = record
+        try:
+            good[record.key] = to_host(record, chosen, known, regions)
+        except Unusable as reason:
+            bad[record.key] = str(reason)
+    _refuse_shared(good, bad, others)
+    kept = _kept(before, bad)
+    _refuse_where_kept(good, bad, kept.values())
+    quarantined = (
+        _put_aside(by_key[key], reason, chosen, known, address) for key, reason in bad.items() if key not in kept
+    )
+    return Sorted(
+        hosts=tuple(sorted((*good.values(), *kept.values()), key=lambda host: (host.tenant, host.name))),
+        quarantined=tuple(sorted(quarantined, key=lambda one: (one.tenant, _order(one.record)))),
+        left_out=left_out,
+    )
+
+
+def _refuse_shared(good: dict[str, Host], bad: dict[str, str], others: Sequence[Host]) -> None:
+    """Two records with one name, or one address on one network, cannot both be right: nobody knows which is."""
+    _refuse_doubles(good, bad, lambda host: host.key, "the name {0.name} is there twice: {1}")
+    _refuse_doubles(good, bad, claim, "the address {0.address} is there twice: {1}")
+    elsewhere = {host.record: host.tenant for host in others if host.record}
+    for key in [key for key in good if key in elsewhere]:
+        bad[key] = f"it is still in the inventory of {elsewhere[key]}: sync both tenants together"
+        del good[key]
+
+
+def claim(host: Host) -> str:
+    """Who claims an address, where: other sites, and other jump hosts, may use it again."""
+    return "\0".join((host.tenant, host.site, host.jump, host.address, str(host.port))) if host.address else ""
+
+
+def _refuse_doubles(good: dict[str, Host], bad: dict[str, str], mark: Callable[[Host], str], why: str) -> None:
+    sharing: dict[str, list[str]] = {}
+    for key, host in good.items():
+        if marked := mark(host):
+            sharing.setdefault(marked, []).append(key)
+    for keys in (keys for keys in sharing.values() if len(keys) > 1):
+        for key in keys:
+            bad[key] = why.format(good.pop(key), ", ".join(other for other in keys if other != key))
+
+
+def _kept(before: Sequence[Host], bad: Mapping[str, str]) -> dict[str, Host]:
+    """The hosts that were good, by the record that now is not."""
+    return {host.record: replace(host, stale=bad[host.record]) for host in before if host.record in bad}
+
+
+def _refuse_where_kept(good: dict[str, Host], bad: dict[str, str], kept: Collection[Host]) -> None:
+    """A kept host's name and address stay its own until a person has looked."""
+    names = {host.key: host for host in kept}
+    places = {claim(host): host for host in kept if host.address}
+    for key, host in list(good.items()):
+        holder = names.get(host.key) or places.get(claim(host) or "-")
+        if holder is not None:
+            bad[key] = f"{holder.key} of {holder.record}, which is stale, still has this name or address"
+            del good[key]
+
+
+def _put_aside(record: Record, reason: str, chosen: Rules, known: Mapping[str, Tenant], address: str) -> Quarantined:
+    tenant, _ = chosen.place(record.tenant)
+    return Quarantined(
+        tenant=tenant if tenant in known else "",
+        record=record.key,
+        reason=reason,
+        name=record.name,
+        link=record.link(address) if address else "",
+    )
+
+
+def _order(record: str) -> tuple[str, int]:
+    kind, _, number = record.partition("/")
+    return kind, int(number)

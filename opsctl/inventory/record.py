@@ -1,0 +1,181 @@
+"""What NetBox says of one device or virtual machine, taken from its JSON at the border. Pure.
+
+Nothing is judged here beyond its shape: whether the record can be used at all, `mapping` says. Values stay as NetBox
+has them, hostile ones too; they are data until `mapping` has let them through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Kind = Literal["device", "virtual-machine"]
+KINDS: tuple[Kind, ...] = ("device", "virtual-machine")
+# The names under which the changelog, services and addresses speak of them.
+TYPES: Mapping[str, Kind] = {"dcim.device": "device", "virtualization.virtualmachine": "virtual-machine"}
+_PAGES = {"device": "dcim/devices", "virtual-machine": "virtualization/virtual-machines"}
+
+
+class Malformed(Exception):
+    """An answer that has not the shape of NetBox's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Port:
+    """One port of one service, as NetBox lists it."""
+
+    name: str
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A device or virtual machine. `fields` are its custom fields with plain values, `context` is canonical JSON."""
+
+    kind: Kind
+    id: int
+    name: str
+    status: str = ""
+    tenant: str = ""
+    site: str = ""
+    cluster: str = ""
+    role: str = ""
+    platform: str = ""
+    tags: tuple[str, ...] = ()
+    fields: Mapping[str, object]
+    address4: str = ""
+    address6: str = ""
+    context: str = ""
+    services: tuple[Port, ...] = ()
+    address_ids: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The record's name in opsctl: `virtual-machine/12`."""
+        return f"{self.kind}/{self.id}"
+
+    def link(self, address: str) -> str:
+        """Where a person finds the record in NetBox."""
+        return f"{address.rstrip('/')}/{_PAGES[self.kind]}/{self.id}/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceRecord:
+    """A service with all its ports, and the record that it belongs to (`device/5`)."""
+
+    id: int
+    parent: str
+    ports: tuple[Port, ...]
+
+
+class Texts:
+    """Gives one text object for equal texts: 5,000 hosts share a few contexts."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def one(self, text: str) -> str:
+        return self._known.setdefault(text, text)
+
+
+def read_record(kind: Kind, row: Mapping[str, Any], texts: Texts) -> Record:
+    """One row of a listing. Raises Malformed."""
+    try:
+        fields = {str(name): _plain(value) for name, value in (row.get("custom_fields") or {}).items()}
+        context = row.get("config_context") or {}
+        return Record(
+            kind=kind,
+            id=_id(row["id"]),
+            name=str(row["name"] or ""),
+            status=_inner(row, "status", "value"),
+            tenant=_inner(row, "tenant", "slug"),
+            site=_inner(row, "site", "slug"),
+            cluster=_inner(row, "cluster", "name"),
+            role=_inner(row, "role", "slug"),
+            platform=_inner(row, "platform", "slug"),
+            tags=tuple(texts.one(slug) for slug in sorted(str(tag["slug"]) for tag in row.get("tags") or ())),
+            fields=fields,
+            address4=_inner(row, "primary_ip4", "address").partition("/")[0],
+            address6=_inner(row, "primary_ip6", "address").partition("/")[0],
+            context=texts.one(canonical(context)) if context else "",
+            address_ids=tuple(_id(row[name]["id"]) for name in ("primary_ip4", "primary_ip6") if row[name]),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Malformed(f"a {kind} that cannot be read: {type(error).__name__} {error}") from error
+
+
+def read_service(row: Mapping[str, Any]) -> ServiceRecord | None:
+    """One service; None where its parent is neither device nor virtual machine. Raises Malformed."""
+    try:
+        parent = _parent(row)
+        if not parent:
+            return None
+        name = str(row["name"] or "")
+        ports = tuple(Port(name=name, protocol=protocol, port=number) for protocol, number in _ports(row))
+        return ServiceRecord(id=_id(row["id"]), parent=parent, ports=ports)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Malformed(f"a service that cannot be read: {type(error).__name__} {error}") from error
+
+
+def _parent(row: Mapping[str, Any]) -> str:
+    if "parent_object_type" in row:
+        kind = TYPES.get(str(row["parent_object_type"]))
+        return f"{kind}/{_id(row['parent_object_id'])}" if kind else ""
+    # NetBox 4.2 has one field for each kind of parent.
+    for name, kind in (("device", "device"), ("virtual_machine", "virtual-machine")):
+        if row.get(name):
+            return f"{kind}/{_id(row[name]['id'])}"
+    return ""
+
+
+def _ports(row: Mapping[str, Any]) -> list[tuple[str, int]]:
+    if row.get("port_mappings") is not None:
+        pairs = (str(text).partition("/") for text in row["port_mappings"])
+        return [(protocol, int(number)) for protocol, _, number in pairs]
+    protocol = _inner(row, "protocol", "value") or "tcp"
+    return [(protocol, int(number)) for number in row.get("ports") or ()]
+
+
+def with_services(records: Sequence[Record], services: Sequence[ServiceRecord]) -> tuple[Record, ...]:
+    """The records with their services' ports, in the order of names and ports."""
+    ports: dict[str, list[Port]] = {}
+    for service in services:
+        ports.setdefault(service.parent, []).extend(service.ports)
+    return tuple(
+        replace(record, services=tuple(sorted(ports[record.key], key=lambda p: (p.name, p.port, p.protocol))))
+        if record.key in ports
+        else record
+        for record in records
+    )
+
+
+def canonical(value: object) -> str:
+    """JSON with one spelling for one content."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _id(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"id {value!r}")
+    return value
+
+
+def _inner(row: Mapping[str, Any], name: str, key: str) -> str:
+    """`row[name][key]` as text; empty where NetBox has null. A field that is not there at all is an error."""
+    value = row[name] if name not in ("cluster", "protocol") else row.get(name)
+    return "" if value is None else str(value[key])
+
+
+def _plain(value: object) -> object:
+    """A custom field's own value: a choice is `{value, label}`, an object has a name, a slug or just an id."""
+    if isinstance(value, dict):
+        for key in ("value", "slug", "name", "id"):
+            if key in value:
+                return value[key]
+        return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

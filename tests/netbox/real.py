@@ -1,0 +1,300 @@
+"""A real NetBox on loopback, for tests and for whoever wants to try: PyPI's netbox, Debian's PostgreSQL and Redis.
+
+What takes minutes (the environment, the migrations) is made once and kept in the cache, outside of the clone; a start
+restores the dump in seconds. Folder, ports and processes are this start's own, and end with it: also when it is
+killed, for each process asks the kernel to go when its parent does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = os.environ.get("OPSCTL_NETBOX_VERSION", "4.7.3")
+SEED = Path(__file__).with_name("seed.py")
+TOKEN = "nbt_opsctltest01." + "A" * 40
+READ_TOKEN = "nbt_opsctltestro." + "B" * 40
+NARROW_TOKEN = "nbt_opsctltestnp." + "C" * 40
+PATIENCE = 120
+_NEEDED = ("initdb", "pg_ctl", "postgres", "pg_restore", "pg_dump", "psql", "createdb")
+
+
+class Impossible(Exception):
+    """No NetBox can run here; the message says what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """A NetBox that answers at `address`; `shell` runs Python in it."""
+
+    address: str
+    folder: Path
+    environment: Path
+    environ: dict[str, str]
+    redis: int = 0
+
+    def reset(self) -> None:
+        """The seeded fleet again, whatever was changed; NetBox opens its connections anew."""
+        where = [_program("psql"), "-h", str(self.folder / "socket"), "-U", "netbox", "-q", "postgres"]
+        _well([*where, "-c", "drop database netbox with (force)"])
+        _well([*where, "-c", "create database netbox template seeded"])
+        _well(["redis-cli", "-p", str(self.redis), "flushall"])
+
+    def shell(self, code: str) -> str:
+        return _well(
+            [str(self.environment / "bin/netbox"), "nbshell", "--command", code], env=self.environ, timeout=300
+        )
+
+
+@contextmanager
+def running(workers: int = 2) -> Iterator[Real]:
+    """NetBox with the seeded fleet, for as long as the block runs. Raises Impossible."""
+    if programs := _missing_programs():
+        raise Impossible(f"a real NetBox needs {', '.join(programs)}: .ci/system-packages installs them")
+    environment = _environment(_python())
+    dump = _seeded(environment)
+    with ExitStack() as stack:
+        yield _start(stack, _own_folder(stack), environment, dump, workers)
+
+
+def _seeded(environment: Path) -> Path:
+    """The dump of the database with accounts and fleet, made where it is missing."""
+    seed = SEED.read_text(encoding="utf-8")
+    migrated = _cache() / f"migrated-{_key(VERSION, _ACCOUNTS)}.dump"
+    seeded = _cache() / f"seeded-{_key(VERSION, _ACCOUNTS, seed)}.dump"
+    with _alone():
+        for kind, target, code in (("migrated", migrated, _ACCOUNTS), ("seeded", seeded, seed)):
+            if target.exists():
+                continue
+            for old in _cache().glob(f"{kind}-*"):
+                old.unlink()
+            with ExitStack() as stack:
+                base = migrated if kind == "seeded" else None
+                real = _start(stack, _own_folder(stack), environment, base, 0)
+                if base is None:
+                    _well([str(environment / "bin/netbox"), "migrate", "--no-input"], env=real.environ, timeout=1800)
+                real.shell(code)
+                _dump(real.folder, target)
+    return seeded
+
+
+def _key(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with (_cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _cache() -> Path:
+    base = Path("/var/cache" if os.geteuid() == 0 else os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    found = base / "opsctl-netbox"
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def _environment(python: Path) -> Path:
+    """NetBox's virtual environment; the version alone decides, for it takes minutes and half a gigabyte."""
+    folder = _cache() / f"environment-{VERSION}-{_key(str(python.resolve()))}"
+    with _alone():
+        if not (folder / ".ready").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _well([str(python), "-m", "venv", str(folder)])
+            _well([str(folder / "bin/pip"), "install", "--quiet", f"netbox=={VERSION}"], timeout=1200)
+            (folder / ".ready").touch()
+    return folder
+
+
+_ACCOUNTS = f"""
+from users.models import Token, User
+admin = User.objects.create_superuser("admin", "admin@example.invalid", "admin-opsctl-test")
+narrow = User.objects.create_user(username="narrow", password="narrow-opsctl-test")
+for user, text, write in ((admin, "{TOKEN}", True), (admin, "{READ_TOKEN}", False), (narrow, "{NARROW_TOKEN}", True)):
+    key, _, token = text.removeprefix("nbt_").partition(".")
+    made = Token(user=user, version=2, key=key, token=token, write_enabled=write)
+    made.full_clean()
+    made.save()
+"""
+
+
+def _start(stack: ExitStack, folder: Path, environment: Path, dump: Path | None, workers: int) -> Real:
+    _database(stack, folder, dump)
+    redis, web = _free_port(), _free_port()
+    _own(stack, ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                 "--dir", str(folder)], folder / "redis.log")  # fmt: skip
+    environ = os.environ | {"NETBOX_ROOT": str(folder / "root")}
+    _well([str(environment / "bin/netbox"), "setup", "--target", str(folder / "root")], env=environ)
+    (folder / "root/conf").mkdir(exist_ok=True, parents=True)
+    for name in ("media", "reports", "scripts", "static"):
+        (folder / "root" / name).mkdir(exist_ok=True)
+    (folder / "root/conf/configuration.py").write_text(_CONFIGURATION.format(database=folder / "socket", redis=redis))
+    real = Real(address=f"http://127.0.0.1:{web}", folder=folder, environment=environment, environ=environ, redis=redis)
+    if workers:
+        words = [str(environment / "bin/gunicorn"), "netbox.wsgi", "--bind", f"127.0.0.1:{web}", "--timeout", "120"]
+        words += ["--workers", str(workers), "--threads", "3", "--no-control-socket"]
+        process = _own(stack, words, folder / "gunicorn.log", env=environ)
+        _wait_for(process, f"{real.address}/api/status/", folder / "gunicorn.log")
+    return real
+
+
+_CONFIGURATION = """
+ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+DATABASES = {{"default": {{"NAME": "netbox", "USER": "netbox", "PASSWORD": "", "HOST": "{database}", "PORT": "",
+              "CONN_MAX_AGE": 300, "CONN_HEALTH_CHECKS": True}}}}
+_R = {{"HOST": "127.0.0.1", "PORT": {redis}, "USERNAME": "", "PASSWORD": "", "SSL": False}}
+REDIS = {{"tasks": {{**_R, "DATABASE": 0}}, "caching": {{**_R, "DATABASE": 1}}}}
+SECRET_KEY = "integration-test-only-" + "x" * 40
+API_TOKEN_PEPPERS = {{1: "integration-test-only-pepper-" + "y" * 40}}
+AUTH_PASSWORD_VALIDATORS = []
+CENSUS_REPORTING_ENABLED = False
+ISOLATED_DEPLOYMENT = True
+"""
+
+
+def _database(stack: ExitStack, folder: Path, dump: Path | None) -> None:
+    """PostgreSQL on a socket in the folder, no port at all; root hands it to the account of the package."""
+    database = folder / "postgresql"
+    where = ["-h", str(folder / "socket"), "-U", "netbox"]
+    for path in (database, folder / "socket"):
+        path.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(path, "postgres")
+    _well([*_as_postgres(), _program("initdb"), "-D", str(database), "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
+           "-U", "netbox", "--no-sync"])  # fmt: skip
+    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder / 'socket'}", "-c", "fsync=off"]
+    process = _own(
+        stack, [*_as_postgres("INT"), _program("postgres"), "-D", str(database), *options], folder / "pg.log"
+    )
+    ends = time.monotonic() + PATIENCE
+    while subprocess.run([_program("psql"), *where, "-c", "", "postgres"], capture_output=True, check=False).returncode:
+        if process.poll() is not None or time.monotonic() > ends:
+            raise Impossible(f"PostgreSQL does not start: {(folder / 'pg.log').read_text()[-500:]}")
+        time.sleep(0.05)
+    _well([_program("createdb"), *where, "netbox"])
+    if dump is not None:
+        _well([_program("pg_restore"), *where, "-d", "netbox", "--no-owner", str(dump)])
+        # Without it PostgreSQL knows nothing of the tables, and every listing takes seconds.
+        _well([_program("psql"), *where, "-q", "-c", "analyze", "netbox"])
+        _well([_program("createdb"), *where, "--template", "netbox", "seeded"])
+
+
+def _dump(folder: Path, target: Path) -> None:
+    beside = target.with_suffix(".part")
+    _well([_program("pg_dump"), "-h", str(folder / "socket"), "-U", "netbox", "-Fc", "-f", str(beside), "netbox"])
+    beside.replace(target)
+
+
+def _as_postgres(signal: str = "TERM") -> list[str]:
+    ends = ["setpriv", "--pdeathsig", signal]
+    if os.geteuid() != 0:
+        return ends
+    # Changing the account clears the wish to die with the parent, so that wish comes last.
+    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", *ends]
+
+
+def _own(
+    stack: ExitStack, words: Sequence[str], log: Path, env: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process that ends with the block, or with this process."""
+    if words[0] != "setpriv":
+        words = ["setpriv", "--pdeathsig", "TERM", *words]
+    with log.open("wb") as output:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd="/")
+    stack.callback(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(2)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _own_folder(stack: ExitStack) -> Path:
+    """A folder that PostgreSQL's account may enter; those of starts that were killed are removed."""
+    base = Path("/var/tmp")
+    for old in base.glob("opsctl-netbox-*-*"):
+        if not Path("/proc", old.name.split("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = base / f"opsctl-netbox-{os.getpid()}-{secrets.token_hex(3)}"
+    folder.mkdir(mode=0o755)
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends and process.poll() is None:
+        with contextlib.suppress(OSError):
+            try:
+                with urllib.request.urlopen(url, timeout=30):
+                    return
+            except urllib.error.HTTPError as error:
+                if error.code == 403:
+                    return
+        time.sleep(0.1)
+    raise Impossible(f"NetBox does not answer: {log.read_text()[-1000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _missing_programs() -> list[str]:
+    named = [name for name in _NEEDED if not Path(_program(name)).is_file()]
+    others = [name for name in ("redis-server", "setpriv") if not shutil.which(name)]
+    return [*(["postgresql"] if named else []), *others]
+
+
+def _program(name: str) -> str:
+    """A program of the newest PostgreSQL of Debian, which keeps them out of the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    return str(found[-1]) if found else shutil.which(name) or name
+
+
+def _python() -> Path:
+    """A Python that NetBox runs on (3.12 or newer): on the PATH, or one that pyenv keeps."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    wanted = "import sys, ensurepip; sys.exit(sys.version_info < (3, 12))"
+    candidates = [Path(sys.executable)] if sys.version_info >= (3, 12) else []
+    for version in ("3.13", "3.12", "3.14"):
+        candidates += sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)
+        if (named := shutil.which(f"python{version}")) and "shims" not in named:
+            candidates.append(Path(named))
+    for found in candidates:
+        if subprocess.run([found, "-c", wanted], capture_output=True, check=False).returncode == 0:
+            return found
+    raise Impossible("NetBox needs Python 3.12 or newer, and there is none on the PATH or in pyenv")
+
+
+def _well(words: Sequence[str], *, env: dict[str, str] | None = None, timeout: float = 120) -> str:
+    answer = subprocess.run(
+        words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False, cwd="/"
+    )
+    if answer.returncode:
+        said = re.sub(r"\s+", " ", answer.stdout[-500:] + answer.stderr[-1500:])
+        raise Impossible(f"{Path(words[0]).name} {words[1] if len(words) > 1 else ''}: {said}")
+    return answer.stdout

@@ -1,0 +1,203 @@
+"""Asking only for what changed: the result is that of a full pull, whatever changed, and however little is asked."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from opsctl.inventory import mirror
+from opsctl.inventory.changes import Change, todo
+from opsctl.inventory.mirror import Mirror, Refreshed
+from opsctl.inventory.netbox import NetBox
+from opsctl.inventory.pull import Filters, pull
+from tests.netbox.played import TOKEN, Played, played
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+MACHINES, DEVICES, SERVICES = "virtualization/virtual-machines", "dcim/devices", "ipam/services"
+VM = "virtualization.virtualmachine"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[Played]:
+    with played() as server:
+        server.changes = []
+        server.change(VM, 1)
+        yield server
+
+
+@pytest.fixture(name="netbox")
+def _netbox(server: Played) -> Iterator[NetBox]:
+    netbox = NetBox(server.address, TOKEN)
+    yield netbox
+    netbox.close()
+
+
+def refresh(
+    netbox: NetBox, known: Mirror | None, wanted: Filters | None = None, *, later: timedelta = DAY / 2
+) -> Refreshed:
+    return mirror.refresh(netbox, wanted or {}, known, full_every=DAY, now=NOW + (later if known else timedelta()))
+
+
+def rename(server: Played) -> None:
+    server.row(MACHINES, "sdl-app-00008")["name"] = "renamed"
+    server.change(VM, 9)
+
+
+def delete(server: Played) -> None:
+    server.rows[MACHINES][:] = [row for row in server.rows[MACHINES] if row["id"] != 9]
+    server.change(VM, 9, "delete")
+
+
+def delete_without_an_entry(server: Played) -> None:
+    server.rows[DEVICES][:] = [row for row in server.rows[DEVICES] if row["id"] != 2]
+
+
+def create(server: Played) -> None:
+    row = {**server.row(MACHINES, "sdl-app-00008"), "id": 99, "name": "new"}
+    server.rows[MACHINES].append(row)
+    server.change(VM, 99, "create")
+
+
+def another_address(server: Played) -> None:
+    row = server.row(MACHINES, "sdl-app-00008")
+    row["primary_ip4"] = {**row["primary_ip4"], "address": "10.20.0.200/24"}
+    server.change("ipam.ipaddress", row["primary_ip4"]["id"])
+
+
+def another_port(server: Played) -> None:
+    server.rows[SERVICES][0]["port_mappings"] = ["tcp/5353"]
+    server.change("ipam.service", 1)
+
+
+def no_service_any_more(server: Played) -> None:
+    del server.rows[SERVICES][0]
+    server.change("ipam.service", 1, "delete")
+
+
+def a_tag_is_renamed(server: Played) -> None:
+    for row in (row for path in (MACHINES, DEVICES) for row in server.rows[path]):
+        for tag in row["tags"]:
+            tag["slug"] = tag["slug"].replace("ring", "band")
+    server.change("extras.tag", 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rename,
+        delete,
+        delete_without_an_entry,
+        create,
+        another_address,
+        another_port,
+        no_service_any_more,
+        a_tag_is_renamed,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_a_change_is_seen_as_a_full_pull_sees_it(
+    server: Played, netbox: NetBox, change: Callable[[Played], None]
+) -> None:
+    first = refresh(netbox, None).mirror
+    change(server)
+    second = refresh(netbox, first)
+    assert second.mirror.pulled == pull(netbox, {})
+    assert second.mirror.pulled != first.pulled
+    assert second.how.startswith("in full: extras.tag") == (change is a_tag_is_renamed)
+    third = refresh(netbox, second.mirror)
+    assert third.how == "0 changes"
+    assert third.mirror == second.mirror
+
+
+def test_nothing_changed_is_found_with_a_handful_of_small_questions(server: Played, netbox: NetBox) -> None:
+    first = refresh(netbox, None).mirror
+    server.asked.clear()
+    assert refresh(netbox, first).mirror == first
+    assert len(server.asked) == 4
+    assert not any("config_context" in line for line in server.asked)
+
+
+def test_what_does_not_fit_the_filters_any_more_is_gone_and_what_does_now_is_there(
+    server: Played, netbox: NetBox
+) -> None:
+    wanted: Filters = {"role": ("app",)}
+    first = refresh(netbox, None, wanted).mirror
+    web, app = server.row(MACHINES, "sdl-web-00002"), server.row(MACHINES, "sdl-app-00008")
+    web["role"], app["role"] = app["role"], web["role"]
+    server.change(VM, web["id"])
+    server.change(VM, app["id"])
+    second = refresh(netbox, first, wanted).mirror
+    assert second.pulled == pull(netbox, wanted)
+    assert {r.name for r in second.pulled.records} >= {"sdl-web-00002"}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "why"),
+    [
+        (lambda server: setattr(server, "changes", None), "a token that may not see the changelog"),
+        (lambda server: server.changes.clear(), "the changelog has a gap"),
+        (lambda server: setattr(server, "version", "4.7.4"), "NetBox is 4.7.4 now"),
+        (lambda server: server.change("plugin.thing", 1), "plugin.thing 1 was updated"),
+    ],
+    ids=["forbidden", "gap", "version", "unknown"],
+)
+def test_where_the_changelog_does_not_tell_everything_is_read(
+    server: Played, netbox: NetBox, prepare: Callable[[Played], None], why: str
+) -> None:
+    first = refresh(netbox, None).mirror
+    prepare(server)
+    if server.changes is None:
+        first = refresh(netbox, None).mirror
+        assert refresh(netbox, first).how == "in full: the changelog has a gap"
+        return
+    assert refresh(netbox, first).how == f"in full: {why}"
+
+
+def test_everything_is_read_anew_now_and_then(netbox: NetBox) -> None:
+    first = refresh(netbox, None).mirror
+    assert "long ago" in refresh(netbox, first, later=DAY).how
+
+
+def test_an_entry_that_was_committed_late_is_still_seen(server: Played, netbox: NetBox) -> None:
+    assert server.changes is not None
+    server.change(VM, 2)
+    late = server.changes.pop(0)
+    first = refresh(netbox, None).mirror
+    server.changes.insert(0, late | {"changed_object_id": 9})
+    server.row(MACHINES, "sdl-app-00008")["name"] = "renamed"
+    assert refresh(netbox, first).mirror.pulled == pull(netbox, {})
+
+
+def test_the_mirror_is_read_back_as_it_was(netbox: NetBox, tmp_path: Path) -> None:
+    kept = refresh(netbox, None).mirror
+    file = mirror.path(tmp_path, netbox.address, {}, "")
+    mirror.save(file, kept)
+    assert mirror.load(file) == kept
+    assert file.stat().st_mode & 0o077 == 0
+    file.write_text("{")
+    assert mirror.load(file) is None
+    assert mirror.path(tmp_path, netbox.address, {"role": ("web",)}, "") != file
+
+
+def test_a_harmless_object_asks_for_nothing() -> None:
+    assert not todo([Change(id=1, action="update", type="dcim.interface", object=1)], [])
+
+
+def test_the_head_tells_that_nothing_moved_and_is_another_for_every_mirror(
+    server: Played, netbox: NetBox, tmp_path: Path
+) -> None:
+    kept = refresh(netbox, None).mirror
+    file = mirror.path(tmp_path, netbox.address, {}, "")
+    mirror.save(file, kept)
+    first = mirror.head(file)
+    assert first is not None
+    assert mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
+    assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW + DAY)
+    mirror.save(file, kept)
+    assert mirror.head(file) != first
+    delete_without_an_entry(server)
+    assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
+    rename(server)
+    assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)

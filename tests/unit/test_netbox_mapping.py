@@ -1,0 +1,313 @@
+"""From NetBox's records to hosts: the mapping, what it refuses, and what stays as it was."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opsctl.config import BY_NAME
+from opsctl.errors import ConfigError
+from opsctl.inventory.mapping import MAPPED, Rules, Unusable, host_name, rules, to_host
+from opsctl.inventory.quarantine import Sorted, sort_out
+from opsctl.inventory.record import (
+    Malformed,
+    Port,
+    Record,
+    ServiceRecord,
+    Texts,
+    read_record,
+    read_service,
+    with_services,
+)
+from opsctl.inventory.take import refuse_missing_fields
+from opsctl.model.host import Host, Organisation, Tenant, Window
+from tests.netbox.played import recorded_rows
+
+RINGS = ("canary", "early", "broad", "last")
+WINDOWS = tuple(Window(name=name, days=("mon",), start="22:00", end="23:00") for name in ("nights", "sundays"))
+TENANTS = (
+    Tenant(
+        name="ange",
+        title="Ånge",
+        rings=RINGS,
+        windows=WINDOWS,
+        organisations=(Organisation(name="skola", title="Skolan"),),
+    ),
+    Tenant(
+        name="sundsvall",
+        title="Sundsvall",
+        rings=RINGS,
+        windows=WINDOWS,
+    ),
+)
+LISTS: dict[str, Sequence[str]] = {
+    "statuses": ("active", "planned", "staged", "offline", "failed", "paused"),
+    "tenants": (),
+    "translate": ("ring:0=canary", "ring:1=early", "ring:2=broad", "ring:3=last", "windows:wed 22:00-01:00=nights",
+                  "windows:sun 01:00-06:00=sundays", "windows:tue 02:00-05:00=nights"),
+}  # fmt: skip
+TEXTS = {
+    "ring": "tag:patch-ring-", "windows": "field:maintenance_window", "owner": "field:service_owner",
+    "criticality": "field:criticality", "cluster": "", "prefer": "ipv4",
+}  # fmt: skip
+REGIONS = {"sdl-dc1": "region-sundsvall", "ange-kh": "region-ange"}
+
+
+def chosen(lists: dict[str, Sequence[str]] | None = None, **texts: str) -> Rules:
+    return rules({**TEXTS, **texts}, {**LISTS, **(lists or {})})
+
+
+def record(**values: object) -> Record:
+    plain = Record(
+        kind="virtual-machine", id=1, name="ange-web1", status="active", tenant="ange", site="ange-kh", role="web",
+        platform="debian-12", fields={}, address4="192.0.2.1",
+    )  # fmt: skip
+    return replace(plain, **values)  # type: ignore[arg-type] # a test's own choice of fields
+
+
+def host(found: Record, rules_: Rules | None = None) -> Host:
+    return to_host(found, rules_ or chosen(), {tenant.name: tenant for tenant in TENANTS}, REGIONS)
+
+
+def recorded() -> list[Record]:
+    texts = Texts()
+    services = [found for row in recorded_rows("ipam/services") if (found := read_service(row))]
+    records = [read_record("device", row, texts) for row in recorded_rows("dcim/devices")]
+    records += [read_record("virtual-machine", row, texts) for row in recorded_rows("virtualization/virtual-machines")]
+    return list(with_services(records, services))
+
+
+def sorted_out(records: Sequence[Record], before: Sequence[Host] = (), others: Sequence[Host] = ()) -> Sorted:
+    return sort_out(records, chosen(), TENANTS, REGIONS, before=before, others=others, address="https://netbox.example")
+
+
+def test_the_recorded_fleet_gives_its_ordinary_hosts_and_puts_every_odd_record_aside() -> None:
+    found = sorted_out(recorded())
+    by_name = {host.name: host for host in found.hosts}
+    assert len(found.hosts) + len(found.quarantined) + sum(found.left_out.values()) == 59
+    kinds = ("file", "dc", "web", "app", "db", "monitoring", "hw")
+    ordinary = [name for name in by_name if name[4:].split("-")[0] in kinds]
+    assert len(ordinary) == 28
+    assert set(by_name) - set(ordinary) == {"sdl-v6-01", "sdl-dual-01"}
+    app = by_name["sdl-app-00005"]
+    assert (app.ring, app.criticality, app.owner) == ("last", "critical", "förvaltning@ange.example")
+    assert (app.vm_cluster, app.region, app.record) == ("sdl-pve-01", "region-sundsvall", "virtual-machine/6")
+    assert json.loads(app.context)["kommun"] == "Sundsvall"
+    assert by_name["sdl-web-00002"].windows == ("nights",)
+    assert not by_name["sdl-web-00002"].managed, "Windows is shown, never managed"
+    assert by_name["sdl-dual-01"].address == "10.98.0.10"
+    assert by_name["sdl-dual-01"].address6 == "2001:db8:20::11"
+    assert by_name["sdl-web-00006"].platform == "ubuntu-22.04"
+
+
+def test_every_odd_record_says_why_with_its_id_and_link() -> None:
+    reasons = {one.record: one for one in sorted_out(recorded()).quarantined}
+    for number, reason in {
+        25: "no primary address", 26: "characters", 27: "no primary address", 31: "no tenant", 32: "characters",
+        33: "characters", 34: "characters", 35: "characters", 36: "characters", 37: "characters", 40: "characters",
+        41: "characters", 42: "reserved word", 43: "reserved word", 44: "characters", 45: "characters",
+        46: "characters", 47: "characters", 48: "characters", 52: "is a loopback address",
+        53: "is a link-local address",
+    }.items():  # fmt: skip
+        assert reason in reasons[f"virtual-machine/{number}"].reason, number
+    assert reasons["device/5"].reason == "no name"
+    assert reasons["virtual-machine/42"].link == "https://netbox.example/virtualization/virtual-machines/42/"
+    assert reasons["virtual-machine/31"].tenant == ""
+
+
+@pytest.mark.parametrize(
+    ("given_", "name"),
+    [("Ange-WEB1", "ange-web1"), ("web1.ange.example", "web1"), ("a" * 63, "a" * 63), ("1", "1")],
+)
+def test_a_name_has_one_normal_form(given_: str, name: str) -> None:
+    assert host_name(given_) == name
+
+
+@pytest.mark.parametrize(
+    "given_", ["", " ", " web1", "web_1", "-oProxyCommand=id", "all", "ALL", "none", "localhost.localdomain", "a" * 64,
+               "web1\n", "web..1", "väg1", "web[1:3]", "../web", "{{ x }}", "web1.{{ x }}"],
+)  # fmt: skip
+def test_a_name_that_could_mean_something_else_is_refused(given_: str) -> None:
+    with pytest.raises(Unusable):
+        host_name(given_)
+
+
+@given(st.text())
+def test_whatever_a_name_is_it_becomes_a_plain_one_or_is_refused(text: str) -> None:
+    try:
+        name = host_name(text)
+    except Unusable:
+        return
+    assert name.isascii()
+    assert name.replace("-", "a").isalnum()
+    assert not name.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"tenant": ""}, "no tenant"),
+        ({"tenant": "bollnas"}, "unknown tenant 'bollnas'"),
+        ({"role": ""}, "no role"),
+        ({"role": "web server"}, "role 'web server' cannot be a name"),
+        ({"site": "all"}, "site 'all' cannot be a name"),
+        ({"platform": "-debian"}, "is not FAMILY-VERSION"),
+        ({"status": "gone"}, "status 'gone' is not known"),
+        ({"address4": ""}, "no primary address"),
+        ({"address4": "127.0.0.2"}, "is a loopback address"),
+        ({"address6": "fe80::1"}, "is a link-local address"),
+        ({"address4": "192.0.2.1; id"}, "is not an IP address"),
+        ({"tags": ("patch-ring-9",)}, "ring '9' is not known"),
+        ({"tags": ("patch-ring-0", "patch-ring-1")}, "ring is given 2 times: 0, 1"),
+        ({"fields": {"maintenance_window": "at noon"}}, "window 'at noon' is not known"),
+        ({"fields": {"criticality": "huge"}}, "criticality 'huge' is not known"),
+        ({"fields": {"service_owner": "\x1b[31mred"}}, "owner holds control characters"),
+        ({"cluster": "a\u202eb"}, "cluster's name holds control characters"),
+    ],
+)
+def test_a_record_that_cannot_be_used_says_why(values: dict[str, object], reason: str) -> None:
+    with pytest.raises(Unusable) as caught:
+        host(record(**values))
+    assert reason in str(caught.value)
+
+
+def test_what_opsctl_does_not_manage_needs_no_address() -> None:
+    assert host(record(address4="", platform="windows-2022")).address == ""
+    assert host(record(address4="", status="planned")).address == ""
+    assert not host(record(platform="")).managed
+
+
+def test_a_tenant_of_netbox_may_be_an_administration_of_ours() -> None:
+    rules_ = chosen({"tenants": ("ange=ange", "ange-skola=ange/skola")})
+    assert host(record(tenant="ange-skola"), rules_).organisation == "skola"
+    assert rules_.slugs(["ange"]) == ("ange", "ange-skola")
+    with pytest.raises(Unusable, match="unknown tenant 'sundsvall'"):
+        host(record(tenant="sundsvall"), rules_)
+
+
+def test_how_a_host_is_connected_to_never_comes_from_netbox() -> None:
+    hostile = {"ansible_connection": "local", "ansible_ssh_common_args": "-oProxyCommand=id", "jump": "x", "port": 1}
+    found = host(record(context=json.dumps(hostile), fields={**hostile, "opsctl_last_seen": "2026"}))
+    assert (found.port, found.jump) == (22, "")
+    assert json.loads(found.custom) == hostile, "kept as data, ours left out"
+
+
+def test_services_keep_ports_and_lose_names_that_could_mean_something_else() -> None:
+    ports = [
+        ("HTTP Web", "tcp", 80),
+        ("{{ x }}", "udp", 53),
+        ("all", "tcp", 1),
+        ("v", "sctp", 5060),
+        ("x", "tcp", 0),
+    ]
+    found = host(record(services=tuple(Port(name=n, protocol=p, port=number) for n, p, number in ports)))
+    assert [(s.name, s.protocol, s.port) for s in found.services] == [
+        ("http-web", "tcp", 80), ("tcp-1", "tcp", 1), ("udp-53", "udp", 53),
+    ]  # fmt: skip
+
+
+def test_the_ipv6_address_can_be_preferred() -> None:
+    both = record(address4="192.0.2.1", address6="2001:DB8::1")
+    assert host(both).address == "192.0.2.1"
+    assert host(both, chosen(prefer="ipv6")).address == "2001:db8::1"
+    assert host(record(address4="", address6="2001:db8::1")).address == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("lists", "texts", "said"),
+    [
+        ({}, {"ring": "custom:ring"}, "netbox.ring: 'custom:ring'"),
+        ({}, {"owner": "field:"}, "netbox.owner"),
+        ({"statuses": ("activ",)}, {}, "'activ' is not known"),
+        ({"tenants": ("ange",)}, {}, "netbox.tenants: 'ange'"),
+        ({"tenants": ("a=ange", "a=ange")}, {}, "'a' is there twice"),
+        ({"translate": ("rings:0=canary",)}, {}, "netbox.translate: 'rings:0=canary'"),
+    ],
+)
+def test_a_mapping_that_cannot_be_meant_is_refused(
+    lists: dict[str, Sequence[str]], texts: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen(lists, **texts)
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_custom_field_that_netbox_does_not_have_is_told_with_those_that_it_has() -> None:
+    there = {"owner": frozenset({"dcim.device"}), "colour": frozenset({"dcim.rack"})}
+    refuse_missing_fields({"owner": "netbox.owner"}, there)
+    with pytest.raises(ConfigError, match=r"netbox.ring: NetBox has no custom field 'rign'") as caught:
+        refuse_missing_fields({"rign": "netbox.ring"}, there)
+    assert caught.value.hint == "it has: owner"
+    with pytest.raises(ConfigError, match="'colour'"):
+        refuse_missing_fields({"colour": "netbox.ring"}, there)
+
+
+def test_every_mapped_value_is_an_option() -> None:
+    for name in (*MAPPED, "prefer", "statuses", "tenants", "translate", "filters"):
+        assert f"netbox.{name}" in BY_NAME
+
+
+def test_two_records_of_one_name_are_both_put_aside_whatever_their_spelling() -> None:
+    twins = [record(), record(id=2, name="ANGE-WEB1.ange.example", address4="192.0.2.2")]
+    found = sorted_out([*twins, record(id=3, name="ange-web2", address4="192.0.2.3")])
+    assert [host.name for host in found.hosts] == ["ange-web2"]
+    assert found.quarantined[0].reason == "the name ange-web1 is there twice: virtual-machine/2"
+    same_elsewhere = [record(), record(id=2, tenant="sundsvall", address4="192.0.2.1")]
+    assert len(sorted_out(same_elsewhere).hosts) == 2, "another municipality may use the name and the address"
+
+
+def test_two_records_of_one_address_are_both_put_aside() -> None:
+    found = sorted_out([record(), record(id=2, name="ange-web2")])
+    assert not found.hosts
+    assert found.quarantined[1].reason == "the address 192.0.2.1 is there twice: virtual-machine/1"
+
+
+def test_a_good_host_that_turns_bad_stays_as_it_was_and_comes_back_when_mended() -> None:
+    before = sorted_out([record()]).hosts
+    bad = sorted_out([record(name="{{ web }}", role="database")], before)
+    assert bad.hosts == (replace(before[0], stale=bad.hosts[0].stale),)
+    assert "characters" in bad.hosts[0].stale
+    assert not bad.quarantined, "counted once, as the host that it is"
+    assert sorted_out([record()], bad.hosts).hosts == before
+    assert not sorted_out([], bad.hosts).hosts, "a record that is gone is gone"
+
+
+def test_a_newcomer_cannot_take_the_name_of_a_host_that_is_kept() -> None:
+    before = sorted_out([record()]).hosts
+    found = sorted_out([record(name=""), record(id=9, address4="192.0.2.66")], before)
+    assert [(host.record, host.address) for host in found.hosts] == [("virtual-machine/1", "192.0.2.1")]
+    assert found.quarantined[0].record == "virtual-machine/9"
+    assert "still has this name" in found.quarantined[0].reason
+
+
+def test_a_record_that_another_tenants_copy_still_has_waits_for_both_to_be_synced() -> None:
+    others = sorted_out([record()]).hosts
+    found = sorted_out([record(tenant="sundsvall")], others=others)
+    assert not found.hosts
+    assert found.quarantined[0].reason == "it is still in the inventory of ange: sync both tenants together"
+
+
+def test_statuses_that_do_not_count_are_left_out_and_counted() -> None:
+    found = sorted_out([record(), record(id=2, name="old", status="decommissioning")])
+    assert len(found.hosts) == 1
+    assert found.left_out == {"decommissioning": 1}
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"id": "1"}, {"id": True, "name": "x"}, {"id": 1, "name": "x", "status": "active"}]
+)
+def test_a_row_of_another_shape_is_malformed(row: dict[str, object]) -> None:
+    with pytest.raises(Malformed):
+        read_record("device", row, Texts())
+    with pytest.raises(Malformed):
+        read_service({"id": 1, "parent_object_type": "dcim.device", "parent_object_id": None, "name": "x", **row})
+
+
+def test_services_of_other_things_are_not_ours() -> None:
+    assert read_service({"id": 1, "parent_object_type": "ipam.fhrpgroup", "parent_object_id": 1, "name": "x"}) is None
+    ours = ServiceRecord(id=1, parent="virtual-machine/1", ports=(Port(name="b", protocol="tcp", port=2),))
+    assert with_services([record(id=5)], [ours])[0].services == ()
