@@ -378,6 +378,9 @@ def test_the_driver_survives_nothing_but_the_hosts_do(site: Site) -> None:
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     wait_for(lambda: site.version("sundsvall-app1", "opslab-service") == FIXED, "apt ends its work")
+    # Nobody comes back for it: given up for good, it holds no host any more, and says what it left in the middle.
+    assert "sundsvall-app1" in site.opsctl("patch", "abort", rollout, "--yes", code=1)
+    assert site.leases() == ""
 
 
 def test_a_second_store_of_the_same_workspace_is_refused_by_the_host_by_name_and_until_when(
