@@ -12,6 +12,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 import yaml
 
+import opsctl
 from opsctl import config
 from opsctl.ansible import render
 from opsctl.inventory import emit, export, files, graph
@@ -96,12 +97,22 @@ def _workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment(home: Path) -> dict[str, str]:
+    """Where opsctl is not installed but found on the path, as on the other Pythons, Ansible must find it there too."""
+    root = str(Path(opsctl.__file__).parents[1])
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", "PYTHONPATH": root}
+
+
 def ansible(source: Path, *words: str) -> str:
     """The answer of ansible-inventory, templated as a playbook would."""
     program = Path(sys.executable).with_name("ansible-inventory")
-    environ = {"PATH": os.environ["PATH"], "HOME": str(source.parent), "LC_ALL": "C.UTF-8"}
     run = subprocess.run(
-        [program, "-i", source, *words], env=environ, cwd=source.parent, capture_output=True, text=True, check=False
+        [program, "-i", source, *words],
+        env=environment(source.parent),
+        cwd=source.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert "uid=" not in run.stdout
@@ -159,11 +170,10 @@ def test_no_foreign_value_is_templated_by_a_playbook_that_reads_the_plugin(works
     path = workspace / "look.yml"
     path.write_text(yaml.safe_dump(playbook))
     program = Path(sys.executable).with_name("ansible-playbook")
-    environ = {"PATH": os.environ["PATH"], "HOME": str(workspace), "LC_ALL": "C.UTF-8"}
     run = subprocess.run(
         [program, "-i", workspace / "inventories/opsctl.yml", path,
          "-e", "ansible_python_interpreter=" + sys.executable],
-        env=environ, cwd=workspace, capture_output=True, text=True, check=False,
+        env=environment(workspace), cwd=workspace, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     seen = (workspace / "seen").read_text()
