@@ -1,0 +1,17 @@
+"""`opsctl inventory`: the hosts, from their source to the copy that every verb works with."""
+
+from __future__ import annotations
+
+import click
+
+from opsctl.cli.inventory import comparing, exporting, importing, pushing, reading, syncing
+
+
+@click.group("inventory")
+def command() -> None:
+    """The hosts: take them from the source, list, show, compare, check."""
+
+
+for verbs in (syncing, reading, exporting, pushing, comparing, importing):
+    for verb in verbs.VERBS:
+        command.add_command(verb)

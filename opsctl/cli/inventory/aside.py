@@ -1,0 +1,36 @@
+"""What is put aside: records in quarantine, and hosts that are kept as they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsctl.cli import output as out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opsctl.model.host import Host, Quarantined
+
+_COLUMNS = ("what", "tenant", "record", "name", "reason", "link")
+
+
+def show(stale: Sequence[Host], quarantined: Sequence[Quarantined], empty: str = "") -> None:
+    """Nothing at all is printed where there is nothing, unless `empty` says so."""
+    rows = [
+        *(("kept as it was", host.tenant, host.record, host.name, host.stale, "") for host in stale),
+        *(("quarantined", one.tenant or "-", one.record, one.name, one.reason, one.link) for one in quarantined),
+    ]
+    if rows or empty:
+        # A foreign name may hold a line break, which must not look like a row of its own.
+        flat = [[str(cell).replace("\n", "\\n") for cell in row] for row in rows]
+        title = f"{len(quarantined)} records in quarantine, {len(stale)} hosts kept as they were" if rows else ""
+        out.table(_COLUMNS, flat, title=title, empty=empty)
+
+
+def document(stale: Sequence[Host], quarantined: Sequence[Quarantined]) -> dict[str, object]:
+    from opsctl.inventory.document import encode_quarantined
+
+    return {
+        "quarantined": encode_quarantined(quarantined),
+        "stale": [{"host": host.key, "record": host.record, "reason": host.stale} for host in stale],
+    }

@@ -1,0 +1,59 @@
+"""`inventory import`: the hosts that a municipality already has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from opsctl.cli import output as out
+from opsctl.cli.app import App, dry_run_option, pass_app, yes_option
+
+
+@click.command("import")
+@click.option("--tenant", required=True, metavar="TENANT", help="Whose hosts these are.")
+@click.option(
+    "--ansible-inventory",
+    "source",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    metavar="DIR",
+    help="An Ansible inventory: a file, or a folder of them.",
+)
+@click.option(
+    "--known-hosts",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The host keys that were trusted until now.",
+)
+@click.option("--role-group", "roles", multiple=True, metavar="GROUP", help="A group that says its hosts' role.")
+@click.option("--role", default="server", show_default=True, help="The role of all others.")
+@click.option("--platform", default="debian-12", show_default=True, help="FAMILY-VERSION of them all.")
+@dry_run_option
+@yes_option
+@pass_app
+def import_(
+    app: App, *, tenant: str, source: Path, known_hosts: Path | None, roles: tuple[str, ...], role: str, platform: str,
+    dry_run: bool, yes: bool,
+) -> int:  # fmt: skip
+    """Take over the hosts that a municipality already has in Ansible, as the file source."""
+    from opsctl.inventory import adopting
+
+    planned = adopting.plan(
+        app.settings, app.inventory.tenant(tenant).name, source, known_hosts,
+        roles=roles, role=role, platform=platform,
+    )  # fmt: skip
+    out.table(("host", "address", "port", "role", "platform"),
+              [(h.key, h.address, h.port, h.role, h.platform) for h in planned.adopted.hosts])  # fmt: skip
+    if planned.adopted.left:
+        out.table(("left out", "reason"), list(planned.adopted.left.items()))
+    if not dry_run:
+        app.confirm(f"Write {', '.join(path.name for path in planned.texts)} of {tenant}?", yes=yes)
+        adopting.write(planned, app.ledger, app.who, app.now)
+        for path in planned.texts:
+            out.note(f"written: {path}")
+        out.note("  what next: review them, then: opsctl inventory sync --source file")
+    return 1 if planned.adopted.left else 0
+
+
+VERBS = (import_,)

@@ -1,0 +1,157 @@
+"""`inventory sync` and `diff`: the hosts as the source has them now, against the copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from opsctl.cli import output as out
+from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_option
+from opsctl.cli.inventory import aside
+from opsctl.cli.inventory.options import tenant_option
+from opsctl.errors import FuseTripped
+
+if TYPE_CHECKING:
+    from opsctl.inventory.diff import Diff
+    from opsctl.inventory.sync import SyncPlan
+
+source_option = click.option(
+    "--source", type=click.Choice(["file", "netbox"]), help="Where from.  [default: inventory.source]"
+)
+full_option = click.option("--full", is_flag=True, help="Read all of NetBox, not only what has changed.")
+_COLUMNS = ("what", "host", "field", "before", "after")
+
+
+@click.command("sync")
+@tenant_option
+@click.option(
+    "--accept-removals", "accepted", multiple=True, metavar="HOST",
+    help="These hosts are gone for good: names, comma-separated.",
+)  # fmt: skip
+@click.option(
+    "--accept-additions",
+    "additions",
+    multiple=True,
+    metavar="HOST",
+    help="These hosts come from another tenant, and that is agreed: names, comma-separated.",
+)
+@source_option
+@full_option
+@dry_run_option
+@yes_option
+@output_option
+@pass_app
+def sync(
+    app: App,
+    *,
+    tenants: tuple[str, ...],
+    source: str | None,
+    full: bool,
+    accepted: tuple[str, ...],
+    additions: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    output: str,
+) -> None:
+    """Take the hosts over from the source, after showing what changes."""
+    from opsctl.inventory import sync as room
+
+    planned = room.plan(app.settings, tenants, source, now=app.now(), full=full)
+    if planned.how:
+        out.note(f"NetBox: read {planned.how}")
+    if output == "table":
+        _print_diff(planned.diff)
+        aside.show(planned.stale, planned.quarantined)
+    planned.refuse_losses(_words(accepted), _words(additions))
+    written = bool(planned.writes) and not dry_run
+    if written:
+        app.confirm(f"Write this to {', '.join(planned.writes)}?", yes=yes)
+        room.write(planned, app.ledger, app.who, app.now)
+    if planned.source == "netbox" and not dry_run:
+        from opsctl.inventory import freshness
+
+        freshness.remember(app.store, planned.tenants, planned.inventory.digest, app.now())
+        room.settle(planned)
+    if output == "json":
+        out.as_json({"written": written, **_sync_document(planned)})
+    elif written:
+        out.line(f"written: {planned.diff.summary}; {out.some(len(planned.inventory), 'host')} in all")
+    elif planned.writes:
+        out.note("nothing was written (--dry-run)")
+    if written:
+        out.note(f"ledger: {app.ledger.head()}")
+
+
+@click.command("diff")
+@tenant_option
+@source_option
+@click.option("--exit-code", is_flag=True, help="End with 1 when there is a difference.")
+@output_option
+@pass_app
+def diff(app: App, *, tenants: tuple[str, ...], source: str | None, exit_code: bool, output: str) -> int:
+    """What a sync would change."""
+    from opsctl.inventory import sync as room
+
+    planned = room.plan(app.settings, tenants, source, now=app.now())
+    if output == "json":
+        out.as_json(_sync_document(planned), outcome="changes" if planned.diff else "ok")
+    else:
+        _print_diff(planned.diff)
+        aside.show(planned.stale, planned.quarantined)
+    try:
+        planned.refuse_losses()
+    except FuseTripped as refused:
+        out.note(f"a sync would refuse this: {refused.message}\n  what next: {refused.hint}")
+    return 1 if exit_code and planned.diff else 0
+
+
+def _words(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for item in given for name in item.split(",") if name)
+
+
+def _sync_document(planned: SyncPlan) -> dict[str, object]:
+    return {
+        "source": planned.source,
+        "read": planned.how,
+        "inventory": planned.inventory.digest,
+        "diff": _diff_document(planned.diff),
+        **aside.document(planned.stale, planned.quarantined),
+        "left_out": dict(planned.left_out),
+    }
+
+
+def _print_diff(found: Diff) -> None:
+    rows: list[tuple[str, str, str, str, str]] = [
+        ("removed", host.key, "", host.address, "-") for host in found.removed
+    ]
+    for word, pairs in (("moved", found.moved), ("renamed", found.renamed), ("changed", found.changed)):
+        for pair in pairs:
+            rows += [(word, pair.before.key, c.name, c.before or "-", c.after or "-") for c in pair.changes]
+    rows += [("added", host.key, "", "-", f"{host.address} {host.role} {host.platform}") for host in found.added]
+    empty = "the source and the inventory are the same"
+    out.table(_COLUMNS, rows, title=found.summary, empty=empty)
+
+
+def _diff_document(found: Diff) -> dict[str, object]:
+    from opsctl.inventory.document import encode_host
+
+    pairs = {
+        word: [
+            {
+                "before": pair.before.key,
+                "after": pair.after.key,
+                "fields": {c.name: {"before": c.before, "after": c.after} for c in pair.changes},
+            }
+            for pair in getattr(found, word)
+        ]
+        for word in ("changed", "renamed", "moved")
+    }
+    return {
+        "added": [encode_host(host) for host in found.added],
+        "removed": [encode_host(host) for host in found.removed],
+        **pairs,
+    }
+
+
+VERBS = (sync, diff)
