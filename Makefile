@@ -18,7 +18,7 @@ docs: setup                ## write the generated pages of docs/reference
 	$(VENV)/bin/python docs/generate.py
 
 bench: setup               ## each promise of speed, as a ratio against what it replaces
-	$(VENV)/bin/python tests/bench/run.py $(BENCH)
+	$(VENV)/bin/python -m tests.bench.run $(BENCH)
 
 netbox: setup              ## a real NetBox with two municipalities to try, and a workspace for it; Ctrl-C ends it
 	$(VENV)/bin/python -m tests.netbox.try_it
