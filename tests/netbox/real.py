@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = os.environ.get("OPSCTL_NETBOX_VERSION", "4.7.3")
-SEED = Path(__file__).with_name("seed.py")
+SEEDS = Path(__file__).parent
 TOKEN = "nbt_opsctltest01." + "A" * 40
 READ_TOKEN = "nbt_opsctltestro." + "B" * 40
 NARROW_TOKEN = "nbt_opsctltestnp." + "C" * 40
@@ -62,29 +62,30 @@ class Real:
 
 
 @contextmanager
-def running(workers: int = 2) -> Iterator[Real]:
-    """NetBox with the seeded fleet, for as long as the block runs. Raises Impossible."""
+def running(workers: int = 2, *, hosts: int = 0) -> Iterator[Real]:
+    """NetBox with the seeded fleet, or one of so many hosts, for as long as the block runs. Raises Impossible."""
     if programs := _missing_programs():
         raise Impossible(f"a real NetBox needs {', '.join(programs)}: .ci/system-packages installs them")
     environment = _environment(_python())
-    dump = _seeded(environment)
+    dump = _seeded(environment, hosts)
     with ExitStack() as stack:
         yield _start(stack, _own_folder(stack), environment, dump, workers)
 
 
-def _seeded(environment: Path) -> Path:
+def _seeded(environment: Path, hosts: int) -> Path:
     """The dump of the database with accounts and fleet, made where it is missing."""
-    seed = SEED.read_text(encoding="utf-8")
+    seed = (SEEDS / ("many.py" if hosts else "seed.py")).read_text(encoding="utf-8")
+    name = f"seeded{hosts or ''}"
     migrated = _cache() / f"migrated-{_key(VERSION, _ACCOUNTS)}.dump"
-    seeded = _cache() / f"seeded-{_key(VERSION, _ACCOUNTS, seed)}.dump"
+    seeded = _cache() / f"{name}-{_key(VERSION, _ACCOUNTS, seed)}.dump"
     with _alone():
-        for kind, target, code in (("migrated", migrated, _ACCOUNTS), ("seeded", seeded, seed)):
+        for kind, target, code in (("migrated", migrated, _ACCOUNTS), (name, seeded, f"COUNT = {hosts}\n{seed}")):
             if target.exists():
                 continue
             for old in _cache().glob(f"{kind}-*"):
                 old.unlink()
             with ExitStack() as stack:
-                base = migrated if kind == "seeded" else None
+                base = None if target is migrated else migrated
                 real = _start(stack, _own_folder(stack), environment, base, 0)
                 if base is None:
                     _well([str(environment / "bin/netbox"), "migrate", "--no-input"], env=real.environ, timeout=1800)
