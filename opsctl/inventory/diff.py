@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 
 from opsctl.errors import FuseTripped, Problem, UnknownName
 from opsctl.model.host import Host
@@ -118,14 +119,20 @@ def refuse_losses(
     after: Sequence[Host],
     max_removed_percent: int,
     accepted: Collection[str] = (),
+    remembered: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> None:
     """Raise FuseTripped where the source has nothing, or where a tenant would lose too many hosts at once.
 
+    `remembered`: the hosts (by key) of the last sync. It speaks for a tenant without a host in the copy: a hosts.yml
+    that was lost must not make a shrunken source look like a first sync.
     Raises UnknownName for an accepted removal that would not happen: then somebody expects another change than this.
     """
-    gone = {host.key: host for host in diff.gone}
+    copied, left = _keys_by_tenant(before), _keys_by_tenant(after)
+    lost_copies = {tenant: frozenset(keys) for tenant, keys in remembered.items() if tenant not in copied}
+    gone = {host.key for host in diff.gone}
+    gone |= {key for tenant, keys in lost_copies.items() for key in keys - left.get(tenant, frozenset())}
     for name in accepted:
-        if name not in gone and not any(host.name == name for host in gone.values()):
+        if name not in gone and not any(_name(key) == name for key in gone):
             raise UnknownName(
                 f"{name} would not be removed by this sync", hint="opsctl inventory diff shows what would"
             )
@@ -134,16 +141,30 @@ def refuse_losses(
             "the source holds no host at all",
             hint="write the hosts into TENANT/source.yml; from NetBox: may the token see them?",
         )
-    for tenant in sorted({host.tenant for host in before}):
-        had = sum(1 for host in before if host.tenant == tenant)
-        left = any(host.tenant == tenant for host in after)
-        lost = [host for host in gone.values() if host.tenant == tenant and not {host.key, host.name} & set(accepted)]
-        if lost and not left:
-            raise _tripped(f"the source is empty for {tenant}, which has {had} host{'' if had == 1 else 's'}", lost)
-        if len(lost) >= FEW and len(lost) * 100 > max_removed_percent * had:
+    for tenant, keys in sorted({**lost_copies, **copied}.items()):
+        lost = sorted(key for key in keys & gone if not {key, _name(key)} & set(accepted))
+        whose = "which has" if tenant in copied else "whose hosts.yml is empty or lost, and which had"
+        if lost and tenant not in left:
             raise _tripped(
-                f"{tenant} would lose {len(lost)} of its {had} hosts, more than {max_removed_percent} %", lost
+                f"the source is empty for {tenant}, {whose} {len(keys)} host{'' if len(keys) == 1 else 's'}", lost
             )
+        if len(lost) >= FEW and len(lost) * 100 > max_removed_percent * len(keys):
+            since = "" if tenant in copied else " of the last sync (its hosts.yml is empty or lost)"
+            raise _tripped(
+                f"{tenant} would lose {len(lost)} of its {len(keys)} hosts{since}, more than {max_removed_percent} %",
+                lost,
+            )
+
+
+def _keys_by_tenant(hosts: Iterable[Host]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for host in hosts:
+        found.setdefault(host.tenant, set()).add(host.key)
+    return {tenant: frozenset(keys) for tenant, keys in found.items()}
+
+
+def _name(key: str) -> str:
+    return key.partition(".")[2]
 
 
 def refuse_moves(diff: Diff, *, removals: Collection[str], additions: Collection[str]) -> None:
@@ -166,12 +187,12 @@ def refuse_moves(diff: Diff, *, removals: Collection[str], additions: Collection
         )
 
 
-def _tripped(message: str, lost: Sequence[Host]) -> FuseTripped:
+def _tripped(message: str, lost: Sequence[str]) -> FuseTripped:
     return FuseTripped(
         message + "; nothing was written",
-        problems=tuple(Problem(where=host.key, what="would be removed") for host in lost),
+        problems=tuple(Problem(where=key, what="would be removed") for key in lost),
         hint="mend the source (is the token narrower than it was?); if they are really gone: "
-        f"opsctl inventory sync --accept-removals {','.join(host.key for host in lost)}",
+        f"opsctl inventory sync --accept-removals {','.join(lost)}",
     )
 
 

@@ -260,7 +260,7 @@ def save(file: Path, mirror: Mirror) -> None:
     # The head goes first and comes last: it never speaks of another mirror than the one that is there.
     _head_of(file).unlink(missing_ok=True)
     _put(file, content)
-    _put(_head_of(file), {**top, "counts": counts, "mark": secrets.token_hex(8)})
+    _put(_head_of(file), top)
 
 
 def _put(file: Path, content: object) -> None:

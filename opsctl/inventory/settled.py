@@ -55,14 +55,14 @@ def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str], now: 
     return settled if _unmoved(settings, wanted, now, found.get("marks")) else None
 
 
-def _unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marks: object) -> bool:
+def _unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: object) -> bool:
     from opsctl.inventory import mirror
     from opsctl.inventory.netbox import NetBox
 
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     heads = _heads(settings, wanted)
     # A mirror that was read again since, for a sync that was refused, is another one than the copy was equal to.
-    if marks != [head.mark if head else "" for _, _, head in heads]:
+    if marked != [_mark(head) for _, _, head in heads]:
         return False
     for tenant, filters, head in heads:
         netbox = NetBox.of(settings, tenant)
@@ -88,13 +88,24 @@ def _heads(settings: Settings, wanted: Sequence[str]) -> list[tuple[str, Filters
     ]
 
 
-def remember(settings: Settings, copies: Fingerprint, wanted: Sequence[str], settled: Settled) -> None:
+def marks(settings: Settings, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Of the mirrors that a comparison is made from: noted at once, for another look may write newer ones meanwhile."""
+    return tuple(_mark(head) for _, _, head in _heads(settings, wanted))
+
+
+def _mark(head: Head | None) -> str:
+    return head.mark if head else ""
+
+
+def remember(
+    settings: Settings, copies: Fingerprint, wanted: Sequence[str], settled: Settled, marked: Sequence[str]
+) -> None:
     """Only into a state folder that is there; losing it costs one ordinary sync."""
     if not settings.state.is_dir():
         return
     content = {
         "key": _key(settings, copies, wanted),
-        "marks": [head.mark if head else "" for _, _, head in _heads(settings, wanted)],
+        "marks": list(marked),
         "digest": settled.digest,
         "quarantined": encode_quarantined(settled.quarantined),
         "left_out": dict(settled.left_out),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from opsctl.documents import Problems, nowhere
@@ -48,6 +49,7 @@ class SyncPlan:
     nobodys: str | None = None
     how: str = ""
     settled: bool = False
+    marks: tuple[str, ...] = ()
 
     @property
     def quarantined(self) -> tuple[Quarantined, ...]:
@@ -64,7 +66,18 @@ class SyncPlan:
         """What would be written: tenants, and the list of records that belong to none."""
         return (*self.texts, *([files.NOBODYS] if self.nobodys is not None else []))
 
-    def refuse_losses(self, accepted: Iterable[str] = (), additions: Iterable[str] = ()) -> None:
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """The tenants whose copy holds no host: for a first sync, or because it is lost."""
+        known = {host.tenant for host in self.before}
+        return () if self.settled else tuple(tenant for tenant in self.tenants if tenant not in known)
+
+    def refuse_losses(
+        self,
+        accepted: Iterable[str] = (),
+        additions: Iterable[str] = (),
+        remembered: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> None:
         """The fuse: see `diff.refuse_losses`; from NetBox every move between tenants wants a person's word."""
         accepted = tuple(accepted)
         if self.settled and not accepted:
@@ -77,6 +90,7 @@ class SyncPlan:
             after=self.after,
             max_removed_percent=self.settings.number("inventory.max_removed_percent"),
             accepted=accepted,
+            remembered=remembered,
         )
 
 
@@ -100,6 +114,7 @@ class _Source:
     left_out: Mapping[str, int] = field(default_factory=dict)
     whole: bool = False
     how: str = ""
+    marks: tuple[str, ...] = ()
 
 
 def plan(
@@ -145,6 +160,7 @@ def plan(
         tenants=wanted,
         left_out=given.left_out,
         how=given.how,
+        marks=given.marks,
         nobodys=_nobodys(copy, given) if given.whole else None,
     )
 
@@ -174,7 +190,7 @@ def settle(planned: SyncPlan) -> None:
             digest=planned.inventory.digest, quarantined=planned.inventory.quarantined, left_out=planned.left_out
         )
         copies = _copies(planned.settings.inventories)
-        settled.remember(planned.settings, copies, planned.tenants, found)
+        settled.remember(planned.settings, copies, planned.tenants, found, planned.marks)
 
 
 def _copy(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Copy:
@@ -217,6 +233,7 @@ def _from_files(settings: Settings, wanted: tuple[str, ...], problems: Problems)
 def _from_netbox(
     settings: Settings, wanted: tuple[str, ...], copy: _Copy, problems: Problems, now: datetime | None, *, full: bool
 ) -> _Source:
+    from opsctl.inventory import settled
     from opsctl.inventory.take import take
 
     problems.finish(InventoryError, "the inventory is not usable")
@@ -230,6 +247,7 @@ def _from_netbox(
         left_out=taken.found.left_out,
         whole=taken.whole,
         how=taken.how,
+        marks=settled.marks(settings, wanted),
     )
 
 
@@ -277,7 +295,10 @@ def _by_tenant(items: Iterable[_Item]) -> dict[str, list[_Item]]:
 
 
 def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> None:
-    """Write the copies as planned and enter it in the ledger. Raises Locked, StalePlan, OpsctlError (disk full)."""
+    """Write the copies as planned and enter it in the ledger. Raises StalePlan, OpsctlError (disk full).
+
+    A sync holds `alone` from its plan to here; what a hand or another tool changed meanwhile is found all the same.
+    """
     detail = {
         "inventory": planned.inventory.digest,
         "summary": planned.diff.summary,
@@ -287,26 +308,33 @@ def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetim
         "stale": len(planned.stale),
     }
     inventories = planned.settings.inventories
-    with _alone(inventories):
-        if _copies(inventories) != planned.copies:
-            raise StalePlan("the inventory was changed by somebody else meanwhile", hint="run the sync again")
-        with ledger.act("inventory sync", planned.diff.keys, detail, who, now):
-            texts = {inventories / name / files.HOSTS: text for name, text in planned.texts.items()}
-            if planned.nobodys is not None:
-                texts[inventories / files.NOBODYS] = planned.nobodys
-            _replace(texts)
-        cache.remember(planned.settings, _copies(inventories), planned.inventory)
+    if _copies(inventories) != planned.copies:
+        raise StalePlan("the inventory was changed by somebody else meanwhile", hint="run the sync again")
+    with ledger.act("inventory sync", planned.diff.keys, detail, who, now):
+        texts = {inventories / name / files.HOSTS: text for name, text in planned.texts.items()}
+        if planned.nobodys is not None:
+            texts[inventories / files.NOBODYS] = planned.nobodys
+        _replace(texts)
+    cache.remember(planned.settings, _copies(inventories), planned.inventory)
 
 
 @contextmanager
-def _alone(inventories: Path) -> Iterator[None]:
-    """One sync of a workspace at a time; the kernel lets go of the lock however this process ends."""
-    folder = os.open(inventories, os.O_RDONLY | os.O_DIRECTORY)
+def alone(settings: Settings) -> Iterator[None]:
+    """One sync of a workspace at a time, from its first look to its last write. Raises Locked.
+
+    The kernel lets go of the lock however this process ends.
+    """
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = os.open(settings.inventories, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        yield  # a workspace without any tenant: the plan says so
+        return
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked("another sync of this workspace is at work", hint="wait for it, then try again") from None
         yield
-    except BlockingIOError:
-        raise Locked("another sync of this workspace is writing", hint="wait for it, then try again") from None
     finally:
         os.close(folder)
 

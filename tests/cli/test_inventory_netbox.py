@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -174,6 +178,56 @@ def test_no_host_at_all_and_a_narrowed_token_trip_the_fuse(workspace: Path, serv
     assert "the source is empty for ange" in shown
     assert "narrower" in shown
     assert texts(workspace) == before
+
+
+def test_a_lost_copy_and_a_shrunken_source_together_still_trip_the_fuse(
+    workspace: Path, server: Played, capsys: Capture
+) -> None:
+    sync()
+    machines = list(server.rows[MACHINES])
+    server.rows[MACHINES][:] = [row for row in machines if row["id"] > 8]
+    (workspace / "inventories/sundsvall/hosts.yml").unlink()
+    capsys.readouterr()
+    assert sync() == 3
+    assert "sundsvall would lose 7 of its 26 hosts of the last sync" in capsys.readouterr().err
+    assert sync("--dry-run") == 3
+    assert not (workspace / "inventories/sundsvall/hosts.yml").exists()
+    server.rows[MACHINES][:] = machines
+    assert sync() == 0
+    assert (workspace / "inventories/sundsvall/hosts.yml").exists()
+
+
+def test_the_first_sync_keeps_what_it_read_so_that_the_second_asks_only_for_what_changed(
+    workspace: Path, server: Played, capsys: Capture
+) -> None:
+    server.changes = []
+    server.change("virtualization.virtualmachine", 1)
+    assert not (workspace / ".state").exists()
+    assert sync() == 0
+    capsys.readouterr()
+    assert sync("-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["read"] == "0 changes"
+
+
+def test_a_second_sync_is_refused_while_the_first_one_asks_netbox(server: Played, capsys: Capture) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def slowly(line: str) -> None:
+        asked.set()
+        assert answer.wait(30)
+
+    server.before_answer = slowly
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(sync)
+        assert asked.wait(30)
+        second = subprocess.run(
+            [sys.executable, "-m", "opsctl", "inventory", "sync", "--yes"], capture_output=True, text=True, check=False
+        )
+        answer.set()
+        assert first.result(60) == 0
+    assert second.returncode == 4, second.stderr
+    assert "another sync of this workspace is at work" in second.stderr
+    assert sync() == 0
 
 
 def test_the_removals_that_are_accepted_are_named(workspace: Path, server: Played, capsys: Capture) -> None:

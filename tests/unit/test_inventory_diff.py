@@ -1,5 +1,6 @@
 """What a sync would change, and when the fuse refuses it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -21,8 +22,14 @@ def fleet(count: int, tenant: str = "ange") -> list[Host]:
     return [host(number, tenant) for number in range(1, count + 1)]
 
 
-def judge(before: list[Host], after: list[Host], *accepted: str, percent: int = 10) -> None:
-    refuse_losses(compare(before, after), before=before, after=after, max_removed_percent=percent, accepted=accepted)
+def judge(
+    before: list[Host], after: list[Host], *accepted: str, percent: int = 10, remembered: Sequence[Host] = ()
+) -> None:
+    known = {tenant: [h.key for h in remembered if h.tenant == tenant] for tenant in {h.tenant for h in remembered}}
+    refuse_losses(
+        compare(before, after), before=before, after=after, max_removed_percent=percent, accepted=accepted,
+        remembered=known,
+    )  # fmt: skip
 
 
 def test_equal_inventories_have_no_difference() -> None:
@@ -133,6 +140,19 @@ def test_a_moved_host_counts_as_gone_for_its_tenant() -> None:
     moved = [replace(h, tenant="sundsvall") for h in fleet(6)[:3]]
     with pytest.raises(FuseTripped, match="ange would lose 3 of its 6"):
         judge(fleet(6), [*fleet(6)[3:], *moved])
+
+
+def test_a_copy_that_is_lost_does_not_make_a_shrunken_source_a_first_sync() -> None:
+    with pytest.raises(FuseTripped, match=r"lose 5 of its 8 hosts of the last sync \(its hosts.yml is empty or lost\)"):
+        judge([], fleet(3), remembered=fleet(8))
+    with pytest.raises(FuseTripped, match=r"the source is empty for ange, whose hosts\.yml is"):
+        judge(fleet(2, "sundsvall"), fleet(2, "sundsvall"), remembered=fleet(8))
+    judge([], fleet(3), "web4", "ange.web5", "web6", "web7", "web8", remembered=fleet(8))
+    judge([], fleet(8), remembered=fleet(8))
+
+
+def test_a_copy_that_holds_hosts_is_believed_before_the_memory_of_an_older_sync() -> None:
+    judge(fleet(3), fleet(3), remembered=fleet(8))
 
 
 def test_a_source_file_that_is_missing_has_its_own_message() -> None:

@@ -1,7 +1,6 @@
 """Planning and writing a sync: atomic, recorded, and never over somebody else's work."""
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -141,16 +140,15 @@ def test_what_somebody_changed_between_plan_and_write_is_not_overwritten(setting
     assert not ledger.entries()
 
 
-def test_two_syncs_cannot_write_at_once(settings: Settings, ledger: Ledger) -> None:
-    planned = sync.plan(settings)
-    other = os.open(settings.inventories, os.O_RDONLY)
-    try:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(Locked):
-            sync.write(planned, ledger, "anna", now)
-    finally:
-        os.close(other)
-    sync.write(planned, ledger, "anna", now)
+def test_the_second_of_two_syncs_is_refused_until_the_first_has_ended(settings: Settings) -> None:
+    with (
+        sync.alone(settings),
+        pytest.raises(Locked, match="another sync of this workspace is at work"),
+        sync.alone(settings),
+    ):
+        pass
+    with sync.alone(settings):
+        pass
 
 
 def test_a_full_disk_leaves_every_file_as_it_was_and_no_litter(

@@ -13,6 +13,8 @@ from opsctl.cli.inventory.options import tenant_option
 from opsctl.errors import FuseTripped
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opsctl.inventory.diff import Diff
     from opsctl.inventory.sync import SyncPlan
 
@@ -57,30 +59,61 @@ def sync(
     """Take the hosts over from the source, after showing what changes."""
     from opsctl.inventory import sync as room
 
+    if dry_run:
+        planned = _planned(app, tenants, source, full=full, output=output)
+        planned.refuse_losses(_words(accepted), _words(additions), _remembered(app, planned))
+        if output == "json":
+            out.as_json({"written": False, **_sync_document(planned)})
+        elif planned.writes:
+            out.note("nothing was written (--dry-run)")
+        return
+    with room.alone(app.settings):
+        # The store first: the state folder also keeps what the next sync need not ask for again.
+        books = app.ledger
+        planned = _planned(app, tenants, source, full=full, output=output)
+        planned.refuse_losses(_words(accepted), _words(additions), _remembered(app, planned))
+        if planned.writes:
+            app.confirm(f"Write this to {', '.join(planned.writes)}?", yes=yes)
+            room.write(planned, books, app.who, app.now)
+        _remember(app, planned)
+    if output == "json":
+        out.as_json({"written": bool(planned.writes), **_sync_document(planned)})
+    elif planned.writes:
+        out.line(f"written: {planned.diff.summary}; {out.some(len(planned.inventory), 'host')} in all")
+    if planned.writes:
+        out.note(f"ledger: {app.ledger.head()}")
+
+
+def _planned(app: App, tenants: tuple[str, ...], source: str | None, *, full: bool, output: str) -> SyncPlan:
+    """The plan, shown."""
+    from opsctl.inventory import sync as room
+
     planned = room.plan(app.settings, tenants, source, now=app.now(), full=full)
     if planned.how:
         out.note(f"NetBox: read {planned.how}")
     if output == "table":
         _print_diff(planned.diff)
         aside.show(planned.stale, planned.quarantined)
-    planned.refuse_losses(_words(accepted), _words(additions))
-    written = bool(planned.writes) and not dry_run
-    if written:
-        app.confirm(f"Write this to {', '.join(planned.writes)}?", yes=yes)
-        room.write(planned, app.ledger, app.who, app.now)
-    if planned.source == "netbox" and not dry_run:
-        from opsctl.inventory import freshness
+    return planned
 
+
+def _remembered(app: App, planned: SyncPlan) -> Mapping[str, frozenset[str]]:
+    from opsctl.inventory import witness
+
+    # Looking must not make a store where there is none.
+    return witness.recall(app.store, planned.bare) if planned.bare and app.settings.state.is_dir() else {}
+
+
+def _remember(app: App, planned: SyncPlan) -> None:
+    """Source and copy are equal now."""
+    from opsctl.inventory import freshness, witness
+    from opsctl.inventory import sync as room
+
+    if not planned.settled:
+        witness.remember(app.store, planned.tenants, planned.after, app.now())
+    if planned.source == "netbox":
         freshness.remember(app.store, planned.tenants, planned.inventory.digest, app.now())
         room.settle(planned)
-    if output == "json":
-        out.as_json({"written": written, **_sync_document(planned)})
-    elif written:
-        out.line(f"written: {planned.diff.summary}; {out.some(len(planned.inventory), 'host')} in all")
-    elif planned.writes:
-        out.note("nothing was written (--dry-run)")
-    if written:
-        out.note(f"ledger: {app.ledger.head()}")
 
 
 @click.command("diff")
@@ -91,16 +124,11 @@ def sync(
 @pass_app
 def diff(app: App, *, tenants: tuple[str, ...], source: str | None, exit_code: bool, output: str) -> int:
     """What a sync would change."""
-    from opsctl.inventory import sync as room
-
-    planned = room.plan(app.settings, tenants, source, now=app.now())
+    planned = _planned(app, tenants, source, full=False, output=output)
     if output == "json":
         out.as_json(_sync_document(planned), outcome="changes" if planned.diff else "ok")
-    else:
-        _print_diff(planned.diff)
-        aside.show(planned.stale, planned.quarantined)
     try:
-        planned.refuse_losses()
+        planned.refuse_losses(remembered=_remembered(app, planned))
     except FuseTripped as refused:
         out.note(f"a sync would refuse this: {refused.message}\n  what next: {refused.hint}")
     return 1 if exit_code and planned.diff else 0
