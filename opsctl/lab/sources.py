@@ -28,27 +28,35 @@ class Archives:
 
 
 def of_this_machine() -> Archives:
-    """Reads apt's own list; raises Refused when it names no Debian archive."""
-    listed = run("apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages").stdout
-    return parse(listed)
+    """Reads apt's own list; raises Refused when it names no Debian archive.
+
+    apt leaves out what it has fetched no list of, as on an image that came with half of its lists. So it is asked a
+    second time without what the lists say of themselves; what they do say comes first.
+    """
+    ask = ("apt-get", "indextargets", "--format", _FIELDS)
+    fetched = run(*ask, "Created-By: Packages").stdout
+    configured = run(*ask, "--no-release-info", "Created-By: Packages").stdout
+    return parse(fetched + configured)
 
 
 def parse(listed: str) -> Archives:
     """Finds both archives in lines of `URI RELEASE COMPONENT ORIGIN/LABEL`."""
     rows = [line.split(" ", 3) for line in listed.splitlines()]
     debian = [row for row in rows if len(row) == 4 and row[2] == COMPONENT]
-    security = [row[0] for row in debian if row[1].endswith("-security") and row[3] in _either("Debian-Security")]
-    release = [row[0] for row in debian if "-" not in row[1] and row[3] in _either("Debian")]
+    security = [row for row in debian if row[1].endswith("-security") and row[3] in _either("Debian-Security")]
+    # A list that does not say whose it is counts as Debian's where its -security suite is known too.
+    names = {row[1].removesuffix("-security") for row in security}
+    release = [row for row in debian if row[1] in names and row[3] in _either("Debian")]
     if not security or not release:
         raise Refused(
             "this machine's apt knows no archive of Debian with its security updates",
             hint="the lab's hosts are made from it: add the release and its -security suite to apt's sources",
         )
-    return Archives(release=release[0], security=security[0])
+    return Archives(release=release[0][0], security=security[0][0])
 
 
 def _either(label: str) -> tuple[str, str]:
-    # before the first apt-get update the last field is not filled in
+    # where no list was fetched the last field is not filled in
     return f"Debian/{label}", "$(ORIGIN)/$(LABEL)"
 
 

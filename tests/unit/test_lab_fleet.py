@@ -160,6 +160,19 @@ def test_archives_are_found_before_the_first_update_of_apts_lists() -> None:
     assert sources.parse(never).release == "http://mirror.example/debian/"
 
 
+def test_a_half_fetched_list_and_a_stranger_before_it_do_not_mislead() -> None:
+    fetched = LISTED.splitlines(keepends=True)[0]
+    unlabelled = (
+        "https://other.example/node nodistro main $(ORIGIN)/$(LABEL)\n"
+        "http://mirror.example/debian/ bookworm main $(ORIGIN)/$(LABEL)\n"
+        "http://security.example/debian-security/ bookworm-security main $(ORIGIN)/$(LABEL)\n"
+    )
+    for listed in (unlabelled, fetched + unlabelled):
+        archives = sources.parse(listed)
+        assert archives.release == "http://mirror.example/debian/"
+        assert archives.security == "http://security.example/debian-security/"
+
+
 def test_a_newer_debian_takes_the_older_release_from_the_same_archive() -> None:
     archives = sources.parse(LISTED.replace("bookworm", "trixie"))
     assert archives.release_line().endswith("/debian/ bookworm main\n")
