@@ -26,7 +26,8 @@ def _event(found: dict[str, Any], at: datetime) -> RunEvent | None:
     if found["kind"] == "task":
         return TaskStarted(at=at, task=str(found["task"]), role=str(found.get("role", "")))
     if found["kind"] == "recap":
-        return HostRecap(at=at, host=str(found["host"]), **{name: int(found.get(name, 0)) for name in _COUNTS})
+        counts = {name: int(found.get(name, 0)) for name in _COUNTS}
+        return HostRecap(at=at, host=str(found["host"]), cut_short=bool(found.get("cut_short", True)), **counts)
     if found["kind"] == "result" and found["outcome"] in _OUTCOMES:
         return TaskEnded(
             at=at,

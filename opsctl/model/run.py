@@ -41,7 +41,10 @@ class TaskEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class HostRecap:
-    """Ansible's own count of one host, written when a run comes to its end."""
+    """Ansible's own count of one host, written when a run comes to its end.
+
+    `cut_short`: a play ended on the way because of other hosts, and this one never came to its end.
+    """
 
     at: datetime
     host: str
@@ -52,6 +55,7 @@ class HostRecap:
     unreachable: int = 0
     rescued: int = 0
     ignored: int = 0
+    cut_short: bool = False
 
 
 RunEvent = TaskStarted | TaskEnded | HostRecap
@@ -89,7 +93,7 @@ class PlaybookRun:
             return "unreachable"
         if (recap and recap.failed) or (recap is None and "failed" in met):
             return "failed"
-        if recap is None or (self.exit_code & ~_TOLD):
+        if recap is None or recap.cut_short or (self.exit_code & ~_TOLD):
             return "unknown"
         return "changed" if recap.changed else "ok"
 
@@ -127,6 +131,9 @@ class PlaybookRun:
         for event in reversed(self.results(host)):
             if event.outcome in ("failed", "unreachable") and not event.ignored:
                 return f"{event.task}: {event.message}" if event.message else event.task
+        recap = self.recaps.get(host)
+        if recap is not None and recap.cut_short:
+            return "the play was ended because of other hosts before it came to its end here"
         if self.outcome(host) == "unknown":
             why = next((line for line in self.output.splitlines() if "ERROR" in line), "")
             return "the run ended before the host's own end was known" + (f": {why}" if why else "")

@@ -191,7 +191,7 @@ def test_a_run_cut_off_leaves_hosts_unknown_and_is_not_good() -> None:
         {"kind": "result", "at": 0, "task": "x", "host": "a.failed", "outcome": "failed", "message": "no room"},
         {"kind": "result", "at": 0, "task": "x", "host": "a.cut", "outcome": "ok"},
         {"kind": "result", "at": 0, "task": "x", "host": "a.passed", "outcome": "failed", "ignored": True},
-        {"kind": "recap", "at": 0, "host": "a.passed", "ok": 1},
+        {"kind": "recap", "at": 0, "host": "a.passed", "ok": 1, "cut_short": False},
     ]
     found = tuple(event for event in (events.parse(json.dumps(line)) for line in lines) if event)
     at = found[0].at
@@ -211,7 +211,7 @@ def test_a_run_cut_off_leaves_hosts_unknown_and_is_not_good() -> None:
 )
 def test_a_good_recap_of_a_run_that_came_to_grief_is_no_good_end(exit_code: int, outcome: str) -> None:
     """2 and 4 say that other hosts failed or were unreachable; with any other code the run itself did not end."""
-    found = events.parse(json.dumps({"kind": "recap", "at": 0, "host": "a.web1", "ok": 3}))
+    found = events.parse(json.dumps({"kind": "recap", "at": 0, "host": "a.web1", "ok": 3, "cut_short": False}))
     assert found is not None
     run = PlaybookRun(
         playbook="try", hosts=("a.web1",), check=False, started=found.at, ended=found.at, exit_code=exit_code,

@@ -275,6 +275,68 @@ def test_a_difference_stands_under_the_name_of_the_file_on_the_host(
     assert "+new line" in lines
 
 
+def test_a_loop_shows_the_difference_of_each_of_its_items(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("old line\n")
+    bench.playbook(
+        "    - name: Write\n      ansible.builtin.copy: {dest: '{{ item }}', content: 'new line'}\n"
+        f"      loop: [{tmp_path}/one, {tmp_path}/two]\n"
+    )
+    lines = bench.run(check=True).results("ange.web1")[0].diff.splitlines()
+    assert [line for line in lines if line.startswith("+++")] == [
+        f"+++ {tmp_path}/{name} (after)" for name in ("one", "two")
+    ]
+    assert lines.count("+new line") == 2
+
+
+def test_a_loop_that_hides_its_items_shows_no_difference(bench: Bench, tmp_path: Path) -> None:
+    bench.playbook(
+        f"    - name: Write\n      ansible.builtin.copy: {{dest: {tmp_path}/one, content: '{{{{ item }}}}'}}\n"
+        f"      loop: [{SECRET}]\n      no_log: true\n"
+    )
+    run = bench.run(check=True)
+    assert run.outcome("ange.web1") == "changed"
+    assert SECRET not in repr(run)
+
+
+# --- content that lets one host decide over others ----------------------------------------------------------------
+
+FAIL_WEB = "    - name: Fail on one\n      ansible.builtin.assert: {that: inventory_hostname != 'ange.web1'}\n"
+WORK = "    - name: Work\n      ansible.builtin.command: 'true'\n"
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        "  any_errors_fatal: true\n  tasks:\n" + FAIL_WEB + WORK,
+        "  max_fail_percentage: 0\n  tasks:\n" + FAIL_WEB + WORK,
+        "  any_errors_fatal: true\n  force_handlers: true\n  tasks:\n"
+        "    - name: Notify\n      ansible.builtin.command: 'true'\n      notify: Follow\n" + FAIL_WEB + WORK
+        + "  handlers:\n    - name: Follow\n      ansible.builtin.command: 'true'\n",
+        "  tasks:\n" + WORK + "- hosts: all\n  gather_facts: false\n  serial: 1\n  tasks:\n" + FAIL_WEB + WORK,
+    ],
+    ids=["any_errors_fatal", "max_fail_percentage", "force_handlers", "serial"],
+)  # fmt: skip
+def test_a_host_that_a_play_left_behind_is_not_done(bench: Bench, play: str) -> None:
+    file = bench.settings.workspace / "playbooks" / "try.yml"
+    file.write_text("- hosts: all\n  gather_facts: false\n" + play, encoding="utf-8")
+    run = bench.run(STOCK.hosts[0], STOCK.hosts[3])
+    assert (run.failed, run.unknown) == (("ange.web1",), ("ange.other",))
+    assert "before it came to its end here" in run.reason("ange.other")
+
+
+def test_a_host_that_goes_on_past_another_ones_failure_is_done(bench: Bench) -> None:
+    bench.playbook(FAIL_WEB + WORK)
+    run = bench.run(STOCK.hosts[0], STOCK.hosts[3])
+    assert (run.failed, run.changed) == (("ange.web1",), ("ange.other",))
+
+
+def test_a_host_that_content_lets_end_early_is_done(bench: Bench) -> None:
+    bench.playbook("    - ansible.builtin.meta: end_host\n      when: inventory_hostname == 'ange.web1'\n" + WORK)
+    run = bench.run(STOCK.hosts[0], STOCK.hosts[3])
+    assert run.changed == ("ange.other",)
+    assert not run.failed
+
+
 def test_nothing_of_the_callers_ansible_settings_is_inherited(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

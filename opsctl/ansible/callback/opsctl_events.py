@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -41,6 +41,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
         super().__init__(*args, **kwargs)
         self._pipe = int(os.environ["OPSCTL_EVENTS_FD"])
         os.set_inheritable(self._pipe, False)  # ssh masters outlive us and would hold it open
+        self._plays: list[Any] = []  # of the playbook, in order
+        self._begun: list[tuple[Any, set[str]]] = []  # each play that began, once a `serial` batch, with its hosts
 
     def _tell(self, kind: str, **fields: Any) -> None:
         line = json.dumps({"kind": kind, "at": time.time(), **fields}, default=str) + "\n"
@@ -65,13 +67,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
             fields["message"] = "hidden by no_log" if outcome in ("failed", "unreachable") else ""
         else:
             fields["message"] = _message(found, outcome, result.task.action)
-            if found.get("diff"):
-                fields["diff"] = self._diff(found["diff"], result)[:DIFF_LIMIT]
+            given = (getattr(result, "task_fields", None) or {}).get("args") or {}
+            diff = "".join(self._diff(diffs, arguments) for diffs, arguments in _differences(found, given))
+            if diff:
+                fields["diff"] = diff[:DIFF_LIMIT]
         self._tell("result", ignored=ignored, **fields)
 
-    def _diff(self, diffs: Any, result: Any) -> str:
+    def _diff(self, diffs: Any, arguments: Mapping[str, Any]) -> str:
         """Ansible's own text, under the name of the file on the host: Ansible names a new one by our temporary copy."""
-        arguments = (getattr(result, "task_fields", None) or {}).get("args") or {}
         target = str(arguments.get("dest") or arguments.get("path") or "")
         named = []
         for diff in diffs if isinstance(diffs, list) else [diffs]:
@@ -80,6 +83,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
             path = diff.get("before_header") or target or inside or "the present state"
             named.append({**diff, "before_header": path, "after_header": path})
         return _HEADER.sub(lambda found: f"{found[1]} {found[3]} ({WHEN[found[2]]})", str(self._get_diff(named)))
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        self._plays = list(playbook.get_plays())
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        self._begun.append((play, _hosts(play, "ansible_play_batch")))
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: FBT001 - Ansible's signature
         self._start(task)
@@ -100,16 +109,45 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
         self._end("unreachable", result, ignored=bool(getattr(result.task, "ignore_unreachable", False)))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
+        cut_short = self._cut_short(trouble=bool(stats.failures or stats.dark))
         for host in sorted(stats.processed):
             counts = stats.summarize(host)
             counts["failed"] = counts.pop("failures")
-            self._tell("recap", host=host, **counts)
+            self._tell("recap", host=host, cut_short=host in cut_short, **counts)
+
+    def _cut_short(self, *, trouble: bool) -> set[str]:
+        """The hosts that a play left behind on its way, whatever their counts say: a play with any_errors_fatal,
+        max_fail_percentage or run_once drops well hosts with the failed one, and a broken one takes the rest with it.
+
+        Without trouble on any host only `meta: end_host` removes one, and that is its end.
+        """
+        found: set[str] = set()
+        for play in self._plays:
+            begun = [(one, hosts) for one, hosts in self._begun if one._uuid == play._uuid]
+            found |= _hosts(play, "ansible_play_hosts_all").difference(*(hosts for _, hosts in begun))
+            if trouble:
+                found.update(*(one._removed_hosts for one, _ in begun))
+        return found
+
+
+def _hosts(play: Any, magic: str) -> set[str]:
+    """The hosts that one of Ansible's special variables names."""
+    return set(play.get_variable_manager().get_vars(play=play, include_hostvars=False)[magic])
 
 
 def _names(task: Any) -> dict[str, str]:
     role = getattr(task, "_role", None)
     # The name as it was written: a rendered one may hold a secret.
     return {"task": str(task.name or task.action), "role": str(role.get_name()) if role else ""}
+
+
+def _differences(found: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Each difference of a result, with its module's arguments; of a loop each item's own, but for hidden ones."""
+    if found.get("diff"):
+        yield found["diff"], arguments
+    for item in found.get("results") or ():
+        if isinstance(item, Mapping) and item.get("diff") and not item.get("_ansible_no_log"):
+            yield item["diff"], (item.get("invocation") or {}).get("module_args") or arguments
 
 
 def _message(found: dict[str, Any], outcome: str, action: str) -> str:
