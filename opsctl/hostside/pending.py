@@ -151,12 +151,13 @@ def lock_holder() -> str:
 
 
 def described(pid: int) -> str:
+    """The program's name and its process: never its arguments, which may hold secrets and would be kept (proc(5))."""
     try:
-        with open("/proc/%d/cmdline" % pid, "rb") as stream:
-            words = stream.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        with open("/proc/%d/comm" % pid, "rb") as stream:
+            name = stream.read().decode("utf-8", "replace").strip()
     except OSError:
-        return "" if pid else "a process"
-    return "%s (process %d)" % (words[:100] or "a process", pid)
+        return ""
+    return "%s (process %d)" % (name or "a process", pid)
 
 
 def lists_age() -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,17 @@ def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypat
     ]
     assert transaction["removed"] == ["mailx"]
     assert kept == ["linux-image-amd64", "other"]
+
+
+def test_who_holds_apts_lock_is_told_by_program_and_process_alone() -> None:
+    """What a reading holds is kept in the store; a command line may hold a password."""
+    with subprocess.Popen([sys.executable, "-c", "input()", "--password=canary"], stdin=subprocess.PIPE) as holder:
+        told = pending.described(holder.pid)
+        holder.communicate(b"\n")
+    assert told.startswith("python")
+    assert told.endswith(f" (process {holder.pid})")
+    assert "canary" not in told
+    assert pending.described(2**22 + 1) == ""
 
 
 def test_a_listening_socket_is_read_as_the_kernel_writes_it() -> None:
