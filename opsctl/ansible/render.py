@@ -7,7 +7,8 @@ Groups of a host `ange.ange-web1` with role web and ring early:
 
 Files of a tenant, later ones win: group_vars/all.yml, group_vars/ROLE.yml, group_vars/RING.yml, host_vars/HOST.yml.
 They are people's and may hold templates and vaulted values. What the inventory says (`inventory_...`) is foreign: each
-string is marked `!unsafe`, so Ansible never templates it.
+string is marked `!unsafe`, so Ansible never templates it. It comes last of all, in a file of its own in host_vars: a
+wholly vaulted file, into which we cannot look, changes none of it and adds nothing to it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ from opsctl.errors import InventoryError
 from opsctl.model.host import Host, Inventory
 
 INVENTORY_FILE = "inventory.yml"
+LAST_FILE = "zz-inventory.yml"  # Ansible reads the files of a folder in the order of their names, and the last one wins
 MONITORING_ROLE = "monitoring"
 _VAULTED = re.compile(rb"\$ANSIBLE_VAULT;")
+# What a host may lack; see foreign_variables.
+_OPTIONAL = (
+    "inventory_accounts", "inventory_ssh_groups", "inventory_management_networks", "inventory_package_sources",
+    "inventory_address6", "inventory_region", "inventory_tags", "inventory_custom", "inventory_context",
+)  # fmt: skip
 _OURS = ("ansible_", "inventory_", "opsctl_")
 _ROLE_RANK, _RING_RANK = 10, 20  # ansible_group_priority: a ring's variables win over a role's
 
@@ -43,7 +50,10 @@ def write_inventory(into: Path, hosts: Sequence[Host], inventory: Inventory, set
     for link, file in links.items():
         (into / link).parent.mkdir(parents=True, exist_ok=True)
         (into / link).symlink_to(file.resolve())
-    (into / INVENTORY_FILE).write_text(inventory_text(hosts, inventory), encoding="utf-8")
+    for host in hosts:
+        (folder := into / "host_vars" / host.key).mkdir(parents=True, exist_ok=True)
+        (folder / LAST_FILE).write_text(_as_yaml(last_word(host, inventory)), encoding="utf-8")
+    (into / INVENTORY_FILE).write_text(_as_yaml(_grouped(hosts, {host.key: {} for host in hosts})), encoding="utf-8")
     return tuple(links.values())
 
 
@@ -52,6 +62,13 @@ def inventory_text(hosts: Sequence[Host], inventory: Inventory, *, reach: bool =
 
     `reach`: for runs that are not ours, with the address and port that our own runs take from our ssh_config.
     """
+    described = {host.key: foreign_variables(host, inventory) for host in hosts}
+    if reach:
+        described = {host.key: {**reach_variables(host), **described[host.key]} for host in hosts}
+    return _as_yaml(_grouped(hosts, described))
+
+
+def _grouped(hosts: Sequence[Host], described: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     groups: dict[str, dict[str, object]] = {}
     for host in hosts:
         for group, rank in groups_of(host).items():
@@ -61,11 +78,17 @@ def inventory_text(hosts: Sequence[Host], inventory: Inventory, *, reach: bool =
             members[host.key] = {}
             if rank:
                 entry["vars"] = {"ansible_group_priority": rank}
-    described = {host.key: foreign_variables(host, inventory) for host in hosts}
-    if reach:
-        described = {host.key: {**reach_variables(host), **described[host.key]} for host in hosts}
-    document = {"all": {"hosts": described, "children": groups}}
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return {"all": {"hosts": dict(described), "children": groups}}
+
+
+def _as_yaml(document: Mapping[str, object]) -> str:
+    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def last_word(host: Host, inventory: Inventory) -> dict[str, object]:
+    """All that can be said of a host: what nobody gave is undefined, whatever other files say."""
+    given = foreign_variables(host, inventory)
+    return {name: given.get(name, f"{{{{ undef(hint='{name}: nobody gave it') }}}}") for name in (*given, *_OPTIONAL)}
 
 
 def reach_variables(host: Host) -> dict[str, object]:
@@ -108,7 +131,8 @@ def foreign_variables(host: Host, inventory: Inventory) -> dict[str, object]:
         "inventory_site": host.site,
         "inventory_cluster": host.cluster,
         "inventory_services": [
-            {"name": s.name, "port": s.port, "protocol": s.protocol, "url": s.url} for s in host.services
+            {"name": s.name, "port": s.port, "protocol": s.protocol, "url": s.url, "serves": list(s.serves)}
+            for s in host.services
         ],
         "inventory_jump_addresses": jump_addresses(host, inventory),
         "inventory_jump_targets": jump_targets(host, inventory),

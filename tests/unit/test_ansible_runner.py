@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ansible
@@ -22,6 +22,7 @@ import yaml
 from opsctl import config
 from opsctl.ansible import configuration
 from opsctl.ansible.private import SHARED_MEMORY, private_folder, remove_remains
+from opsctl.ansible.render import foreign_variables, last_word
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
 from opsctl.errors import ConfigError, Interrupted, InventoryError, NothingMatches, Refused, UnknownName, Unreachable
