@@ -31,7 +31,7 @@ def command(app: App, /, *, ask_hosts: bool, support: bool, output: str, **selec
         return _support(as_json=output == "json")
     from opsctl.overview import doctor
 
-    looks = list(doctor.examine(lambda: app.settings))
+    looks = list(doctor.examine(lambda: app.settings, app.now()))
     if ask_hosts:
         looks += _ask(app, selection)
     _print(looks, as_json=output == "json")

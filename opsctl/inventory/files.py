@@ -63,6 +63,13 @@ def quick() -> Iterator[None]:
             gc.enable()
 
 
+def first_hosts(settings: Settings) -> str:
+    """What to do where there is no host yet."""
+    if settings.text("inventory.source") == "netbox":
+        return "opsctl inventory sync"
+    return "write TENANT/source.yml, then: opsctl inventory sync"
+
+
 def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
     """The inventory of these tenant folders, with all that is wrong in it noted."""
     from opsctl.inventory.references import check_references

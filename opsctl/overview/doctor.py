@@ -6,6 +6,8 @@ It changes nothing. A broken workspace is what it is for: what cannot be looked 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opsctl.errors import OpsctlError, SetupError
@@ -16,24 +18,23 @@ from opsctl.overview.examine_machine import machine
 if TYPE_CHECKING:
     from opsctl.config import Settings
 
-_PARTS = {
-    "workspace": examine_workspace.workspace,
-    "inventory": examine_inventory.inventory,
-    "keys": examine_keys.keys,
-    "state": examine_workspace.state,
-    "content": examine_workspace.own_content,
-}
 
-
-def examine(open_settings: Callable[[], Settings]) -> Iterator[Look]:
-    """Every look that needs no host, in the order of `examination.AREAS`."""
+def examine(open_settings: Callable[[], Settings], now: datetime) -> Iterator[Look]:
+    """Every look that needs no host, in the order of `examination.AREAS`; where NetBox is the source, it is asked."""
     yield from machine()
     try:
         settings = open_settings()
     except SetupError as error:
         yield from _unusable(error)
         return
-    for area, part in _PARTS.items():
+    parts: dict[str, Callable[[Settings], Iterator[Look]]] = {
+        "workspace": examine_workspace.workspace,
+        "inventory": partial(examine_inventory.inventory, now=now),
+        "keys": examine_keys.keys,
+        "state": examine_workspace.state,
+        "content": examine_workspace.own_content,
+    }
+    for area, part in parts.items():
         yield from _survive(area, part, settings)
 
 

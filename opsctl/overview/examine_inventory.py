@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from opsctl.config import Settings
 from opsctl.errors import SetupError
@@ -13,7 +14,7 @@ from opsctl.overview.examination import Look, Verdict, listed, some
 from opsctl.ssh.hostkeys import Pins
 
 
-def inventory(settings: Settings) -> Iterator[Look]:
+def inventory(settings: Settings, now: datetime) -> Iterator[Look]:
     def look(name: str, verdict: Verdict, seen: str, mend: str = "") -> Look:
         return Look(area="inventory", name=name, verdict=verdict, seen=seen, mend=mend)
 
@@ -27,12 +28,12 @@ def inventory(settings: Settings) -> Iterator[Look]:
     except SetupError as error:
         yield look("hosts", "bad", error.message, "opsctl inventory check")
         return
-    yield from (look(*one) for one in _hosts(settings, loaded))
+    yield from (look(*one) for one in _hosts(settings, loaded, now))
     yield from (look("tenant", *one) for one in _tenants(settings, loaded))
     yield from (look(*one) for one in _pins(settings, loaded))
 
 
-def _hosts(settings: Settings, loaded: Inventory) -> Iterator[tuple[str, Verdict, str, str]]:
+def _hosts(settings: Settings, loaded: Inventory, now: datetime) -> Iterator[tuple[str, Verdict, str, str]]:
     managed = sum(host.managed for host in loaded)
     if loaded.hosts:
         yield (
@@ -45,9 +46,9 @@ def _hosts(settings: Settings, loaded: Inventory) -> Iterator[tuple[str, Verdict
         yield "hosts", "warn", "no tenant yet", "opsctl init . --tenant NAME=TITLE"
         return
     else:
-        yield "hosts", "warn", "no host yet", "write inventories/TENANT/source.yml, then: opsctl inventory sync"
+        yield "hosts", "warn", "no host yet", files.first_hosts(settings)
     try:
-        planned = sync.plan(settings)
+        planned = sync.plan(settings, now=now)
     except SetupError as error:
         yield "source", "bad", error.message, error.hint
         return

@@ -19,6 +19,7 @@ from opsctl.overview.waiting import Waiting, of_inventory
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
+    from opsctl.state.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ def look(settings: Settings, now: datetime) -> Site:
         with Store.open(settings.state) as store:
             rollouts = remembered.rollouts(store)
             running += remembered.running(store, rollouts, now)
+            waiting += _old_copy(settings, store, inventory, now)
             waiting += remembered.stopped(rollouts)
             waiting += remembered.unfinished(store, at_work=bool(running))
             waiting += remembered.of_hosts(store, inventory, rollouts, now)
@@ -77,3 +79,12 @@ def look(settings: Settings, now: datetime) -> Site:
         running=tuple(running),
         waiting=tuple(waiting),
     )
+
+
+def _old_copy(settings: Settings, store: Store, inventory: Inventory, now: datetime) -> list[Waiting]:
+    """A copy of NetBox that is too old to start a change from."""
+    from opsctl.inventory import freshness
+
+    old = freshness.too_old(settings, store, {host.tenant for host in inventory}, now)
+    what = f"the copy of NetBox is old: {freshness.warning(old, now)}"
+    return [Waiting(what=what, command="opsctl inventory sync")] if old else []

@@ -30,7 +30,10 @@ def of_inventory(settings: Settings, inventory: Inventory) -> Iterator[Waiting]:
     if not inventory.tenants:
         yield Waiting(what="there is no tenant yet", command="opsctl init . --tenant NAME=TITLE")
         return
-    if newer := _newer_source(settings, inventory):
+    if settings.text("inventory.source") == "netbox":
+        if not inventory.hosts:
+            yield Waiting(what="there is no host yet: NetBox was never asked", command="opsctl inventory sync")
+    elif newer := _newer_source(settings, inventory):
         yield newer
     elif not inventory.hosts:
         path = settings.path("inventory.path") / inventory.tenants[0].name / files.SOURCE

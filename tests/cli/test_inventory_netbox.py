@@ -316,6 +316,41 @@ def test_what_changes_hosts_does_not_start_from_an_old_copy(
     assert "warning: the copy of NetBox is old: ange is 72 hours old" in capsys.readouterr().err
 
 
+def test_doctor_compares_with_netbox_and_tells_when_it_does_not_answer(server: Played, capsys: Capture) -> None:
+    run(["doctor", "-o", "json"])
+    assert source_verdict(capsys) == ("warn", "differs from the inventory: 30 added")
+    sync()
+    capsys.readouterr()
+    run(["doctor", "-o", "json"])
+    assert source_verdict(capsys) == ("ok", "the inventory is what the source says")
+    server.faults = [Fault(status=500)] * 40
+    run(["doctor", "-o", "json"])
+    verdict, seen = source_verdict(capsys)
+    assert (verdict, "is broken (500)" in seen) == ("bad", True)
+
+
+def source_verdict(capsys: Capture) -> tuple[str, str]:
+    looks = json.loads(capsys.readouterr().out)["looks"]
+    found = next(look for look in looks if look["name"] == "source")
+    return found["verdict"], found["seen"]
+
+
+def test_bare_opsctl_leads_to_the_first_sync_and_to_another_when_the_copy_is_old(
+    workspace: Path, server: Played, capsys: Capture
+) -> None:
+    assert run([]) == 0
+    shown = capsys.readouterr().out
+    assert "there is no host yet: NetBox was never asked" in shown
+    assert "Next: opsctl inventory sync" in shown
+    assert not server.asked, "bare opsctl reads files and store alone"
+    sync()
+    with Store.open(config.load(workspace, {}).state) as store:
+        freshness.remember(store, ["ange"], "x", datetime.now(UTC) - timedelta(days=3))
+    capsys.readouterr()
+    assert run([]) == 0
+    assert "the copy of NetBox is old: ange is 72 hours old" in capsys.readouterr().out
+
+
 def test_a_copied_workspace_reads_without_netbox(workspace: Path, tmp_path: Path, capsys: Capture) -> None:
     sync()
     away = tmp_path.parent / f"{tmp_path.name}-away"

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from opsctl.overview.examine_hosts import judge
 from opsctl.overview.examine_machine import machine
 from opsctl.state.store import Store
 
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
 HOST = Host(name="web1", tenant="ange", address="192.0.2.11", role="web", platform="debian-12")
 
@@ -63,20 +65,21 @@ def test_a_program_that_is_missing_is_bad_and_says_which_package(
 
 
 def test_a_workspace_without_its_file_is_a_verdict_and_not_a_crash(tmp_path: Path) -> None:
-    looks = list(doctor.examine(lambda: config.load(config.find_workspace(tmp_path, {}), {})))
+    looks = list(doctor.examine(lambda: config.load(config.find_workspace(tmp_path, {}), {}), NOW))
     assert looks[-1].verdict == "bad"
     assert "opsctl init" in looks[-1].mend
 
 
 def test_each_fault_of_the_settings_is_a_line(settings: Settings) -> None:
     (settings.workspace / "opsctl.yml").write_text("version: 1\nssh: {colour: blue, parallel: many}\n")
-    looks = [look for look in doctor.examine(lambda: config.load(settings.workspace, {})) if look.area == "workspace"]
+    examined = doctor.examine(lambda: config.load(settings.workspace, {}), NOW)
+    looks = [look for look in examined if look.area == "workspace"]
     assert [look.verdict for look in looks] == ["bad", "bad"]
 
 
 def test_a_look_around_leaves_the_workspace_as_it_was(settings: Settings) -> None:
     before = {path: path.stat().st_mtime_ns for path in settings.workspace.rglob("*")}
-    looks = list(doctor.examine(lambda: settings))
+    looks = list(doctor.examine(lambda: settings, NOW))
     assert {path: path.stat().st_mtime_ns for path in settings.workspace.rglob("*")} == before
     assert {look.area for look in looks} == set(AREAS) - {"hosts"}
     assert all(look.mend for look in looks if look.verdict != "ok")
@@ -85,7 +88,7 @@ def test_a_look_around_leaves_the_workspace_as_it_was(settings: Settings) -> Non
 def test_hosts_without_a_key_lists_that_are_missing_and_a_changed_source_are_told(settings: Settings) -> None:
     source = settings.inventories / "ange/source.yml"
     source.write_text(source.read_text().replace("192.0.2.11", "192.0.2.12"))
-    looks = list(examine_inventory.inventory(settings))
+    looks = list(examine_inventory.inventory(settings, NOW))
     assert "1 host without an approved key: ange.web1" in found(looks, "host keys").seen
     assert "ange has no accounts, ssh_groups" in found(looks, "tenant").seen
     assert found(looks, "source").mend == "opsctl inventory sync"
@@ -95,7 +98,7 @@ def test_hosts_without_a_key_lists_that_are_missing_and_a_changed_source_are_tol
 def test_a_fault_of_the_inventory_is_bad_with_its_line(settings: Settings) -> None:
     path = settings.inventories / "ange/hosts.yml"
     path.write_text(path.read_text().replace("192.0.2.11", "127.0.0.1"))
-    looks = list(examine_inventory.inventory(settings))
+    looks = list(examine_inventory.inventory(settings, NOW))
     assert looks[0].verdict == "bad"
     assert "hosts.yml:4: address: 127.0.0.1 is a loopback address" in looks[0].seen
 
