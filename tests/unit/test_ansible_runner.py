@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import ansible
@@ -372,6 +372,30 @@ def test_variables_of_a_tenant_apply_to_its_own_hosts_alone(bench: Bench) -> Non
     run = bench.run(*STOCK.hosts[:2])
     assert messages(run, "ange.web1") == ["ange-all ange-role ange-ring ange-host yes"]
     assert messages(run, "sundsvall.web1") == ["sundsvall-all sundsvall-role sundsvall-ring sundsvall-host -"]
+
+
+def test_a_wholly_vaulted_file_changes_nothing_of_what_the_inventory_says(bench: Bench) -> None:
+    plain = "inventory_role: evil\ninventory_port: 1\ninventory_ssh_groups: [evil]\ninventory_tags: [evil]\nown: kept\n"
+    for name in ("group_vars/all", "group_vars/web", "group_vars/early", "host_vars/web1"):
+        bench.write(f"ange/{name}.yml", vaulted(plain))
+    bench.playbook(
+        "    - name: Say\n      ansible.builtin.debug:\n"
+        '        msg: "{{ [inventory_role, inventory_port, own, inventory_ssh_groups is defined,'
+        " inventory_tags | default('-')] | join(' ') }}\"\n"
+        "    - name: Need what nobody gave\n      ansible.builtin.command: echo {{ inventory_ssh_groups }}\n"
+    )
+    run = bench.run()
+    assert messages(run, "ange.web1")[0] == "web 22 kept False -"
+    assert "inventory_ssh_groups: nobody gave it" in run.reason("ange.web1")
+
+
+def test_what_a_host_may_lack_is_known_by_name() -> None:
+    """Were one of these names forgotten, a vaulted file could still bring it in."""
+    full = host("web1", address6="2001:db8::1", region="x", tags=("a",), custom='{"a": 1}', context="[1]")
+    given = Tenant(name="ange", title="Ånge", accounts=(), ssh_groups=(), management_networks=(), package_sources=())
+    assert set(foreign_variables(full, Inventory(tenants=(given,), hosts=(full,)))) == set(
+        last_word(STOCK.hosts[0], STOCK)
+    )
 
 
 def test_foreign_values_are_never_templated(bench: Bench) -> None:
