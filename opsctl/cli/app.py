@@ -18,12 +18,14 @@ from opsctl.errors import Declined, StoreError, UsageError
 
 if TYPE_CHECKING:
     from opsctl.config import Settings, Value
+    from opsctl.inventory.ground import Ground
     from opsctl.model.host import Host, Inventory
     from opsctl.ssh.session import Transport
     from opsctl.state.ledger import Ledger
     from opsctl.state.store import Store
 
 EVERY_DAY, ON_CALL, AUDIT, SET_UP = "Every day", "On call", "Audit", "Set-up"
+GROUND_MOVED = "the inventory has changed since this was planned"
 SECTIONS = (EVERY_DAY, ON_CALL, AUDIT, SET_UP)
 
 
@@ -124,6 +126,12 @@ class App:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def ground(self, digest: str) -> Ground:
+        """The written inventory, against the one that a plan was made from."""
+        from opsctl.inventory.ground import Ground
+
+        return Ground(self.settings, digest)
 
     def refuse_old_inventory(self, hosts: Iterable[Host], *, accepted: bool) -> None:
         """Nothing that changes hosts starts from a copy of NetBox that is too old, unless a person accepts it."""

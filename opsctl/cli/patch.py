@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opsctl.cli.app import (
+    GROUND_MOVED,
     App,
     dry_run_option,
     old_inventory_option,
@@ -24,7 +25,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.patch.pending import Pending, Readings
@@ -140,7 +141,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
     snapshot.save(app.store, ready.state.plan.id, app.inventory, planned, app.now())
-    _finish(run.run(means, ready, _say, verb="patch start"), output)
+    _finish(run.run(means, ready, _telling(app, ready.state.plan), verb="patch start"), output)
 
 
 @command.command()
@@ -171,7 +172,7 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     ready, taken = run.take_up_again(means, state.plan.id, retry=retry)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
-    _finish(run.run(means, ready, _say, verb="patch resume"), output)
+    _finish(run.run(means, ready, _telling(app, ready.state.plan), verb="patch resume"), output)
 
 
 @command.command()
@@ -233,13 +234,13 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
         return
     state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
-    moved = bool(state.open_hosts) and state.plan.inventory_digest != app.inventory.digest
+    moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
     if output == "json":
         as_json({**shown.document(state, busy), "inventory_moved": moved})
     else:
         _show_state(state, busy)
         if moved:
-            note("the inventory has changed since this was planned; the plan stays as it was frozen")
+            note(f"{GROUND_MOVED}; the plan stays as it was frozen")
 
 
 # --- the pieces ------------------------------------------------------------------------------------------------------
@@ -263,8 +264,16 @@ def _described(hosts: Sequence[HostState]) -> str:
     return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
 
 
-def _say(step: Progress) -> None:
-    progress(f"{step.host}: {step.text}" if step.host else step.text)
+def _telling(app: App, made: Plan) -> Callable[[Progress], None]:
+    """Shows each step, and once that the ground has moved."""
+    ground = app.ground(made.inventory_digest)
+
+    def tell(step: Progress) -> None:
+        if ground.just_moved():
+            progress(f"{GROUND_MOVED}; this rollout goes on as it was planned")
+        progress(f"{step.host}: {step.text}" if step.host else step.text)
+
+    return tell
 
 
 def _nothing_done(made: Plan, why: str, output: str) -> None:

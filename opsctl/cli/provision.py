@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opsctl.cli.app import (
+    GROUND_MOVED,
     App,
     dry_run_option,
     old_inventory_option,
@@ -20,6 +21,8 @@ from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opsctl.model.rollout import Plan
     from opsctl.model.run import PlaybookRun, RunEvent
     from opsctl.rollout.drive import Progress
@@ -70,7 +73,7 @@ def command(
         planned = {item.host for item in made.hosts}
         app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
         app.confirm(f"Provision {some(len(made.hosts), 'host')}?", yes=yes)
-        _finish(room.run(means, made, _say, on_event=_tell), output)
+        _finish(room.run(means, made, _telling(app, made), on_event=_tell), output)
 
 
 def _show_plan(made: Plan) -> None:
@@ -92,8 +95,16 @@ def _nothing_done(made: Plan, why: str, output: str) -> None:
     raise_missed(made)
 
 
-def _say(step: Progress) -> None:
-    progress(f"{step.host}: {step.text}" if step.host else step.text)
+def _telling(app: App, made: Plan) -> Callable[[Progress], None]:
+    """Shows each step, and once that the ground has moved."""
+    ground = app.ground(made.inventory_digest)
+
+    def tell(step: Progress) -> None:
+        if ground.just_moved():
+            progress(f"{GROUND_MOVED}; these hosts go on as they were planned")
+        progress(f"{step.host}: {step.text}" if step.host else step.text)
+
+    return tell
 
 
 def _tell(event: RunEvent) -> None:

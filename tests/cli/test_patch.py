@@ -13,7 +13,7 @@ import pytest
 
 from opsctl import config, content
 from opsctl.cli.main import run
-from opsctl.inventory import files
+from opsctl.inventory import files, snapshot
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, PackageChange, Stage, Status
 from opsctl.rollout import claims
 from opsctl.rollout import limits as limiting
@@ -113,6 +113,39 @@ def test_status_lists_plans_and_shows_one_with_its_hosts(workspace: Path, capsys
     ]  # fmt: skip
     assert run(["patch", "status", plan]) == 0
     assert "1 canary" in capsys.readouterr().out
+
+
+def test_a_sync_under_a_rollout_leaves_its_plan_alone_and_status_says_that_the_ground_has_moved(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = begun(workspace)
+    capsys.readouterr()
+    assert run(["patch", "status", plan, "-o", "json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert before["inventory_moved"] is False
+    source = workspace / "inventories/ange/source.yml"
+    source.write_text(source.read_text().replace("role: web", "role: application"))
+    assert run(["inventory", "sync", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["patch", "status", plan, "-o", "json"]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert after == {**before, "inventory_moved": True}
+    (workspace / "inventories/ange/hosts.yml").write_text("nothing that can be read")
+    assert run(["patch", "status", plan]) == 0
+    assert "the inventory has changed since this was planned" in capsys.readouterr().err
+
+
+def test_a_resume_says_once_that_the_ground_has_moved_and_works_from_the_copy_of_the_beginning(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = begun(workspace)
+    with Store.open(config.load(workspace, {}).state) as store:
+        inventory = files.load(config.load(workspace, {}))
+        snapshot.save(store, plan, inventory, [host.key for host in inventory], NOW)
+    (workspace / "inventories/ange/hosts.yml").write_text("nothing that can be read")
+    capsys.readouterr()
+    assert run(["patch", "resume", plan, "--yes"]) == 5, "its hosts do not answer, but they are known"
+    assert capsys.readouterr().err.count("this rollout goes on as it was planned") == 1
 
 
 def test_latest_is_the_newest_plan(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
