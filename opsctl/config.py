@@ -93,6 +93,9 @@ OPTIONS = (
     Option(name="netbox.owner", default="", meaning="where its owner comes from"),
     Option(name="netbox.criticality", default="tag:criticality-", meaning="where its criticality comes from"),
     Option(name="netbox.cluster", default="tag:cluster-", meaning="where the hosts that carry one service come from"),
+    Option(name="netbox.jump", default="", meaning="where the host to go through comes from: a name that is known already"),
+    Option(name="netbox.port", default="", meaning="where the port of its sshd comes from"),
+    Option(name="netbox.serves", default="", meaning="where the tenants come from that a service is for, of the service"),
     Option(name="netbox.translate", default=(), meaning="NetBox's words for ours: WHAT:VALUE=MEANT, as ring:0=canary"),
     Option(
         name="netbox.prefer", default="ipv4", meaning="address that ssh connects to", choices=("ipv4", "ipv6")

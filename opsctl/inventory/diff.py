@@ -43,10 +43,7 @@ class Changed:
 def _as_text(value: object) -> str:
     if not isinstance(value, tuple):
         return str(value)
-    return ", ".join(
-        item if isinstance(item, str) else f"{item.name} {item.protocol}/{item.port} {item.url}".rstrip()
-        for item in value
-    )
+    return ", ".join(map(str, value))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def encode_host(host: Host) -> dict[str, Any]:
     found["windows"] = sorted(host.windows)
     found["tags"] = sorted(host.tags)
     found["services"] = [
-        {name: getattr(service, name) for name in _SERVICE}
+        {name: getattr(service, name) for name in _SERVICE} | {"serves": sorted(service.serves)}
         for service in sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
     ]
     return found
@@ -96,7 +96,7 @@ def decode_host(found: Mapping[str, Any]) -> Host:
             **found,
             "windows": tuple(found["windows"]),
             "tags": tuple(found["tags"]),
-            "services": tuple(Service(**service) for service in found["services"]),
+            "services": tuple(Service(**{**one, "serves": tuple(one["serves"])}) for one in found["services"]),
         }
     )
 

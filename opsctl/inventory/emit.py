@@ -83,6 +83,8 @@ def _service(service: Service) -> str:
         parts.append(f"protocol: {scalar(service.protocol)}")
     if service.url:
         parts.append(f"url: {scalar(service.url)}")
+    if service.serves:
+        parts.append(f"serves: {_flow(service.serves)}")
     return ", ".join(parts)
 
 

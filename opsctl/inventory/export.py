@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from opsctl.inventory.document import encode_host, encode_quarantined
-from opsctl.model.host import Host, Inventory
+from opsctl.model.host import Host, Inventory, Service
 
 COLUMNS = (
     "key", "tenant", "name", "address", "address6", "port", "role", "platform", "ring", "organisation", "site",
@@ -44,13 +44,19 @@ def as_csv(hosts: Iterable[Host]) -> str:
 
 def _cell(host: Host, column: str) -> str:
     if column == "services":
-        found = " ".join(f"{service.name}:{service.protocol}/{service.port}" for service in host.services)
+        found = " ".join(_service(service) for service in host.services)
     elif column == "managed":
         found = "yes" if host.managed else f"no: {host.why_not_managed}"
     else:
         value = getattr(host, column)
         found = " ".join(value) if isinstance(value, tuple) else str(value)
     return f"'{found}" if found.startswith(_FORMULA) else found
+
+
+def _service(service: Service) -> str:
+    """`web:tcp/443`, and for whom where that is said: `web:tcp/443:ange+sundsvall`."""
+    port = f"{service.protocol}/{service.port}"
+    return ":".join(filter(None, (service.name, port, "+".join(service.serves))))
 
 
 def as_ssh_config(inventory: Inventory, hosts: Sequence[Host], user: str) -> str:

@@ -47,6 +47,7 @@ def _leaves(hosts: Sequence[Host]) -> tuple[Node, ...]:
 
 def _said(host: Host) -> str:
     parts = [host.role, host.platform, f"ring {host.ring}" if host.managed else f"not managed: {host.why_not_managed}"]
+    parts.extend(f"{one.name} for {' and '.join(one.serves)}" for one in host.services if one.serves)
     if host.jump:
         parts.append(f"through {host.jump}")
     if host.stale:

@@ -151,6 +151,7 @@ def _services(section: Section) -> tuple[Service, ...]:
             port=entry.number("port", 1, low=1, high=65535),
             protocol=entry.one_of("protocol", ("tcp", "udp"), "tcp"),
             url=web_address(entry, "url"),
+            serves=tuple(sorted(names(entry, "serves"))),
         )
         entry.done()
         key = (service.name, service.port, service.protocol)

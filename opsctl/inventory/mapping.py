@@ -1,8 +1,8 @@
 """One record of NetBox -> one host of ours, or the reason why not. Pure; docs/reference/netbox.md describes it.
 
 Where a value comes from is written as `field:NAME` (a custom field), `tag:PREFIX` (what follows the prefix in a tag's
-slug), `cluster`, `region`, `site`, `role` (NetBox's own), or nothing. How a host is connected to never comes from
-NetBox, apart from its address.
+slug), `cluster`, `region`, `site`, `role` (NetBox's own), or nothing. How a host is connected to comes from NetBox only
+as its address and, where opsctl.yml says where, a port number and the name of a jump host that is known already.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opsctl.documents import NAME, RESERVED
 from opsctl.errors import ConfigError
 from opsctl.inventory.emit import UNPRINTABLE
 from opsctl.inventory.hostfile import PLATFORM, STATUSES
-from opsctl.inventory.record import Record, canonical
+from opsctl.inventory.record import Port, Record, canonical
+from opsctl.inventory.tenantfile import HOST_REFERENCE
 from opsctl.inventory.words import address_fault, sound
 from opsctl.model.host import CRITICALITIES, Host, Service, Tenant
 
 # The values that a mapping may give; each is an option netbox.NAME.
-MAPPED = ("ring", "windows", "owner", "criticality", "cluster")
+MAPPED = ("ring", "windows", "owner", "criticality", "cluster", "jump", "port")
 ATTRIBUTES = ("cluster", "region", "site", "role")
 TRANSLATED = (*MAPPED, "role", "platform", "site", "status", "organisation")
 # Custom fields that opsctl writes itself: they would make every sync differ from the one before.
@@ -42,14 +43,18 @@ class Source:
     name: str = ""
 
     def values(self, record: Record, regions: Mapping[str, str]) -> tuple[str, ...]:
-        if self.kind == "field":
-            return _texts(record.fields.get(self.name))
-        if self.kind == "tag":
-            tags = (tag.removeprefix(self.name) for tag in record.tags if tag.startswith(self.name))
-            return tuple(value for value in tags if value)
         if self.kind == "own":
             found = regions.get(record.site, "") if self.name == "region" else str(getattr(record, self.name))
             return (found,) if found else ()
+        return self.given(record.fields, record.tags)
+
+    def given(self, fields: Mapping[str, object], tags: Sequence[str]) -> tuple[str, ...]:
+        """The values that custom fields or tags give."""
+        if self.kind == "field":
+            return _texts(fields.get(self.name))
+        if self.kind == "tag":
+            found = (tag.removeprefix(self.name) for tag in tags if tag.startswith(self.name))
+            return tuple(value for value in found if value)
         return ()
 
 
@@ -61,6 +66,7 @@ class Rules:
     statuses: frozenset[str]
     tenants: Mapping[str, tuple[str, str]]
     translations: Mapping[tuple[str, str], str]
+    serves: Source = field(default_factory=Source)
     prefer6: bool = False
 
     def fields(self) -> dict[str, str]:
@@ -80,6 +86,11 @@ class Rules:
     def translated(self, what: str, value: str) -> str:
         return self.translations.get((what, value), value)
 
+    def untranslated(self, what: str, meant: str) -> str:
+        """NetBox's word for one of ours; the first where there are several."""
+        return min((value for (kind, value), ours in self.translations.items() if (kind, ours) == (what, meant)),
+                   default=meant)  # fmt: skip
+
 
 def rules(texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Rules:
     """The mapping as the options netbox.* say it. Raises ConfigError for what cannot be meant."""
@@ -91,6 +102,7 @@ def rules(texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Rules
         statuses=frozenset(lists["statuses"]),
         tenants=_tenants(lists["tenants"]),
         translations=_translations(lists["translate"]),
+        serves=_serves(texts["serves"]),
         prefer6=texts["prefer"] == "ipv6",
     )
 
@@ -107,6 +119,13 @@ def _source(option: str, text: str) -> Source:
         f"{option}: {text!r} is not a place where a value comes from",
         hint=f"field:NAME, tag:PREFIX, {', '.join(ATTRIBUTES)}, or empty",
     )
+
+
+def _serves(text: str) -> Source:
+    """A service's own custom field or tags; NetBox has nothing else that could say it."""
+    if (found := _source("netbox.serves", text)).kind == "own":
+        raise ConfigError(f"netbox.serves: {text!r} says nothing of a service", hint="field:NAME, tag:PREFIX, or empty")
+    return found
 
 
 def _tenants(words: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -151,7 +170,7 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
         tenant=tenant.name,
         address="",
         role=_word("role", chosen.translated("role", record.role), required=True),
-        platform=_platform(chosen.translated("platform", record.platform)),
+        platform=platform_name(record.platform, chosen),
         organisation=_one_of("organisation", organisation, [o.name for o in tenant.organisations]),
         status=status,
     )
@@ -174,7 +193,9 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
         windows=_windows(record, chosen, tenant, regions),
         owner=_free("owner", _single("owner", record, chosen, regions)),
         criticality=_one_of("criticality", _single("criticality", record, chosen, regions) or "normal", CRITICALITIES),
-        services=_services(record),
+        services=_services(record, chosen, tenants),
+        port=_port(_single("port", record, chosen, regions)),
+        jump=_jump(_single("jump", record, chosen, regions), tenant),
         status=host.status,
         tags=tuple(_free("a tag", tag) for tag in record.tags),
         custom=_custom(record, chosen),
@@ -230,7 +251,9 @@ def _addresses(record: Record, *, prefer6: bool) -> tuple[str, str]:
     return first, six
 
 
-def _platform(text: str) -> str:
+def platform_name(slug: str, chosen: Rules) -> str:
+    """FAMILY-VERSION as NetBox's platform says it. Raises Unusable."""
+    text = chosen.translated("platform", slug)
     found = _DOTTED.sub(r"\1-\2.\3", text) if text else "unknown"
     if not PLATFORM.fullmatch(found):
         raise Unusable(f"platform {text!r} is not FAMILY-VERSION")
@@ -249,6 +272,27 @@ def _windows(record: Record, chosen: Rules, tenant: Tenant, regions: Mapping[str
     )
     known = [window.name for window in tenant.windows]
     return tuple(sorted({_one_of("window", name, known) for name in given if name}))
+
+
+def _port(value: str) -> int:
+    if not value:
+        return 22
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
+        raise Unusable(f"port {value!r} is not a port (1 to 65535)")
+    return int(value)
+
+
+def _jump(value: str, tenant: Tenant) -> str:
+    """A host of this tenant, or one through which tenant.yml reaches a site: whether it is there, `quarantine` says."""
+    if not value:
+        return ""
+    name = unicodedata.normalize("NFC", value).lower()
+    if not HOST_REFERENCE.fullmatch(name):
+        raise Unusable(f"jump {value!r} is not a host's name")
+    other, dot, _ = name.partition(".")
+    if dot and other != tenant.name and name not in {site.jump for site in tenant.sites}:
+        raise Unusable(f"jump {name!r} is another tenant's host, and no site of tenant.yml is reached through it")
+    return name.removeprefix(f"{tenant.name}.")
 
 
 def _single(what: str, record: Record, chosen: Rules, regions: Mapping[str, str]) -> str:
@@ -283,7 +327,7 @@ def _free(what: str, value: str) -> str:
     return text
 
 
-def _services(record: Record) -> tuple[Service, ...]:
+def _services(record: Record, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[Service, ...]:
     """Ports that answer; a name that cannot be one of ours becomes `tcp-80`."""
     found: dict[tuple[str, int, str], Service] = {}
     for port in record.services:
@@ -292,8 +336,18 @@ def _services(record: Record) -> tuple[Service, ...]:
         name = re.sub(r"[ _./]+", "-", unicodedata.normalize("NFC", port.name).lower()).strip("-")
         if not NAME.fullmatch(name) or name in RESERVED:
             name = f"{port.protocol}-{port.port}"
-        found[name, port.port, port.protocol] = Service(name=name, port=port.port, protocol=port.protocol)
+        served = _served(port, chosen, tenants)
+        found[name, port.port, port.protocol] = Service(
+            name=name, port=port.port, protocol=port.protocol, serves=served
+        )
     return tuple(found[key] for key in sorted(found))
+
+
+def _served(port: Port, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[str, ...]:
+    """The tenants that a service is for: NetBox's slugs, or several in one text, as tenants of ours."""
+    given = (word.strip() for text in chosen.serves.given(port.fields, port.tags) for word in text.split(","))
+    names = {chosen.place(word)[0] or word for word in given if word}
+    return tuple(sorted(_one_of(f"the tenant served by {port.name}", name, sorted(tenants)) for name in names))
 
 
 def _custom(record: Record, chosen: Rules) -> str:

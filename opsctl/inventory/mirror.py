@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,28 @@ class Refreshed:
 
 
 def refresh(
-    netbox: NetBox, wanted: Filters, known: Mirror | None, *, full_every: timedelta, now: datetime
+    netbox: NetBox, wanted: Filters, known: Mirror | None, *, full_every: timedelta, now: datetime, labels: bool = False
 ) -> Refreshed:
-    """The records as NetBox has them now. Raises SourceFailed."""
+    """The records as NetBox has them now, `labels`: services with their tags and custom fields. Raises SourceFailed."""
     server = netbox.server()
+    in_full = partial(_in_full, netbox, wanted, now, labels=labels)
     if known is None:
-        return _in_full(netbox, wanted, now, "for the first time")
+        return in_full("for the first time")
     if now - known.full_at >= full_every:
-        return _in_full(netbox, wanted, now, "the last full read is long ago")
+        return in_full("the last full read is long ago")
     if known.pulled.version != server.version:
-        return _in_full(netbox, wanted, now, f"NetBox is {server.version} now")
+        return in_full(f"NetBox is {server.version} now")
+    if known.pulled.labels != labels:
+        return in_full("the mapping of services is another")
     changes = _changes(netbox, server, known)
     if changes is None:
-        return _in_full(netbox, wanted, now, "the changelog has a gap")
+        return in_full("the changelog has a gap")
     fresh = [change for change in changes if change.id not in set(known.seen)]
     asked = todo(fresh, known.pulled.records)
     if asked.why_all:
-        return _in_full(netbox, wanted, now, asked.why_all)
+        return in_full(asked.why_all)
     if sum(map(len, asked.fetch.values())) > MANY:
-        return _in_full(netbox, wanted, now, "much has changed")
+        return in_full("much has changed")
     pulled = known.pulled
     if asked:
         records = {record.key: record for record in pulled.records if record.key not in asked.gone}
@@ -82,7 +86,7 @@ def refresh(
         for kind, ids in asked.fetch.items():
             _replace_records(netbox, kind, ids, wanted, records, texts)
         services = {one.id: one for one in pulled.services if one.id not in asked.gone_services}
-        _replace_services(netbox, asked.fetch_services, services)
+        _replace_services(netbox, asked.fetch_services, services, labels=labels)
         pulled = _pull(server, records.values(), services.values(), pulled)
     pulled = _counted(netbox, server, wanted, pulled)
     seen = tuple(sorted({*known.seen, *(change.id for change in changes)})[-OVERLAP:])
@@ -114,10 +118,10 @@ def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedel
     return all(netbox.count(PATHS[kind], wanted) == known.counts.get(kind, 0) for kind in KINDS)
 
 
-def _in_full(netbox: NetBox, wanted: Filters, now: datetime, why: str) -> Refreshed:
+def _in_full(netbox: NetBox, wanted: Filters, now: datetime, why: str, *, labels: bool) -> Refreshed:
     # The changelog's place is noted first: what happens during the pull is looked at again the next time.
     seen = _latest(netbox)
-    pulled = pulling.pull(netbox, wanted)
+    pulled = pulling.pull(netbox, wanted, labels=labels)
     return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen), how=f"in full: {why}")
 
 
@@ -156,11 +160,11 @@ def _replace_records(
             records[record.key] = record
 
 
-def _replace_services(netbox: NetBox, ids: Sequence[int], services: dict[int, ServiceRecord]) -> None:
+def _replace_services(netbox: NetBox, ids: Sequence[int], services: dict[int, ServiceRecord], *, labels: bool) -> None:
     for number in ids:
         services.pop(number, None)
     if ids:
-        rows = netbox.by_id(SERVICES, ids, {"fields": pulling.service_fields(netbox)})
+        rows = netbox.by_id(SERVICES, ids, {"fields": pulling.service_fields(netbox, labels=labels)})
         services.update({service.id: service for service in pulling.read_services(rows)})
 
 
@@ -186,6 +190,7 @@ def _pull(server: Server, records: Iterable[Record], services: Iterable[ServiceR
         records=tuple(sorted(records, key=lambda record: (order[record.kind], record.id))),
         services=tuple(sorted(services, key=lambda service: service.id)),
         regions=before.regions,
+        labels=before.labels,
     )
 
 
@@ -227,7 +232,13 @@ def load(file: Path) -> Mirror | None:
             ServiceRecord(id=row[0], parent=row[1], ports=tuple(_port(port) for port in row[2]))
             for row in found["services"]
         )
-        pulled = Pull(version=found["version"], records=records, services=services, regions=found["regions"])
+        pulled = Pull(
+            version=found["version"],
+            records=records,
+            services=services,
+            regions=found["regions"],
+            labels=found["labels"],
+        )
         return Mirror(pulled=pulled, full_at=datetime.fromisoformat(found["full_at"]), seen=tuple(found["seen"]))
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
@@ -241,6 +252,7 @@ def save(file: Path, mirror: Mirror) -> None:
     numbers = {text: number for number, text in enumerate(sorted({record.context for record in pulled.records}))}
     content = {
         "version": pulled.version,
+        "labels": pulled.labels,
         "full_at": mirror.full_at.isoformat(),
         "seen": mirror.seen,
         "regions": dict(pulled.regions),
@@ -249,7 +261,8 @@ def save(file: Path, mirror: Mirror) -> None:
             [*(getattr(record, name) for name in _RECORD), numbers[record.context]] for record in pulled.records
         ],
         "services": [
-            [one.id, one.parent, [[p.name, p.protocol, p.port] for p in one.ports]] for one in pulled.services
+            [one.id, one.parent, [[p.name, p.protocol, p.port, *_labels(p)] for p in one.ports]]
+            for one in pulled.services
         ],
     }
     counts = Counter(record.kind for record in pulled.records)
@@ -280,5 +293,10 @@ def _record(row: list[Any], contexts: list[str]) -> Record:
     return Record(**values, context=contexts[row[-1]])
 
 
+def _labels(port: Port) -> list[object]:
+    return [port.tags, port.fields] if port.tags or port.fields else []
+
+
 def _port(row: list[Any]) -> Port:
-    return Port(name=row[0], protocol=row[1], port=row[2])
+    tags, values = (tuple(row[3]), row[4]) if len(row) > 3 else ((), {})
+    return Port(name=row[0], protocol=row[1], port=row[2], tags=tags, fields=values)

@@ -36,6 +36,8 @@ SERVICES = "ipam/services"
 FIELDS = "id,name,status,tenant,site,cluster,role,platform,tags,custom_fields,primary_ip4,primary_ip6,config_context"
 SERVICE_FIELDS = "id,name,parent_object_type,parent_object_id,port_mappings"
 OLD_SERVICE_FIELDS = "id,name,parent_object_type,parent_object_id,device,virtual_machine,protocol,ports"
+# Of a service; they are asked for only where the mapping makes something of them.
+LABELS = ",tags,custom_fields"
 # What may stand in netbox.filters, and what a record must then hold. NetBox ignores a filter that it does not know.
 FILTERS: Mapping[str, Callable[[Record], Sequence[str]]] = {
     "role": lambda record: (record.role,),
@@ -50,12 +52,16 @@ Filters = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """What NetBox holds: the records in the order of kind and id, the services, the region of each site."""
+    """What NetBox holds: the records in the order of kind and id, the services, the region of each site.
+
+    `labels`: the services were read with their tags and custom fields.
+    """
 
     version: str
     records: tuple[Record, ...]
     services: tuple[ServiceRecord, ...]
     regions: Mapping[str, str]
+    labels: bool = False
 
     @property
     def whole(self) -> tuple[Record, ...]:
@@ -77,18 +83,24 @@ def filters(settings: Settings) -> Filters:
     return {name: tuple(values) for name, values in found.items()}
 
 
-def pull(netbox: NetBox, wanted: Filters) -> Pull:
+def pull(netbox: NetBox, wanted: Filters, *, labels: bool = False) -> Pull:
     """All of it, two listings at a time: the server is the limit. Raises SourceFailed."""
     server = netbox.server()
     texts = Texts()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="netbox") as pool:
         # The longest first, so that both threads end together.
         machines = pool.submit(_records, netbox.twin(), server, "virtual-machine", wanted, texts)
-        services = pool.submit(_services, netbox.twin(), server)
+        services = pool.submit(_services, netbox.twin(), server, labels=labels)
         devices = pool.submit(_records, netbox.twin(), server, "device", wanted, texts)
         regions = pool.submit(_regions, netbox.twin(), server)
         records = (*devices.result(), *machines.result())
-        return Pull(version=server.version, records=records, services=services.result(), regions=regions.result())
+        return Pull(
+            version=server.version,
+            records=records,
+            services=services.result(),
+            regions=regions.result(),
+            labels=labels,
+        )
 
 
 def fetch_records(netbox: NetBox, kind: Kind, ids: Sequence[int], texts: Texts) -> tuple[Record, ...]:
@@ -134,8 +146,8 @@ def _mended(
     return whole
 
 
-def _services(netbox: NetBox, server: Server) -> tuple[ServiceRecord, ...]:
-    chosen = service_fields(netbox)
+def _services(netbox: NetBox, server: Server, *, labels: bool) -> tuple[ServiceRecord, ...]:
+    chosen = service_fields(netbox, labels=labels)
     rows = netbox.rows(SERVICES, {"fields": chosen}, cursor=server.cursor)
     found = {int(row["id"]): row for row in rows}
     if len(found) != netbox.count(SERVICES, {}):
@@ -148,11 +160,11 @@ def _services(netbox: NetBox, server: Server) -> tuple[ServiceRecord, ...]:
     return read_services(found[number] for number in sorted(found))
 
 
-def service_fields(netbox: NetBox) -> str:
+def service_fields(netbox: NetBox, *, labels: bool = False) -> str:
     """The fields in which this server keeps ports and parents; it ignores names that it does not know."""
     rows, _, _ = netbox.page(SERVICES, {"limit": 1, "fields": SERVICE_FIELDS})
     known = not rows or {"parent_object_type", "port_mappings"} <= rows[0].keys()
-    return SERVICE_FIELDS if known else OLD_SERVICE_FIELDS
+    return (SERVICE_FIELDS if known else OLD_SERVICE_FIELDS) + (LABELS if labels else "")
 
 
 def read_services(rows: Iterable[Row]) -> tuple[ServiceRecord, ...]:

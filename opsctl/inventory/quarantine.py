@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from opsctl.errors import UnknownName
 from opsctl.inventory.mapping import Rules, Unusable, to_host
 from opsctl.inventory.record import Record
-from opsctl.model.host import Host, Quarantined, Tenant
+from opsctl.model.host import Host, Inventory, Quarantined, Tenant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,7 @@ def sort_out(
         except Unusable as reason:
             bad[record.key] = str(reason)
     _refuse_shared(good, bad, others)
-    kept = _kept(before, bad)
-    _refuse_where_kept(good, bad, kept.values())
+    kept = _settle(good, bad, before, others, tenants)
     quarantined = (
         _put_aside(by_key[key], reason, chosen, known, address) for key, reason in bad.items() if key not in kept
     )
@@ -73,6 +73,48 @@ def _refuse_shared(good: dict[str, Host], bad: dict[str, str], others: Sequence[
     for key in [key for key in good if key in elsewhere]:
         bad[key] = f"it is still in the inventory of {elsewhere[key]}: sync both tenants together"
         del good[key]
+
+
+def _settle(
+    good: dict[str, Host],
+    bad: dict[str, str],
+    before: Sequence[Host],
+    others: Sequence[Host],
+    tenants: Sequence[Tenant],
+) -> dict[str, Host]:
+    """The hosts that are kept as they were; what they hold, and what is reached through nothing, moves to `bad`.
+
+    A host whose way to it is gone cannot be kept either: nothing could reach it, and the fuse counts it as lost.
+    """
+    unreachable: set[str] = set()
+    while True:
+        kept = {record: host for record, host in _kept(before, bad).items() if record not in unreachable}
+        _refuse_where_kept(good, bad, kept.values())
+        lost = _lost_ways({**good, **kept}, others, tenants)
+        if not lost:
+            return kept
+        for record, why in lost.items():
+            if good.pop(record, None) is None:
+                unreachable.add(record)
+            bad[record] = why
+
+
+def _lost_ways(hosts: Mapping[str, Host], others: Sequence[Host], tenants: Sequence[Tenant]) -> dict[str, str]:
+    """By record, why there is no way through a host's own jump hosts."""
+    whole = Inventory(tenants=tuple(tenants), hosts=(*others, *hosts.values()))
+    keys = frozenset(host.key for host in whole)
+    return {record: why for record, host in hosts.items() if host.jump and (why := _jump_fault(host, whole, keys))}
+
+
+def _jump_fault(host: Host, whole: Inventory, keys: Collection[str]) -> str:
+    key = host.jump if "." in host.jump else f"{host.tenant}.{host.jump}"
+    if key not in keys:
+        return f"jump {host.jump!r}: there is no host {key}"
+    try:
+        way = whole.jumps(host)
+    except UnknownName as error:
+        return f"jump {host.jump}: {error.message}"
+    return next((f"jump {one.key}: it has no address" for one in way if not one.address), "")
 
 
 def claim(host: Host) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["device", "virtual-machine"]
@@ -24,11 +24,13 @@ class Malformed(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Port:
-    """One port of one service, as NetBox lists it."""
+    """One port of one service, as NetBox lists it; tags and custom fields are the service's, where asked for."""
 
     name: str
     protocol: str
     port: int
+    tags: tuple[str, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +86,7 @@ class Texts:
 def read_record(kind: Kind, row: Mapping[str, Any], texts: Texts) -> Record:
     """One row of a listing. Raises Malformed."""
     try:
-        fields = {str(name): _plain(value) for name, value in (row.get("custom_fields") or {}).items()}
+        fields = _fields(row)
         context = row.get("config_context") or {}
         return Record(
             kind=kind,
@@ -96,7 +98,7 @@ def read_record(kind: Kind, row: Mapping[str, Any], texts: Texts) -> Record:
             cluster=_inner(row, "cluster", "name"),
             role=_inner(row, "role", "slug"),
             platform=_inner(row, "platform", "slug"),
-            tags=tuple(texts.one(slug) for slug in sorted(str(tag["slug"]) for tag in row.get("tags") or ())),
+            tags=tuple(texts.one(slug) for slug in _tags(row)),
             fields=fields,
             address4=_inner(row, "primary_ip4", "address").partition("/")[0],
             address6=_inner(row, "primary_ip6", "address").partition("/")[0],
@@ -114,10 +116,22 @@ def read_service(row: Mapping[str, Any]) -> ServiceRecord | None:
         if not parent:
             return None
         name = str(row["name"] or "")
-        ports = tuple(Port(name=name, protocol=protocol, port=number) for protocol, number in _ports(row))
+        tags, fields = _tags(row), _fields(row)
+        ports = tuple(
+            Port(name=name, protocol=protocol, port=number, tags=tags, fields=fields)
+            for protocol, number in _ports(row)
+        )
         return ServiceRecord(id=_id(row["id"]), parent=parent, ports=ports)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Malformed(f"a service that cannot be read: {type(error).__name__} {error}") from error
+
+
+def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(str(tag["slug"]) for tag in row.get("tags") or ()))
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, object]:
+    return {str(name): _plain(value) for name, value in (row.get("custom_fields") or {}).items()}
 
 
 def _parent(row: Mapping[str, Any]) -> str:

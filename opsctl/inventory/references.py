@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from opsctl.documents import Problems
+from opsctl.documents import NAME, Problems
 from opsctl.errors import UnknownName
 from opsctl.inventory.hostfile import Located
 from opsctl.inventory.tenantfile import TenantFile
@@ -24,6 +24,7 @@ def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], pr
                 problems.note(entry.site_lines[site.name], f"jump: no host is called {site.jump!r}", _jump_rule(keys))
     for located in hosts:
         _check_host(located, by_name[located.host.tenant], keys)
+        _check_served(located, by_name.keys())
     if len(problems.found) == before:
         _check_circles([entry.tenant for entry in tenants], hosts)
     _check_addresses(hosts)
@@ -49,6 +50,16 @@ def _check_host(located: Located, tenant: Tenant, keys: frozenset[str]) -> None:
             section.wrong("windows", f"windows: {window!r} is not in tenant.yml", _known(windows))
     if host.jump and not _is_host(host.jump, host.tenant, keys):
         section.wrong("jump", f"jump: no host is called {host.jump!r}", _jump_rule(keys))
+
+
+def _check_served(located: Located, tenants: Collection[str]) -> None:
+    for service in located.host.services:
+        for name in service.serves:
+            if name not in tenants and NAME.fullmatch(name):
+                located.section.wrong(
+                    "services", f"serves: {service.name} is for {name!r}, and there is no such tenant",
+                    _known(sorted(tenants)),
+                )  # fmt: skip
 
 
 def _known(names: Iterable[str]) -> str:

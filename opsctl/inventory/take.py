@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ from opsctl.model.host import Host, Tenant
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
+
+MACHINES, SERVICE = frozenset(TYPES), frozenset({"ipam.service"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ def take(
 
 def mapping_of(settings: Settings) -> Rules:
     """The mapping that opsctl.yml describes. Raises ConfigError."""
-    texts = {name: settings.text(f"netbox.{name}") for name in (*MAPPED, "prefer")}
+    texts = {name: settings.text(f"netbox.{name}") for name in (*MAPPED, "serves", "prefer")}
     lists = {name: settings.texts(f"netbox.{name}") for name in ("statuses", "tenants", "translate")}
     return rules(texts, lists)
 
@@ -97,10 +99,14 @@ def _refreshed(
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     try:
         known = None if full else mirror.load(file)
-        found = mirror.refresh(netbox, filters, known, full_every=hours, now=now)
+        labels = bool(chosen.serves.kind)
+        found = mirror.refresh(netbox, filters, known, full_every=hours, now=now, labels=labels)
         # A custom field comes or goes with a full pull: what was checked then still holds.
-        if found.mirror.full_at == now and (named := chosen.fields()):
-            refuse_missing_fields(named, pulling.custom_fields(netbox, netbox.server()))
+        if found.mirror.full_at == now and (chosen.fields() or chosen.serves.kind == "field"):
+            there = pulling.custom_fields(netbox, netbox.server())
+            refuse_missing_fields(chosen.fields(), there)
+            if chosen.serves.kind == "field":
+                refuse_missing_fields({chosen.serves.name: "netbox.serves"}, there, SERVICE)
     finally:
         netbox.close()
     if known is None or found.mirror != known:
@@ -108,10 +114,15 @@ def _refreshed(
     return found
 
 
-def refuse_missing_fields(named: Mapping[str, str], there: Mapping[str, frozenset[str]]) -> None:
-    """Raise ConfigError where the mapping names a custom field that neither devices nor virtual machines have."""
-    usable = sorted(name for name, types in there.items() if types & TYPES.keys())
+def refuse_missing_fields(
+    named: Mapping[str, str], there: Mapping[str, frozenset[str]], kinds: Collection[str] = MACHINES
+) -> None:
+    """Raise ConfigError where the mapping names a custom field that none of these kinds of objects has."""
+    usable = sorted(name for name, types in there.items() if types & set(kinds))
     for name, option in named.items():
         if name not in usable:
-            listed = ", ".join(usable) or "none that devices or virtual machines have"
-            raise ConfigError(f"{option}: NetBox has no custom field {name!r}", hint=f"it has: {listed}")
+            whose = "services" if kinds is SERVICE else "devices or virtual machines"
+            listed = ", ".join(usable) or "none at all"
+            raise ConfigError(
+                f"{option}: NetBox has no custom field {name!r} of {whose}", hint=f"{whose} have: {listed}"
+            )

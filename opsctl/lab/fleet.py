@@ -90,7 +90,7 @@ def _tenant(raw: dict[str, Any]) -> Tenant:
 
 
 def _host(raw: dict[str, Any]) -> LabHost:
-    return LabHost(**{**_frozen(raw), "services": tuple(Service(**item) for item in raw["services"])})
+    return LabHost(**{**_frozen(raw), "services": tuple(Service(**_frozen(item)) for item in raw["services"])})
 
 
 def _frozen(raw: dict[str, Any]) -> dict[str, Any]:

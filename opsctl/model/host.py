@@ -16,12 +16,20 @@ MANAGED_FAMILIES = ("debian", "ubuntu", "rhel")
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Something that a host answers for: a port, and where residents or colleagues find it."""
+    """Something that a host answers for: a port, and where residents or colleagues find it.
+
+    `serves` are the tenants that it is for; empty: that of its host alone.
+    """
 
     name: str
     port: int
     protocol: str = "tcp"
     url: str = ""
+    serves: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        served = f"for {' and '.join(self.serves)}" if self.serves else ""
+        return " ".join(filter(None, (self.name, f"{self.protocol}/{self.port}", self.url, served)))
 
 
 @dataclass(frozen=True, kw_only=True)

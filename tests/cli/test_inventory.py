@@ -70,6 +70,30 @@ def test_sync_then_list_show_and_diff(capsys: Capture) -> None:
     assert run(["inventory", "diff", "--exit-code"]) == 0
 
 
+def test_a_service_may_be_for_several_tenants_and_its_host_stays_in_one_tenants_files(
+    workspace: Path, capsys: Capture
+) -> None:
+    source = workspace / "inventories/example-ange/source.yml"
+    services = "[{name: portal, port: 8443, serves: [example-ange, example-sundsvall]}]"
+    source.write_text(
+        "version: 1\ntenant: example-ange\nhosts:\n"
+        f"  - {{name: ange-portal, address: 192.0.2.99, role: web, platform: debian-12, services: {services}}}\n"
+    )
+    assert run(["inventory", "sync", "--yes"]) == 0
+    assert "serves: [example-ange, example-sundsvall]" in (workspace / "inventories/example-ange/hosts.yml").read_text()
+    assert "portal" not in (workspace / "inventories/example-sundsvall/hosts.yml").read_text()
+    capsys.readouterr()
+    assert run(["inventory", "list"]) == 0
+    assert "example-ange, example-sundsvall" in capsys.readouterr().out
+    assert run(["inventory", "show", "ange-portal"]) == 0
+    assert "portal tcp/8443 for example-ange and example-sundsvall" in capsys.readouterr().out
+    for form in ("json", "csv", "ansible", "ssh-config"):
+        assert run(["inventory", "export", "--format", form, "--tenant", "example-sundsvall"]) == 0
+        assert "portal" not in capsys.readouterr().out, "another tenant's host is in no file of this one"
+    assert run(["inventory", "export", "--format", "ansible", "--tenant", "example-ange"]) == 0
+    assert "example-sundsvall" in capsys.readouterr().out
+
+
 def test_a_difference_ends_with_one_only_when_asked(workspace: Path, capsys: Capture) -> None:
     run(["inventory", "sync", "--yes"])
     edit(workspace / "inventories/example-ange/source.yml", "ring: early", "ring: canary")

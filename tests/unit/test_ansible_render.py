@@ -76,7 +76,7 @@ def test_every_foreign_string_survives_unchanged_and_is_marked_unsafe(url: str, 
     found = variables(host, Inventory(tenants=(Tenant(name="ange", title=title, ssh_groups=(url,)),), hosts=(host,)))
     assert all(isinstance(text, Unsafe) for text in strings(found))
     assert found["inventory_site"] == site
-    assert found["inventory_services"] == [{"name": url, "port": 80, "protocol": "tcp", "url": title}]
+    assert found["inventory_services"] == [{"name": url, "port": 80, "protocol": "tcp", "url": title, "serves": []}]
 
 
 def test_a_list_that_nobody_gave_is_absent_and_not_empty() -> None:

@@ -26,6 +26,7 @@ SERVICES = st.builds(
     name=NAMES,
     port=st.integers(1, 65535),
     protocol=st.sampled_from(["tcp", "udp"]),
+    serves=st.lists(NAMES, unique=True, max_size=2).map(lambda names: tuple(sorted(names))),
     url=st.sampled_from(["", "http://ange.example/", "https://ange.example/?a=[1]&b={2}#c, d: e".replace(" ", "")]),
 )
 OBJECTS = st.just("") | st.dictionaries(st.text(), st.text() | st.integers() | st.none(), min_size=1, max_size=3).map(
@@ -81,7 +82,9 @@ def test_pyyaml_reads_every_host_back_as_it_was(hosts: list[Host]) -> None:
         for name, default in DEFAULTS.items():
             value = getattr(host, name)
             if name == "services":
-                assert [Service(**entry) for entry in item.get(name, [])] == list(value)
+                assert [
+                    Service(**{**entry, "serves": tuple(entry.get("serves", ()))}) for entry in item.get(name, [])
+                ] == list(value)
             elif name in ("windows", "tags"):
                 assert item.get(name, []) == list(value)
             elif name != "tenant":

@@ -20,10 +20,11 @@ from opsctl.model.host import Cluster, Host, Inventory, Quarantined, Service, Si
 
 HOSTILE = "{{ lookup('pipe', 'id') }}"
 CONTEXT = json.dumps({HOSTILE: HOSTILE, "nested": {"deep": [HOSTILE]}, "ansible_connection": "local"})
+DATABASE = Service(name="postgresql", port=5432, serves=("ange", "sundsvall"))
 HOSTS = (
     Host(
         name="ange-db1", tenant="ange", address="192.0.2.21", role="database", platform="debian-12", jump="ange-lb1",
-        owner="=HYPERLINK(1)", services=(Service(name="postgresql", port=5432),), site="hall",
+        owner="=HYPERLINK(1)", services=(DATABASE,), site="hall",
     ),
     Host(
         name="ange-lb1", tenant="ange", address="2001:db8::10", port=2222, role="loadbalancer", platform="debian-12",
@@ -46,7 +47,8 @@ FLEET = Inventory(
 def test_json_has_every_field_and_the_quarantine() -> None:
     found = json.loads(export.as_json(FLEET, HOSTS))
     assert [host["key"] for host in found["hosts"]] == ["ange.ange-db1", "ange.ange-lb1", "sundsvall.print1"]
-    assert found["hosts"][0]["services"] == [{"name": "postgresql", "port": 5432, "protocol": "tcp", "url": ""}]
+    assert [one["name"] for one in found["hosts"][0]["services"]] == ["postgresql"]
+    assert found["hosts"][0]["services"][0]["serves"] == ["ange", "sundsvall"]
     assert found["quarantined"][0]["record"] == "device/9"
     assert found["inventory"] == "abc"
 
@@ -55,7 +57,7 @@ def test_no_cell_of_csv_is_a_formula_and_all_is_there() -> None:
     rows = list(csv.DictReader(io.StringIO(export.as_csv(HOSTS))))
     assert [row["owner"] for row in rows] == ["'=HYPERLINK(1)", HOSTILE, "'@x <b>&"]
     assert rows[1]["tags"] == "'-x " + HOSTILE
-    assert rows[0]["services"] == "postgresql:tcp/5432"
+    assert rows[0]["services"] == "postgresql:tcp/5432:ange+sundsvall"
     assert rows[2]["managed"].startswith("no: platform windows-2022")
     assert tuple(rows[0]) == export.COLUMNS
 
@@ -78,6 +80,7 @@ def test_the_graph_has_every_host_once_in_text_and_in_svg() -> None:
     for host in HOSTS:
         assert text.count(f" {host.name}  (") == 1
     assert text.splitlines()[0] == "ange  (Ånge kommun, 2 hosts)"
+    assert "postgresql for ange and sundsvall, through ange-lb1" in text
     image = Xml.fromstring(graph.as_svg(roots))
     labels = [element.text for element in image.iter("{http://www.w3.org/2000/svg}tspan")]
     assert len(labels) == 2 * len(text.splitlines())

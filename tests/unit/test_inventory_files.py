@@ -138,6 +138,8 @@ def test_a_title_typed_decomposed_is_read_composed(workspace: Workspace) -> None
         (8, "    status: fine\n", "one of: active, planned"),
         (8, "    criticality: huge\n", "one of: low, normal, high, critical"),
         (8, "    services: [{name: web}]\n", "port is missing"),
+        (8, "    services: [{name: web, port: 1, serves: [soderhamn]}]\n", "and there is no such tenant (known: ange)"),
+        (8, "    services: [{name: web, port: 1, serves: [Ånge]}]\n", "serves: 'Ånge' is not allowed"),
         (8, '    services: [{name: web, port: 80, url: "file:///etc"}]\n', "is not a web address"),
         (8, "    services: [{name: w, port: 1}, {name: w, port: 1}]\n", "is there twice"),
         (8, '    owner: "a\\eb"\n', "control characters"),
@@ -253,7 +255,7 @@ def test_a_large_inventory_is_parsed_once_and_again_after_a_hand_edit(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "WORTH_IT", 1)
-    settings = workspace(HOST + "    services: [{name: web, port: 80}]\n    windows: [natt]\n")
+    settings = workspace(HOST + "    services: [{name: web, port: 80, serves: [ange]}]\n    windows: [natt]\n")
     settings.state.mkdir()
     first = files.load(settings)
     assert (settings.state / cache.FILE).exists()

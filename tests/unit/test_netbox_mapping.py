@@ -23,7 +23,7 @@ from opsctl.inventory.record import (
     with_services,
 )
 from opsctl.inventory.take import refuse_missing_fields
-from opsctl.model.host import Host, Organisation, Tenant, Window
+from opsctl.model.host import Host, Organisation, Site, Tenant, Window
 from tests.netbox.played import recorded_rows
 
 RINGS = ("canary", "early", "broad", "last")
@@ -51,7 +51,7 @@ LISTS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 TEXTS = {
     "ring": "tag:patch-ring-", "windows": "field:maintenance_window", "owner": "field:service_owner",
-    "criticality": "field:criticality", "cluster": "", "prefer": "ipv4",
+    "criticality": "field:criticality", "cluster": "", "jump": "", "port": "", "serves": "", "prefer": "ipv4",
 }  # fmt: skip
 REGIONS = {"sdl-dc1": "region-sundsvall", "ange-kh": "region-ange"}
 
@@ -188,11 +188,102 @@ def test_a_tenant_of_netbox_may_be_an_administration_of_ours() -> None:
         host(record(tenant="sundsvall"), rules_)
 
 
-def test_how_a_host_is_connected_to_never_comes_from_netbox() -> None:
+def test_how_a_host_is_connected_to_comes_from_netbox_only_where_opsctl_yml_says_so() -> None:
     hostile = {"ansible_connection": "local", "ansible_ssh_common_args": "-oProxyCommand=id", "jump": "x", "port": 1}
     found = host(record(context=json.dumps(hostile), fields={**hostile, "opsctl_last_seen": "2026"}))
     assert (found.port, found.jump) == (22, "")
     assert json.loads(found.custom) == hostile, "kept as data, ours left out"
+
+
+TUNNELLED = chosen(jump="field:jump", port="field:ssh_port")
+
+
+def test_port_and_jump_host_come_from_where_the_mapping_says() -> None:
+    found = host(record(fields={"jump": "ange.bastion", "ssh_port": 2222}), TUNNELLED)
+    assert (found.jump, found.port, found.custom) == ("bastion", 2222, "")
+    translated = chosen({"translate": ("jump:ange-kh=bastion",)}, jump="site")
+    assert host(record(), translated).jump == "bastion"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"ssh_port": "22 -oProxyCommand=id"}, "is not a port"),
+        ({"ssh_port": 65536}, "is not a port"),
+        ({"ssh_port": True}, "is not a port"),
+        ({"ssh_port": "٢٢"}, "is not a port"),
+        ({"jump": "-oProxyCommand=id"}, "is not a host's name"),
+        ({"jump": "root@bastion"}, "is not a host's name"),
+        ({"jump": "a,b"}, "is not a host's name"),
+        ({"jump": ["a", "b"]}, "jump is given 2 times"),
+        ({"jump": "sundsvall.bastion"}, "another tenant's host"),
+    ],
+)
+def test_a_port_or_jump_host_that_is_none_is_no_connection_option(fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        host(record(fields=fields), TUNNELLED)
+
+
+def through(name: str, jump: str, number: int) -> Record:
+    return record(id=number, name=name, address4=f"192.0.2.{number}", fields={"jump": jump} if jump else {})
+
+
+def ways(records: Sequence[Record], before: Sequence[Host] = ()) -> Sorted:
+    return sort_out(records, TUNNELLED, TENANTS, REGIONS, before=before)
+
+
+def test_a_way_that_leads_nowhere_or_round_puts_aside_its_hosts_and_those_behind_them() -> None:
+    found = ways([
+        through("bastion", "", 1), through("inner", "bastion", 2), through("lost", "nobody", 3),
+        through("behind", "lost", 4), through("one", "two", 5), through("two", "one", 6), through("own", "own", 7),
+        record(id=8, name="elsewhere", tenant="sundsvall", address4="192.0.2.8"), through("over", "elsewhere", 9),
+    ])  # fmt: skip
+    assert {one.name for one in found.hosts} == {"bastion", "inner", "elsewhere"}
+    reasons = {one.name: one.reason for one in found.quarantined}
+    assert reasons["lost"] == "jump 'nobody': there is no host ange.nobody"
+    assert reasons["behind"] == "jump lost: no host is called 'nobody'"
+    assert "circle" in reasons["one"] + reasons["two"]
+    assert "there is no host ange.elsewhere" in reasons["over"], "another tenant's host is no way by its bare name"
+
+
+def test_another_tenants_jump_host_is_a_way_where_tenant_yml_says_so() -> None:
+    tenants = (replace(TENANTS[0], sites=(Site(name="ange-kh", jump="sundsvall.bastion"),)), TENANTS[1])
+    records = [
+        record(id=1, name="bastion", tenant="sundsvall", site="sdl-dc1", address4="192.0.2.1"),
+        through("web1", "sundsvall.bastion", 2),
+    ]
+    found = sort_out(records, TUNNELLED, tenants, REGIONS)
+    assert {one.name: one.jump for one in found.hosts} == {"bastion": "", "web1": "sundsvall.bastion"}
+
+
+def test_a_host_whose_jump_host_turns_bad_stays_as_it_was_and_one_whose_jump_host_is_gone_does_not() -> None:
+    both = [through("bastion", "", 1), through("inner", "bastion", 2)]
+    before = ways(both).hosts
+    bad = replace(both[0], address4="127.0.0.1")
+    assert [bool(one.stale) for one in ways([bad, both[1]], before).hosts] == [True, False]
+    gone = ways([both[1]], before)
+    assert gone.hosts == ()
+    assert "there is no host ange.bastion" in gone.quarantined[0].reason
+
+
+def test_a_service_says_for_which_tenants_it_is_and_its_host_stays_its_own_tenants() -> None:
+    ports = (
+        Port(name="web", protocol="tcp", port=443, fields={"served": ["ange", "sundsvall"]}),
+        Port(name="dns", protocol="udp", port=53, tags=("serves-sundsvall", "other")),
+        Port(name="db", protocol="tcp", port=5432),
+    )
+    by_field = host(record(services=ports), chosen(serves="field:served"))
+    assert {s.name: s.serves for s in by_field.services} == {"web": ("ange", "sundsvall"), "dns": (), "db": ()}
+    assert by_field.tenant == "ange"
+    by_tag = host(record(services=ports), chosen(serves="tag:serves-"))
+    assert {s.name: s.serves for s in by_tag.services} == {"web": (), "dns": ("sundsvall",), "db": ()}
+    slugs = chosen({"tenants": ("ange=ange", "sundsvalls-kommun=sundsvall")}, serves="field:served")
+    one = Port(name="web", protocol="tcp", port=443, fields={"served": "sundsvalls-kommun, ange"})
+    assert host(record(services=(one,)), slugs).services[0].serves == ("ange", "sundsvall")
+    with pytest.raises(Unusable, match="the tenant served by web 'nobody' is not known"):
+        host(record(services=(replace(one, fields={"served": "nobody"}),)), chosen(serves="field:served"))
+    with pytest.raises(ConfigError, match=r"netbox.serves: 'site' says nothing of a service"):
+        chosen(serves="site")
 
 
 def test_services_keep_ports_and_lose_names_that_could_mean_something_else() -> None:
@@ -241,13 +332,13 @@ def test_a_custom_field_that_netbox_does_not_have_is_told_with_those_that_it_has
     refuse_missing_fields({"owner": "netbox.owner"}, there)
     with pytest.raises(ConfigError, match=r"netbox.ring: NetBox has no custom field 'rign'") as caught:
         refuse_missing_fields({"rign": "netbox.ring"}, there)
-    assert caught.value.hint == "it has: owner"
+    assert caught.value.hint == "devices or virtual machines have: owner"
     with pytest.raises(ConfigError, match="'colour'"):
         refuse_missing_fields({"colour": "netbox.ring"}, there)
 
 
 def test_every_mapped_value_is_an_option() -> None:
-    for name in (*MAPPED, "prefer", "statuses", "tenants", "translate", "filters"):
+    for name in (*MAPPED, "serves", "prefer", "statuses", "tenants", "translate", "filters"):
         assert f"netbox.{name}" in BY_NAME
 
 

@@ -15,7 +15,7 @@ from opsctl.errors import NothingMatches, Problem, SetupError
 if TYPE_CHECKING:
     from opsctl.model.host import Host, Quarantined
 
-_COLUMNS = ("tenant", "host", "role", "platform", "ring", "address", "cluster", "status")
+_COLUMNS = ("tenant", "host", "role", "platform", "ring", "address", "cluster", "status", "serves")
 
 
 @click.command("list")
@@ -27,9 +27,9 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
     from opsctl.inventory.document import encode_quarantined
 
     if not app.inventory.hosts:
-        raise NothingMatches(
-            "the inventory holds no host yet", hint="write TENANT/source.yml, then: opsctl inventory sync"
-        )
+        from opsctl.inventory import files
+
+        raise NothingMatches("the inventory holds no host yet", hint=files.first_hosts(app.settings))
     hosts = select(app, selection, managed_only=False)
     app.warn_old_inventory({host.tenant for host in hosts})
     if output == "json":
@@ -37,10 +37,9 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
         records = encode_quarantined(_quarantined(app, selection))
         out.as_json({"hosts": listed, "quarantined": records, "inventory": app.inventory.digest})
         return
-    out.table(
-        _COLUMNS,
-        [(h.tenant, h.name, h.role, h.platform, h.ring, h.address, h.cluster, _status(h)) for h in hosts],
-    )
+    rows = [(h.tenant, h.name, h.role, h.platform, h.ring, h.address, h.cluster, _status(h), _served(h)) for h in hosts]
+    shared = any(row[-1] for row in rows)
+    out.table(_COLUMNS if shared else _COLUMNS[:-1], rows if shared else [row[:-1] for row in rows])
     ours = sum(host.managed for host in hosts)
     put_aside = _quarantined(app, selection)
     also = f", {out.some(len(put_aside), 'record')} in quarantine" if put_aside else ""
@@ -59,8 +58,9 @@ def show(app: App, *, name: str, output: str) -> None:
         out.as_json({"host": {**_host_document(host), "through": through}})
         return
     values = {field: value for field, value in _host_document(host).items() if value not in ("", [])}
+    values["tags"] = ", ".join(host.tags) or "none"
     values["windows"] = ", ".join(host.windows) or "none: any time"
-    values["services"] = ", ".join(f"{s.name} {s.protocol}/{s.port} {s.url}".rstrip() for s in host.services) or "none"
+    values["services"] = ", ".join(map(str, host.services)) or "none"
     values["reached through"] = " > ".join(through) or "directly"
     values["status"] = _status(host)
     out.pairs({field: value for field, value in values.items() if field not in ("managed", "why_not_managed", "key")},
@@ -122,6 +122,11 @@ def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quaran
 
 def _status(host: Host) -> str:
     return host.status if host.managed else f"not managed: {host.why_not_managed}"
+
+
+def _served(host: Host) -> str:
+    """For whom its services are, where that is said."""
+    return ", ".join(sorted({tenant for service in host.services for tenant in service.serves}))
 
 
 def _host_document(host: Host) -> dict[str, object]:
