@@ -84,6 +84,8 @@ def document(answer: Answer, asked: str, *, needs: str = "") -> object:
             f"{asked}: NetBox does not accept this ({answer.status}{_said(answer)}){_NOTHING}",
             hint="opsctl config show names what was asked: netbox.filters and the mapping",
         )
+    if answer.status == 204 and needs:  # something was removed, and there is nothing to say
+        return None
     if not _is_json(answer):
         raise SourceFailed(
             f"{asked}: the answer is {_short(answer.content_type) or 'of no type'}, not JSON{_NOTHING}",
@@ -149,13 +151,20 @@ def _said(answer: Answer) -> str:
     except (ValueError, RecursionError):
         return ""
     if isinstance(found, dict):
-        parts = [str(found[key]) for key in ("detail", "exception", "error") if found.get(key)] or [
-            f"{name}: {' '.join(map(str, faults)) if isinstance(faults, list) else faults}"
-            for name, faults in found.items()
-        ]
+        parts = [str(found[key]) for key in ("detail", "exception", "error") if found.get(key)] or _faults(found)
+        if isinstance(found.get("errors"), list):  # of a bulk write, since NetBox 4.7
+            parts += [text for one in found["errors"] if isinstance(one, dict) for text in _faults(one.get("errors"))]
     else:
         parts = [str(item) for item in found] if isinstance(found, list) else [str(found)]
     return ": " + _short("; ".join(parts)) if parts else ""
+
+
+def _faults(found: object) -> list[str]:
+    if not isinstance(found, dict):
+        return [str(found)]
+    return [
+        f"{name}: {' '.join(map(str, faults)) if isinstance(faults, list) else faults}" for name, faults in found.items()
+    ]
 
 
 def _short(text: str) -> str:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import pynetbox
@@ -38,8 +38,21 @@ _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 OBJECTS = {
     "dcim/devices": "dcim.device",
     "virtualization/virtual-machines": "virtualization.virtualmachine",
+    "dcim/device-roles": "dcim.devicerole",
+    "dcim/device-types": "dcim.devicetype",
+    "dcim/interfaces": "dcim.interface",
+    "dcim/platforms": "dcim.platform",
+    "dcim/sites": "dcim.site",
     "extras/custom-fields": "extras.customfield",
+    "extras/tags": "extras.tag",
+    "ipam/vrfs": "ipam.vrf",
+    "tenancy/tenants": "tenancy.tenant",
+    "virtualization/clusters": "virtualization.cluster",
+    "virtualization/interfaces": "virtualization.vminterface",
+    "ipam/ip-addresses": "ipam.ipaddress",
+    "ipam/services": "ipam.service",
 }
+Right = Literal["view", "add", "change"]
 Query = Mapping[str, str | int | Sequence[str | int]]
 Row = Mapping[str, Any]
 
@@ -186,10 +199,40 @@ class NetBox:
         made = self._write("POST", path, dict(row))
         return made if isinstance(made, dict) else {}
 
+    def create_all(self, path: str, rows: Sequence[Row]) -> tuple[int, ...]:
+        """Make many objects of one kind at once; their ids in the same order. All or none."""
+        made = self._write("POST", path, list(rows))
+        if not isinstance(made, list) or len(made) != len(rows):
+            raise SourceFailed(f"POST {self.address}/api/{path}/: NetBox does not say what it has made")
+        return tuple(int(row["id"]) for row in made)
+
+    def delete(self, path: str, rows: Sequence[Row]) -> None:
+        """Remove many objects of one kind at once; each row has its id. All or none."""
+        self._write("DELETE", path, list(rows))
+
+    def lacks(self, path: str, rights: Sequence[Right]) -> tuple[str, ...]:
+        """Which of these permissions the token does not have, as NetBox names them. Nothing is written."""
+        url = f"{self.address}/api/{path.strip('/')}/"
+        named = OBJECTS.get(path, path)
+        try:
+            seen = self._ask(url, {"limit": 1, "fields": "id"})
+            told = self._ask(url, {}, "OPTIONS")
+        except _Lost as lost:
+            raise SourceFailed(f"GET {url}: {lost}; nothing was written", hint=lost.hint) from lost.__cause__
+        if seen.status == 403 and b"permission" in seen.body:
+            return tuple(f"{right} on {named}" for right in rights)
+        document(seen, f"GET {url}")
+        options = document(told, f"OPTIONS {url}")
+        # NetBox tells which methods this very user may use on the whole kind of object.
+        actions = options.get("actions", {}) if isinstance(options, dict) else {}
+        methods = {"add": "POST", "change": "PUT"}
+        return tuple(f"{right} on {named}" for right in rights if right in methods and methods[right] not in actions)
+
     def _write(self, method: str, path: str, body: Any) -> object:
         url = f"{self.address}/api/{path.strip('/')}/"
         asked = f"{method} {url}"
-        needs = f"{'add' if method == 'POST' else 'change'} on {OBJECTS.get(path, path)}"
+        right = {"POST": "add", "PATCH": "change", "DELETE": "delete"}[method]
+        needs = f"{right} on {OBJECTS.get(path, path)}"
         try:
             return document(self._ask(url, {}, method, body), asked, needs=needs)
         except _Lost as lost:
