@@ -17,7 +17,8 @@ SOCKETS = ("/run/haproxy/admin.sock", "/var/run/haproxy.sock", "/var/lib/haproxy
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`server`: its name in the backends; `action`: drain, ready or show; `seconds` to wait until it is so.
+    """`server`: its name in the backends; `action`: drain or ready. With `ask`, through the fence, it is only asked
+    for; without, waited for up to `seconds`.
 
     A drained server finishes its sessions; those left after `seconds` are told of, not cut.
     """
@@ -25,24 +26,27 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     path = arguments.get("socket") or next((path for path in SOCKETS if os.path.exists(path)), "")
     if not path:
         return {"ok": False, "why": "no HAProxy runtime socket at " + ", ".join(SOCKETS)}
-    rows = servers(path, name)
-    if not rows:
+    if not servers(path, name):
         return {"ok": False, "why": "no backend has a server called " + name}
-    for row in rows if action != "show" else ():
+    return ask_for(path, name, action) if arguments.get("ask") else wait_for(path, name, action, arguments["seconds"])
+
+
+def ask_for(path: str, name: str, action: str) -> dict[str, Any]:
+    for row in servers(path, name):
         said = ask(path, "set server %s/%s state %s" % (row["pxname"], name, action)).strip()
         if said:
             return {"ok": False, "why": "HAProxy: " + said}
-    deadline = time.monotonic() + arguments.get("seconds", 30)
+    return {"ok": True, "why": ""}
+
+
+def wait_for(path: str, name: str, action: str, seconds: float) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
     while True:
         rows = servers(path, name)
-        if action == "show" or all(reached(row, action) for row in rows):
-            return {"ok": True, **told(rows)}
+        if rows and all(reached(row, action) for row in rows):
+            return {"ok": True, "why": "", **told(rows)}
         if time.monotonic() > deadline:
-            return {
-                "ok": False,
-                "why": "not %s after %g s: %s" % (action, arguments.get("seconds", 30), told(rows)),
-                **told(rows),
-            }
+            return {"ok": False, "why": "not %s after %g s: %s" % (action, seconds, told(rows)), **told(rows)}
         time.sleep(0.1)
 
 

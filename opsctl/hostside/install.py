@@ -2,13 +2,13 @@
 
 Runs as root on the host: standard library only, Python 3.9, imports nothing of opsctl. apt runs in the unit
 `opsctl-install-ID`, so it dies neither with our connection nor with opsctl; whoever calls `start` with the same id
-finds it and attaches. What happened is kept in /var/lib/opsctl/install/ID: the transaction, the log, the exit code.
+finds it and attaches; fence.py decides who may. What happened is kept in /var/lib/opsctl/install/ID: the transaction,
+the log, the exit code.
 The unit itself is a shell script, because Python may be replaced while it runs.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -18,7 +18,6 @@ from typing import Any
 
 BASE = "/var/lib/opsctl"
 FOLDER = BASE + "/install"
-FENCE = BASE + "/fence.json"
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,100}")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
@@ -30,8 +29,6 @@ OPTIONS = (
 )
 INST = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ")
 LOG_TAIL = 4000
-ANOTHER = "another installation of opsctl works on this host: %s, %s; this is %s"
-CLAIM_SECONDS = 900  # how long a claim holds against another installation; a lease of opsctl is as long
 
 RUN = """\
 #!/bin/sh
@@ -58,22 +55,17 @@ class Refuse(Exception):
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`action`: start (id, packages, claim, lock_seconds), claim (id, claim) or status (id, packages).
+    """`action`: start (id, packages, lock_seconds), through the fence, or status (id, packages).
 
-    Start and status wait up to `wait` s. A claim is `claimant` (the workspace), `installation` (its store), `token` and
-    `claim_seconds`. `packages` are `{"name", "version"}`; new ones carry `"new": true`.
+    Both wait up to `wait` s for the end. `packages` are `{"name", "version"}`; new ones carry `"new": true`.
     """
     number, packages = arguments["id"], arguments["packages"]
     if not ID.fullmatch(number):
         raise ValueError("not an id: %r" % number)
     os.makedirs(FOLDER, 0o700, exist_ok=True)
     try:
-        if arguments["action"] in ("start", "claim"):
-            with open(os.path.join(BASE, "lock"), "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                check_fence(arguments)
-                if arguments["action"] == "start":
-                    start(arguments)
+        if arguments["action"] == "start":
+            start(arguments)
     except Refuse as error:
         return {"state": "refused", "why": str(error), **facts(packages)}
     wait_for_end(number, arguments.get("wait", 0))
@@ -154,41 +146,6 @@ def automatic(packages: list[dict[str, Any]]) -> list[str]:
     return sorted(name for name in names if name in was or name.partition(":")[0] in was) + [
         package["name"] for package in packages if package.get("new")
     ]
-
-
-def check_fence(arguments: dict[str, Any]) -> None:
-    """Only the newest claim on this host may change it: a driver that was thawed after another took over is refused.
-
-    Tokens of two installations do not say who works here now: while one's claim is young or its work goes on, the
-    other waits. Young is told by this host's clock alone, which may be wrong, but is the same for both.
-    """
-    now = time.time()
-    mine = {name: arguments.get(name, "") for name in ("claimant", "installation")}
-    claim = {**mine, "token": arguments["token"], "at": now, "seconds": arguments.get("claim_seconds", CLAIM_SECONDS)}
-    try:
-        last = json.loads(read(FENCE))
-    except (FileNotFoundError, ValueError):
-        last = {**claim, "token": 0}
-    if last["claimant"] == claim["claimant"] and claim["token"] < last["token"]:
-        raise Refuse("a newer claim on this host exists (fence %d, this is %d)" % (last["token"], claim["token"]))
-    if {**last, **mine} != last:
-        until = last["at"] + last.get("seconds", CLAIM_SECONDS)
-        if last["at"] <= now < until:
-            when = time.strftime("until %Y-%m-%d %H:%M:%SZ at most", time.gmtime(until))
-            raise Refuse(ANOTHER % (named(last), when, named(claim)))
-        if running():
-            raise Refuse(ANOTHER % (named(last), "its installation still runs", named(claim)))
-    write(BASE, "fence.json", json.dumps(claim))
-
-
-def named(claim: dict[str, Any]) -> str:
-    return "%s (%s)" % (claim["claimant"], claim.get("installation") or "unknown store")
-
-
-def running() -> bool:
-    """Whether any installation of ours is under way here."""
-    said = command("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", unit_of("*"))[1]
-    return bool(said.strip())
 
 
 # --- status --------------------------------------------------------------------------------------------------------

@@ -6,25 +6,16 @@ the answer, so that the answer still arrives.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from typing import Any
 
-FENCE = "/var/lib/opsctl/fence.json"
-
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`boot_id`: the boot to end; in any other one nothing is done. `ask`: only tell the boot id.
-
-    `claimant`, `installation`, `token`: the claim that install.py left here; under another one nothing is done.
-    """
+    """`boot_id`: the boot to end, through the fence; in any other one nothing is done. `ask`: only tell the boot id."""
     with open("/proc/sys/kernel/random/boot_id") as stream:
         now = stream.read().strip()
     if arguments.get("ask") or now != arguments["boot_id"]:
         return {"boot_id": now, "restarting": False}
-    why = other_claim(arguments)
-    if why:
-        return {"boot_id": now, "restarting": False, "refused": why}
     unit = "opsctl-reboot-" + now[:8]
     words = [
         "systemd-run",
@@ -47,17 +38,3 @@ def going_down() -> bool:
     """Whether this boot is ending already (systemctl(1), is-system-running)."""
     asked = subprocess.run(["systemctl", "is-system-running"], capture_output=True, text=True, timeout=30, check=False)
     return asked.stdout.strip() == "stopping"
-
-
-def other_claim(arguments: dict[str, Any]) -> str:
-    """Why this host is not the caller's any more, or empty."""
-    try:
-        with open(FENCE) as stream:
-            last = json.load(stream)
-    except (FileNotFoundError, ValueError):
-        return ""
-    ours = all(last.get(name, "") == arguments.get(name, "") for name in ("claimant", "installation"))
-    if ours and last["token"] <= arguments["token"]:
-        return ""
-    claim = (last["claimant"], last.get("installation", ""), last["token"])
-    return "a newer claim on this host exists: %s (%s), fence %d" % claim

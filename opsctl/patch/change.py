@@ -12,6 +12,7 @@ from opsctl.patch import pending
 from opsctl.patch.install import Installation
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
+from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 
@@ -25,30 +26,33 @@ class PatchChange:
         self._inventory = inventory
         self._settings = settings
         self._policy = reboot
+        self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         """Health as the reference; refuses a host whose dpkg was interrupted, unless a retry is to mend it."""
-        contact.leave_claim(self._transport, host, claim, self._settings.id)
+        self._fence.claim(host, claim)
         answer = self._transport.run(host, hostside_script("pending"), {}, timeout=120)
         found = pending.parse(host.key, answer)
         if found.dpkg.audit and state.attempt == 1:
             raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")
         return contact.health(self._transport, host).reference
 
-    def drain(self, host: Host, item: HostPlan) -> None:
-        contact.balance(self._transport, self._inventory.host(item.drain_through), host, "drain")
+    def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        self._balance(host, item, claim, "drain")
 
-    def undrain(self, host: Host, item: HostPlan) -> None:
-        contact.balance(self._transport, self._inventory.host(item.drain_through), host, "ready")
+    def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        self._balance(host, item, claim, "ready")
+
+    def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
+        balancer = self._inventory.host(item.drain_through)
+        contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """Nothing: each host installs on its own."""
 
     def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
         """The planned versions, through the host's own unit."""
-        installation = Installation(
-            self._transport, host, item, claim, claimant=self._settings.id, attempt=state.attempt
-        )
+        installation = Installation(self._transport, self._fence, host, item, claim, attempt=state.attempt)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
         wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
         kept = tuple(f"kept {name}" for name in status.kept_files)
@@ -58,8 +62,7 @@ class PatchChange:
     def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         if state.reference is None:
             raise HostFailed(host.key, "its boot before the restart is not known")
-        words = contact.claim_words(claim, self._settings.id)
-        contact.restart(self._transport, host, state.reference.boot_id, words)
+        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim)
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:

@@ -9,7 +9,8 @@ from opsctl.errors import HostFailed, HostKeyRefused, Unreachable
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan
 from opsctl.rollout.change import Claim
-from opsctl.rollout.contact import claim_words, understood
+from opsctl.rollout.contact import understood
+from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 # The host answers at the end of the installation, or after this many seconds.
@@ -38,16 +39,16 @@ class Installation:
     """One host's installation within a rollout; `attempt` counts from 1 and gives each retry a unit of its own."""
 
     def __init__(
-        self, transport: Transport, host: Host, item: HostPlan, claim: Claim, *, claimant: str, attempt: int
+        self, transport: Transport, fence: Fence, host: Host, item: HostPlan, claim: Claim, *, attempt: int
     ) -> None:
         self._transport = transport
+        self._fence = fence
         self._host = host
+        self._claim = claim
         self._patience = _PATIENCE * transport.settings.number("ssh.connect_timeout")
         self._words: dict[str, object] = {
             "id": claim.rollout if attempt == 1 else f"{claim.rollout}-{attempt}",
             "packages": [{"name": p.name, "version": p.after, "new": p.new} for p in item.packages],
-            **claim_words(claim, claimant),
-            "wait": _WAIT,
         }
 
     def run(self, *, seconds: float) -> InstallStatus:
@@ -81,9 +82,7 @@ class Installation:
         lost_at: float | None = None
         while True:
             try:
-                words = {**self._words, "action": action}
-                answer = self._transport.run(self._host, hostside_script("install"), words, timeout=_WAIT + 50)
-                return understood(InstallStatus, self._host.key, answer)
+                return understood(InstallStatus, self._host.key, self._answer(action))
             except HostKeyRefused:
                 raise
             except Unreachable:
@@ -91,6 +90,14 @@ class Installation:
                 if time.monotonic() - lost_at > self._patience:
                     raise
                 time.sleep(_PAUSE)
+
+    def _answer(self, action: str) -> object:
+        """To begin is an effect and goes through the fence; to wait for the end holds no lock of the host."""
+        words = {**self._words, "action": action}
+        if action == "start":
+            return self._fence.effect(self._host, self._claim, "install", words)
+        words["wait"] = _WAIT
+        return self._transport.run(self._host, hostside_script("install"), words, timeout=_WAIT + 50)
 
 
 def _complaint(log: str) -> str:

@@ -16,7 +16,8 @@ from opsctl.model.rollout import HostPlan, HostState, Reference
 from opsctl.model.run import PlaybookRun, RunEvent
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
-from opsctl.ssh.session import Transport, hostside_script
+from opsctl.rollout.fence import Fence
+from opsctl.ssh.session import Transport
 
 PLAYBOOK = "provision"
 _GUARD_SECONDS = 60.0
@@ -37,6 +38,7 @@ class ProvisionChange:
         keep: Callable[[PlaybookRun], None],
         on_event: Callable[[RunEvent], None] | None = None,
         play: Callable[..., PlaybookRun] = run_playbook,
+        fence: Fence | None = None,
     ) -> None:
         self._transport = transport
         self._inventory = inventory
@@ -44,33 +46,45 @@ class ProvisionChange:
         self._keep = keep
         self._on_event = on_event
         self._play = play
+        self._fence = fence or Fence(transport, settings.id)
         self._runs: dict[str, PlaybookRun] = {}
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
-        contact.leave_claim(self._transport, host, claim, self._settings.id)
+        self._fence.claim(host, claim)
         return contact.health(self._transport, host).reference
 
-    def drain(self, host: Host, item: HostPlan) -> None:
+    def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
         """Nothing: no plan of provisioning names a load balancer."""
 
-    def undrain(self, host: Host, item: HostPlan) -> None:
+    def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
         """Nothing: see drain."""
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
-        """The batch's one Ansible run; what became of each host is told by `install`."""
-        run = self._play(
-            PLAYBOOK,
-            hosts,
-            transport=self._transport,
-            inventory=self._inventory,
-            settings=self._settings,
-            extra_vars={
-                "guard_seconds": self._settings.number("provision.confirm_seconds"),
-                "guard_token": claims[hosts[0].key].rollout,
-            },
-            forks=len(hosts),
-            on_event=self._on_event,
-        )
+        """The batch's one Ansible run; what became of each host is told by `install`.
+
+        The claims are left anew while it goes on, and stop it where one is lost. Raises Locked then.
+        """
+        with self._fence.kept(hosts, claims) as refuse_lost:
+
+            def on_event(event: RunEvent) -> None:
+                refuse_lost()
+                if self._on_event is not None:
+                    self._on_event(event)
+
+            run = self._play(
+                PLAYBOOK,
+                hosts,
+                transport=self._transport,
+                inventory=self._inventory,
+                settings=self._settings,
+                extra_vars={
+                    "guard_seconds": self._settings.number("provision.confirm_seconds"),
+                    "guard_token": claims[hosts[0].key].rollout,
+                    "guard_claims": {host.key: self._fence.words(claims[host.key], held=True) for host in hosts},
+                },
+                forks=len(hosts),
+                on_event=on_event,
+            )
         self._runs.update((host.key, run) for host in hosts)
         self._keep(run)
 
@@ -84,13 +98,14 @@ class ProvisionChange:
             raise HostFailed(host.key, run.reason(host.key))
         self._transport.forget(host)
         self._transport.fresh(host)
-        self._confirm(host, claim.rollout)
+        self._confirm(host, claim)
         recap = run.recaps.get(host.key)
         return Installed(notes=(f"{recap.changed} changed",) if recap else ())
 
-    def _confirm(self, host: Host, token: str) -> None:
+    def _confirm(self, host: Host, claim: Claim) -> None:
+        token = claim.rollout
         words = {"action": "confirm", "token": token}
-        answer = self._transport.run(host, hostside_script("guard"), words, timeout=_GUARD_SECONDS)
+        answer = self._fence.effect(host, claim, "guard", words, timeout=_GUARD_SECONDS, held=True)
         state = answer.get("state") if isinstance(answer, dict) else None
         if isinstance(answer, dict) and state == "restored" and answer.get("token", token) != token:
             state = "idle"  # that was the end of an earlier run; this one never touched the host's access

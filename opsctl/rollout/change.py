@@ -42,8 +42,8 @@ class Change(Protocol):
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         """Leave the claim on the host, read its health, refuse a host that must not be changed now."""
 
-    def drain(self, host: Host, item: HostPlan) -> None:
-        """Take the host out of service, and see that it is."""
+    def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        """Take the host out of service, and see that it is. The claim is on the load balancer."""
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """The one effect for a whole batch, where `together` says so; `install` then tells each host's part of it."""
@@ -57,8 +57,8 @@ class Change(Protocol):
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         """Compare the host with the plan and with its reference."""
 
-    def undrain(self, host: Host, item: HostPlan) -> None:
-        """Put the host back into service, and see that it is."""
+    def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        """Put the host back into service, and see that it is. The claim is on the load balancer."""
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
         """A reading of each host for the gate between batches, or why there is none."""

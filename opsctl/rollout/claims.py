@@ -1,4 +1,4 @@
-"""What a rollout claims while it runs: its hosts, and the clusters that it takes members from."""
+"""What a rollout claims while it runs: its hosts, their load balancers, and the clusters that it takes members from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def holder(plan: Plan) -> str:
 
 
 def names(plan: Plan, limits: Limits) -> tuple[str, ...]:
-    return limits.lease_names(item.host for item in plan.hosts)
+    """Load balancers too: another rollout that restarted one would put drained hosts back into service."""
+    wanted = limits.lease_names(item.host for item in plan.hosts)
+    return tuple(dict.fromkeys((*wanted, *sorted(item.drain_through for item in plan.hosts if item.drain_through))))
 
 
 def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> None:
@@ -62,7 +64,7 @@ class Claims:
 
     @contextmanager
     def held(self) -> Iterator[Mapping[str, Claim]]:
-        """Each host's claim, with its fencing token. Raises Locked where somebody else holds one."""
+        """The claim on each host and load balancer, with its token. Raises Locked where somebody else holds one."""
         refuse_held(self._plan, self._leases, self._limits, self._clock())
         wanted = names(self._plan, self._limits)
         self._held = self._leases.acquire(wanted, holder(self._plan), self._clock(), LEASE_TIME)

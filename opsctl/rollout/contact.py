@@ -13,7 +13,7 @@ from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import Reference
 from opsctl.rollout import gates
 from opsctl.rollout.change import Claim
-from opsctl.rollout.claims import LEASE_TIME
+from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 HEALTH_SECONDS = 60.0
@@ -55,13 +55,6 @@ class _Balanced:
 class _Boot:
     boot_id: str
     restarting: bool
-    refused: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Claimed:
-    state: str
-    why: str = ""
 
 
 def balancers(inventory: Inventory) -> dict[str, str]:
@@ -131,27 +124,8 @@ def wait_until_well(transport: Transport, host: Host, before: Reference, *, seco
         time.sleep(_PAUSE)
 
 
-def claim_words(claim: Claim, claimant: str) -> dict[str, object]:
-    """A claim as the scripts on hosts read it; a node that died blocks others there no longer than its leases do."""
-    return {
-        "claimant": claimant,
-        "installation": claim.installation,
-        "token": claim.token,
-        "claim_seconds": LEASE_TIME.total_seconds(),
-    }
-
-
-def leave_claim(transport: Transport, host: Host, claim: Claim, claimant: str) -> None:
-    """Write the claim on the host. Raises HostFailed where a newer one, or another installation's, stands there."""
-    words = {"action": "claim", "id": claim.rollout, "packages": [], **claim_words(claim, claimant)}
-    answer = transport.run(host, hostside_script("install"), words, timeout=HEALTH_SECONDS)
-    told = understood(_Claimed, host.key, answer)
-    if told.state == "refused":
-        raise HostFailed(host.key, told.why)
-
-
 def restart(
-    transport: Transport, host: Host, boot_id: str, claim: Mapping[str, object], *, seconds: float = REBOOT_SECONDS
+    transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float = REBOOT_SECONDS
 ) -> None:
     """End the boot `boot_id` and wait until the host is up in another one; nothing is done where it already is.
 
@@ -162,11 +136,13 @@ def restart(
     last = "no answer"
     while time.monotonic() < deadline:
         try:
-            words = {"boot_id": boot_id, "ask": asked, **claim}
-            answer = transport.run(host, hostside_script("reboot"), words, timeout=30)
+            words = {"boot_id": boot_id, "ask": asked}
+            answer = (
+                transport.run(host, hostside_script("reboot"), words, timeout=30)
+                if asked
+                else fence.effect(host, claim, "reboot", words, held=True)
+            )
             now = understood(_Boot, host.key, answer)
-            if now.refused:
-                raise HostFailed(host.key, now.refused)
             if now.boot_id != boot_id and not health(transport, host).starting:
                 return
             last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"
@@ -182,13 +158,22 @@ def restart(
     raise Unreachable(host.key, f"not back {seconds:.0f} s after its restart: {last}")
 
 
-def balance(transport: Transport, balancer: Host, host: Host, action: str) -> None:
-    """Drain `host` at its balancer, or make it ready; see that it is so. Raises HostFailed, of the host."""
+def balance(transport: Transport, fence: Fence, balancer: Host, claim: Claim, host: Host, action: str) -> None:
+    """Drain `host` at its balancer, or make it ready, with a claim on the balancer; see that it is so.
+
+    Raises HostFailed, of the host.
+    """
     words = {"server": host.name, "action": action, "seconds": DRAIN_SECONDS}
     try:
-        answer = transport.run(balancer, hostside_script("drain"), words, timeout=DRAIN_SECONDS + 30)
+        _balanced(balancer, host, fence.effect(balancer, claim, "drain", {**words, "ask": True}))
+        _balanced(balancer, host, transport.run(balancer, hostside_script("drain"), words, timeout=DRAIN_SECONDS + 30))
     except HostError as error:
+        if error.host == host.key:
+            raise
         raise HostFailed(host.key, f"load balancer {balancer.key}: {error.reason}") from error
+
+
+def _balanced(balancer: Host, host: Host, answer: object) -> None:
     told = understood(_Balanced, balancer.key, answer)
     if not told.ok:
         raise HostFailed(host.key, f"load balancer {balancer.key}: {told.why}")

@@ -242,11 +242,11 @@ class Driver:
         change, host, item, state = self._parts.change, self._hosts[key], self._items[key], self._now[key]
         effects: Mapping[Step, Callable[[], object]] = {
             Step.PRECHECK: lambda: change.precheck(host, item, state, self._claims[key]),
-            Step.DRAIN: lambda: change.drain(host, item),
+            Step.DRAIN: lambda: change.drain(host, item, self._claims[item.drain_through]),
             Step.INSTALL: lambda: change.install(host, item, state, self._claims[key]),
             Step.REBOOT: lambda: change.reboot(host, state, self._claims[key]),
             Step.VERIFY: lambda: change.verify(host, item, state),
-            Step.UNDRAIN: lambda: change.undrain(host, item),
+            Step.UNDRAIN: lambda: change.undrain(host, item, self._claims[item.drain_through]),
         }
         return effects[step]
 

@@ -30,6 +30,11 @@ class Ground:
     def host(self, name: str) -> Host:
         return self.inventory.host(name)
 
+    @property
+    def claims(self) -> dict[str, dict[str, object]]:
+        """A claim on each host, as a rollout leaves them."""
+        return {host.key: {"claimant": self.settings.id, "token": 1} for host in self.inventory}
+
     def inside(self, name: str, command: str) -> str:
         """What a shell command prints that runs as root in the host, without ssh; it must end with 0."""
         done = lab.execute(self.fleet.name, name, ["sh", "-c", command])

@@ -223,7 +223,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             transport=found.transport,
             inventory=found.inventory,
             settings=found.settings,
-            extra_vars={"guard_seconds": 300, "guard_token": "test"},
+            extra_vars={"guard_seconds": 300, "guard_token": "test", "guard_claims": found.claims},
         )
         assert run.good, run.output
         found.transport.fresh(host)

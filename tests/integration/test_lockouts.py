@@ -73,7 +73,7 @@ def test_hosts_that_a_mistake_locked_let_us_in_again(place: Ground) -> None:
         transport=place.transport,
         inventory=place.inventory,
         settings=place.settings,
-        extra_vars={"guard_seconds": 900, "guard_token": "locked"},
+        extra_vars={"guard_seconds": 900, "guard_token": "locked", "guard_claims": place.claims},
         tags=["base", "users", "ssh", "firewall"],
     )
     for name, mistake in MISTAKES.items():
@@ -140,3 +140,21 @@ def test_an_armed_host_that_reboots_still_undoes_the_change(place: Ground) -> No
     assert ask(place, "host-04", "status")["state"] in ("armed", "restored")
     wait_until(lambda: gets_in(place, "host-04"), 60, "host-04 lets us in again")
     assert ask(place, "host-04", "status")["state"] == "restored"
+
+
+def test_a_host_that_another_installation_works_on_is_not_armed(place: Ground) -> None:
+    host = place.host("host-01")
+    theirs = {"claim": {"claimant": "another", "installation": "node2/200", "token": 9, "claim_seconds": 600}}
+    assert place.transport.run(host, hostside_script("fence"), theirs, timeout=30) == {"refused": "", "answer": None}
+    run = run_playbook(
+        "provision",
+        [host],
+        transport=place.transport,
+        inventory=place.inventory,
+        settings=place.settings,
+        extra_vars={"guard_seconds": 60, "guard_token": "refused", "guard_claims": place.claims},
+        tags=["guard"],
+    )
+    assert run.failed == (host.key,)
+    assert "another installation of opsctl works on this host: another (node2/200)" in run.reason(host.key)
+    assert ask(place, "host-01", "status")["state"] != "armed"

@@ -44,7 +44,7 @@ def provision(place: Ground, *names: str, check: bool = False, tags: tuple[str, 
         settings=place.settings,
         check=check,
         tags=tags,
-        extra_vars={"guard_seconds": 300, "guard_token": "test"},
+        extra_vars={"guard_seconds": 300, "guard_token": "test", "guard_claims": place.claims},
     )
     for name in names:
         assert run.outcome(place.host(name).key) in ("ok", "changed"), run.reason(place.host(name).key) + run.output

@@ -50,7 +50,7 @@ def provision(place: Ground) -> PlaybookRun:
         inventory=place.inventory,
         settings=place.settings,
         tags=["users"],
-        extra_vars={"guard_seconds": 600, "guard_token": "users"},
+        extra_vars={"guard_seconds": 600, "guard_token": "users", "guard_claims": place.claims},
     )
     key = place.host(HOST).key
     assert run.outcome(key) in ("ok", "changed"), run.reason(key) + run.output

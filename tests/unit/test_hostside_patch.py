@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,13 +76,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int
     answers: dict[str, tuple[int, str]] = {}
     monkeypatch.setattr(install, "BASE", str(tmp_path))
     monkeypatch.setattr(install, "FOLDER", str(tmp_path / "install"))
-    monkeypatch.setattr(install, "FENCE", str(tmp_path / "fence.json"))
     monkeypatch.setattr(install, "command", lambda *words: answers.get(words[0], (0, "")))
     return answers
 
 
 def start(**more: object) -> dict[str, object]:
-    words = {"action": "start", "id": "patch-1", "packages": PACKAGES, "claimant": "site", "token": 1}
+    words = {"action": "start", "id": "patch-1", "packages": PACKAGES}
     return install.main({**words, **more})
 
 
@@ -144,74 +141,10 @@ def test_a_host_with_the_planned_versions_already_begins_nothing(
     assert not (tmp_path / "install/patch-1").exists()
 
 
-def test_an_older_claim_is_refused_and_a_newer_one_takes_over(host: dict[str, tuple[int, str]], tmp_path: Path) -> None:
-    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
-    assert start(token=7)["state"] == "none"
-    told = start(token=6)
-    assert (told["state"], "fence 7, this is 6" in str(told["why"])) == ("refused", True)
-    assert start(token=8)["state"] == "none"
-    assert json.loads((tmp_path / "fence.json").read_text())["token"] == 8
-
-
-def test_another_installation_waits_until_the_claim_is_old_and_nothing_runs(
-    host: dict[str, tuple[int, str]], tmp_path: Path
-) -> None:
-    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
-    assert start(claimant="ours", token=7)["state"] == "none"
-    told = start(claimant="theirs", token=9)
-    assert (told["state"], "another installation of opsctl" in str(told["why"])) == ("refused", True)
-    claim = json.loads((tmp_path / "fence.json").read_text())
-    assert (claim["claimant"], claim["token"]) == ("ours", 7)
-
-    (tmp_path / "fence.json").write_text(json.dumps({**claim, "at": claim["at"] - install.CLAIM_SECONDS}))
-    host["systemctl"] = (0, "opsctl-install-patch-1.service loaded active running\n")
-    assert start(claimant="theirs", token=9)["state"] == "refused"
-    host["systemctl"] = (0, "")
-    assert start(claimant="theirs", token=1)["state"] == "none"
-    assert start(claimant="ours", token=8)["state"] == "refused"
-
-
-def test_another_store_of_the_same_workspace_waits_and_is_told_by_whom_and_until_when(
-    host: dict[str, tuple[int, str]], tmp_path: Path
-) -> None:
-    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
-    ours = {"action": "claim", "installation": "node1/100", "token": 101, "claim_seconds": 60}
-    theirs = {**ours, "installation": "node2/200", "token": 201}
-    assert start(**ours)["state"] == "none"
-    claim = json.loads((tmp_path / "fence.json").read_text())
-    assert {**claim, "at": 0} == {
-        "claimant": "site", "installation": "node1/100", "token": 101, "at": 0, "seconds": 60,
-    }  # fmt: skip
-    told = start(**theirs)
-    until = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(claim["at"] + 60))
-    assert told["why"] == (
-        "another installation of opsctl works on this host: site (node1/100), "
-        f"until {until} at most; this is site (node2/200)"
-    )
-    (tmp_path / "fence.json").write_text(json.dumps({**claim, "at": claim["at"] - 61}))
-    assert start(**theirs)["state"] == "none"
-    assert "a newer claim" in str(start(**ours)["why"])
-
-
-def test_a_host_restarts_only_for_the_claim_that_stands_on_it(
-    host: dict[str, tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reboot, "FENCE", str(tmp_path / "fence.json"))
-    claim = {"claimant": "site", "installation": "node1/100", "token": 7}
-    assert reboot.other_claim(claim) == ""
-    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
-    start(action="claim", **claim)
-    assert reboot.other_claim(claim) == ""
-    assert reboot.other_claim({**claim, "token": 8}) == ""
-    for other in ({"token": 6}, {"installation": "node2/200", "token": 9}, {"claimant": "else", "token": 9}):
-        assert "a newer claim on this host exists: site (node1/100), fence 7" in reboot.other_claim({**claim, **other})
-
-
 @pytest.mark.parametrize(("state", "restarts"), [("stopping", True), ("running", False)])
 def test_a_restart_that_is_under_way_already_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, restarts: bool
+    monkeypatch: pytest.MonkeyPatch, state: str, restarts: bool
 ) -> None:
-    monkeypatch.setattr(reboot, "FENCE", str(tmp_path / "fence.json"))
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def run(words: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
@@ -225,14 +158,6 @@ def test_a_restart_that_is_under_way_already_is_no_failure(
     else:
         with pytest.raises(RuntimeError, match="destructive"):
             reboot.main({"boot_id": boot_id})
-
-
-def test_a_claim_from_a_future_that_the_clock_has_left_binds_nobody(
-    host: dict[str, tuple[int, str]], tmp_path: Path
-) -> None:
-    host["dpkg-query"] = (0, "openssl\tamd64\tinstalled\t3.0.22-1~deb12u2\n")
-    (tmp_path / "fence.json").write_text(json.dumps({"claimant": "ours", "token": 7, "at": 4e9}))
-    assert start(claimant="theirs", token=1)["state"] == "none"
 
 
 @pytest.mark.parametrize("bad", ["../../etc", "", "a b", "A"])
@@ -290,18 +215,32 @@ def _answer(line: str, state: dict[str, str]) -> str:
     return "\n".join(["# pxname,svname,scur,status", *rows, ""])
 
 
+def balance(path: str, action: str, seconds: float) -> dict[str, object]:
+    """As opsctl does: ask for it, then wait for it."""
+    words = {"socket": path, "server": "web1", "action": action, "seconds": seconds}
+    assert drain.main({**words, "ask": True}) == {"ok": True, "why": ""}
+    return drain.main(words)
+
+
 def test_drain_and_ready_are_asked_for_and_proved(haproxy: tuple[str, dict[str, str]]) -> None:
     path, state = haproxy
-    told = drain.main({"socket": path, "server": "web1", "action": "drain", "seconds": 2})
+    told = balance(path, "drain", 2)
     assert (told["ok"], told["status"], state["web2"]) == (True, {"webb/web1": "DRAIN"}, "UP")
-    told = drain.main({"socket": path, "server": "web1", "action": "ready", "seconds": 2})
+    told = balance(path, "ready", 2)
     assert (told["ok"], state["web1"]) == (True, "UP")
+
+
+def test_to_wait_for_a_drain_asks_for_none(haproxy: tuple[str, dict[str, str]]) -> None:
+    """Waiting does not go through the fence, and so must change nothing."""
+    path, state = haproxy
+    assert drain.main({"socket": path, "server": "web1", "action": "drain", "seconds": 0})["ok"] is False
+    assert state["web1"] == "UP"
 
 
 def test_sessions_that_do_not_end_are_told_of_and_not_cut(haproxy: tuple[str, dict[str, str]]) -> None:
     path, state = haproxy
     state["sessions"] = "3"
-    told = drain.main({"socket": path, "server": "web1", "action": "drain", "seconds": 0.3})
+    told = balance(path, "drain", 0.3)
     assert (told["ok"], told["sessions"]) == (False, 3)
 
 

@@ -82,7 +82,7 @@ class FakeChange:
         self._step("precheck", host.key)
         return Reference(boot_id=self._boot(host.key), answering=(80,))
 
-    def drain(self, host: Host, item: HostPlan) -> None:
+    def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
         self.world.drained.add(host.key)
         self.world.most_out = max(self.world.most_out, len(self.world.drained))
         self._step("drain", host.key)
@@ -113,7 +113,7 @@ class FakeChange:
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         self._step("verify", host.key)
 
-    def undrain(self, host: Host, item: HostPlan) -> None:
+    def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
         self._step("undrain", host.key)
         self.world.drained.discard(host.key)
         self.after("undrain", host.key)
@@ -417,6 +417,28 @@ def test_an_overlapping_rollout_is_refused_with_who_holds_the_host(store: Store)
     with pytest.raises(Locked, match="rollout other of erik"):
         drive(store, state, FakeChange(World()))
     assert [lease.name for lease in Leases(store).held()] == ["ange.lb1"]
+
+
+def test_a_load_balancer_that_another_rollout_works_on_is_not_drained_through(store: Store) -> None:
+    """A restart of it would put the drained hosts back into service."""
+    web = plan(store, hosts=FLEET[1:2])
+    Leases(store).acquire([BALANCER], "rollout other of erik", START, timedelta(hours=1))
+    with pytest.raises(Locked, match=r"ange\.lb1 is held by rollout other of erik"):
+        drive(store, web, FakeChange(World()))
+
+
+def test_a_drain_is_made_in_the_name_of_the_claim_on_the_load_balancer(store: Store) -> None:
+    claims: list[Claim] = []
+
+    class Looking(FakeChange):
+        def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+            claims.append(claim)
+            super().drain(host, item, claim)
+
+    Leases(store).release(Leases(store).acquire([BALANCER], "earlier", START, timedelta(hours=1)))
+    drive(store, plan(store, hosts=FLEET[1:2]), Looking(World()))
+    floor = Leases(store).origin()
+    assert [claim.token for claim in claims] == [floor + 2], "the second lease on it; the host's own is its first"
 
 
 def test_a_batch_with_one_effect_prepares_its_hosts_at_once(store: Store) -> None:

@@ -1,0 +1,119 @@
+"""The one way to an effect on this host: under a lock, in the name of a claim that the host accepts.
+
+Runs as root on the host: standard library only, Python 3.9, imports nothing of opsctl. A claim is `claimant` (the
+workspace), `installation` (its store on its control node), `token` (the fencing token of the lease on this host) and
+`claim_seconds`; with `held` nobody else's may stand here, however old. The last one accepted stands in
+/var/lib/opsctl/fence.json.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+from typing import Any
+
+BASE = "/var/lib/opsctl"
+ANOTHER = "another installation of opsctl works on this host: %s, %s; this is %s"
+CLAIM_SECONDS = 900  # how long a claim holds against another installation; a lease of opsctl is as long
+LOCK_SECONDS = 30  # how long to wait for an effect of somebody else to end
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+
+
+class Refuse(Exception):
+    """The host does not do it, and why; becomes the answer `{"refused": why}`."""
+
+
+def main(arguments: dict[str, Any]) -> dict[str, Any]:
+    """`claim`; then `script`, the text of another script, whose main is called with `arguments` under the lock.
+
+    Without a script the claim is only left.
+    """
+    os.makedirs(BASE, 0o700, exist_ok=True)
+    with open(os.path.join(BASE, "lock"), "w") as lock:
+        try:
+            wait_for(lock)
+            pass_with(arguments["claim"])
+        except Refuse as error:
+            return {"refused": str(error), "answer": None}
+        answer = effect(arguments["script"], arguments["arguments"]) if arguments.get("script") else None
+    return {"refused": "", "answer": answer}
+
+
+def wait_for(lock: Any) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Refuse("another effect on this host has not ended within %d s" % LOCK_SECONDS) from None
+            time.sleep(0.1)
+
+
+def effect(script: str, arguments: dict[str, Any]) -> Any:
+    module = types.ModuleType("opsctl_effect")
+    sys.modules["opsctl_effect"] = module
+    exec(compile(script, "<opsctl effect>", "exec"), module.__dict__)
+    return module.main(arguments)
+
+
+def pass_with(given: dict[str, Any]) -> None:
+    """Only the newest claim on this host may change it: a driver that was thawed after another took over is refused.
+
+    Tokens of two installations do not say who works here now: while one's claim is young or its work goes on, the
+    other waits. Young is told by this host's clock alone, which may be wrong, but is the same for both.
+    """
+    if not given.get("claimant") or not given.get("token"):
+        raise Refuse("nobody's: an effect on this host needs a claim")
+    now = time.time()
+    mine = {"claimant": given["claimant"], "installation": given.get("installation", "")}
+    claim = {**mine, "token": given["token"], "at": now, "seconds": given.get("claim_seconds", CLAIM_SECONDS)}
+    last = standing() or {**claim, "token": 0}
+    if last["claimant"] == claim["claimant"] and claim["token"] < last["token"]:
+        raise Refuse("a newer claim on this host exists (fence %d, this is %d)" % (last["token"], claim["token"]))
+    if {**last, **mine} != last and given.get("held"):
+        raise Refuse("the claim on this host was lost meanwhile: since then %s was at work here" % named(last))
+    if {**last, **mine} != last:
+        until = last["at"] + last.get("seconds", CLAIM_SECONDS)
+        if last["at"] <= now < until:
+            when = time.strftime("until %Y-%m-%d %H:%M:%SZ at most", time.gmtime(until))
+            raise Refuse(ANOTHER % (named(last), when, named(claim)))
+        if installing():
+            raise Refuse(ANOTHER % (named(last), "its installation still runs", named(claim)))
+    keep(claim)
+
+
+def standing() -> dict[str, Any] | None:
+    try:
+        with open(os.path.join(BASE, "fence.json"), encoding="utf-8") as stream:
+            found: dict[str, Any] = json.load(stream)
+            return found
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def keep(claim: dict[str, Any]) -> None:
+    """A file that is whole or not there, also after a power cut."""
+    path = os.path.join(BASE, "fence.json")
+    with open(path + ".part", "w", encoding="utf-8") as stream:
+        json.dump(claim, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chmod(path + ".part", 0o600)
+    os.replace(path + ".part", path)
+
+
+def named(claim: dict[str, Any]) -> str:
+    return "%s (%s)" % (claim["claimant"], claim.get("installation") or "unknown store")
+
+
+def installing() -> bool:
+    """Whether an installation of opsctl is under way here (install.py names its units so)."""
+    words = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", "opsctl-install-*"]
+    asked = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, check=False)
+    return bool(asked.stdout.strip())
