@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsctl import config
+from opsctl import config, content
 from opsctl.ansible import events, render
 from opsctl.errors import InventoryError
 from opsctl.model.host import Account, Host, Inventory, Service, Site, Tenant
@@ -77,6 +77,16 @@ def test_every_foreign_string_survives_unchanged_and_is_marked_unsafe(url: str, 
     assert all(isinstance(text, Unsafe) for text in strings(found))
     assert found["inventory_site"] == site
     assert found["inventory_services"] == [{"name": url, "port": 80, "protocol": "tcp", "url": title, "serves": []}]
+
+
+def test_the_firewall_accepts_every_field_of_a_service() -> None:
+    service = Service(name="e-service", port=443, url="https://e.example", serves=("ange",))
+    host = Host(name="web1", tenant="ange", address="192.0.2.42", role="web", platform="debian-12", services=(service,))
+    told = variables(host, Inventory(tenants=(TENANT,), hosts=(host,)))["inventory_services"]
+    specs = yaml.safe_load((content.folder("roles") / "firewall/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    accepted = specs["argument_specs"]["main"]["options"]["firewall_services"]["options"]
+    assert isinstance(told, list)
+    assert told[0].keys() <= accepted.keys()
 
 
 def test_a_list_that_nobody_gave_is_absent_and_not_empty() -> None:
