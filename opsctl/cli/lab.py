@@ -89,7 +89,8 @@ def list_labs(*, output: str) -> None:
     if output == "json":
         out.as_json({"labs": [{"name": one.name, "hosts": one.hosts, "whole": one.whole} for one in found]})
         return
-    rows = [(one.name, one.hosts, "yes" if one.whole else "no: its start did not end") for one in found]
+    broken = "no: its start did not end, or another version made it"
+    rows = [(one.name, one.hosts, "yes" if one.whole else broken) for one in found]
     out.table(("lab", "hosts", "whole"), rows, empty="no lab on this machine")
 
 

@@ -49,7 +49,7 @@ class LabStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A lab of this machine; not `whole` when its start did not end."""
+    """A lab of this machine; not `whole` when its start did not end, or another version of opsctl made it."""
 
     name: str
     hosts: int
@@ -64,7 +64,7 @@ def overview() -> tuple[Standing, ...]:
 def _standing(name: str) -> Standing:
     try:
         return Standing(name=name, hosts=len(description(name).hosts), whole=True)
-    except UnknownName:
+    except (UnknownName, LabError):
         return Standing(name=name, hosts=0, whole=False)
 
 

@@ -293,6 +293,11 @@ def test_two_labs_stand_side_by_side_and_down_takes_only_its_own(lab: Fleet, nam
     assert other.subnet != lab.subnet
     assert all(host.ssh for host in labs.status(name).hosts)
     assert {name, lab.name} <= {one.name for one in labs.control.overview() if one.whole}
+    Place(name=name).description.write_text('{"made": "by another version"}')
+    assert {one.name: one.whole for one in labs.control.overview() if one.name in (name, lab.name)} == {
+        name: False,
+        lab.name: True,
+    }
     assert labs.down(name)
     assert traces.of(Place(name=name), other.subnet) == ()
     assert name not in lab_names(RUN)
