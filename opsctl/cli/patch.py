@@ -127,7 +127,6 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 
     A plan that no longer fits its hosts, inventory or content is refused.
     """
-    from opsctl.inventory import snapshot
     from opsctl.patch import run
 
     means = _means(app)
@@ -140,8 +139,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     planned = {item.host for item in ready.state.plan.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
-    snapshot.save(app.store, ready.state.plan.id, app.inventory, planned, app.now())
-    _finish(run.run(means, ready, _telling(app, ready.state.plan), verb="patch start"), output)
+    _finish(run.start(means, ready, _telling(app, ready.state.plan)), output)
 
 
 @command.command()
@@ -172,7 +170,7 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     ready, taken = run.take_up_again(means, state.plan.id, retry=retry)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
-    _finish(run.run(means, ready, _telling(app, ready.state.plan), verb="patch resume"), output)
+    _finish(run.resume(means, ready, _telling(app, ready.state.plan)), output)
 
 
 @command.command()

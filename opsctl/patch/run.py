@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from opsctl.errors import HostFailed, Refused
+from opsctl.inventory import snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import RolloutState, Status
 from opsctl.patch import pending, propose
@@ -83,17 +84,38 @@ def ready(means: Means, plan_id: str) -> Ready:
 
 def take_up_again(means: Means, rollout_id: str, *, retry: bool) -> tuple[Ready, Taken]:
     """A rollout that stopped, ready to go on. What each host has become is asked of the host itself, step by step."""
-    named = means.journal.load(rollout_id, kind=propose.KIND).plan.id
-    means.journal.refuse_at_work(named)
-    taken = take_up(means.journal, named, now=means.clock(), retry=retry)
+    state = means.journal.load(rollout_id, kind=propose.KIND)
+    means.journal.refuse_at_work(state.plan.id)
+    taken = take_up(state, now=means.clock(), retry=retry)
     hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts]
     answers = contact.health_of_all(means.transport, hosts)
     down = frozenset(key for key, answer in answers.items() if isinstance(answer, str))
     return Ready(state=taken.state, down=down), taken
 
 
-def run(means: Means, rollout: Ready, observe: Callable[[Progress], None], *, verb: str) -> Ended:
-    """Drive the rollout until it ends or stops."""
+def start(means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
+    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
+    plan = rollout.state.plan
+
+    def keep() -> None:
+        snapshot.save(means.store, plan.id, means.inventory, [item.host for item in plan.hosts], means.clock())
+
+    return _run(means, rollout, observe, verb="patch start", keep=keep)
+
+
+def resume(means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
+    """Go on with what `take_up_again` gave."""
+    return _run(means, rollout, observe, verb="patch resume")
+
+
+def _run(
+    means: Means,
+    rollout: Ready,
+    observe: Callable[[Progress], None],
+    *,
+    verb: str,
+    keep: Callable[[], None] = lambda: None,
+) -> Ended:
     change = PatchChange(means.transport, means.inventory, means.settings, reboot=rollout.state.plan.reboot)
     return execute(
         rollout.state,
@@ -107,4 +129,5 @@ def run(means: Means, rollout: Ready, observe: Callable[[Progress], None], *, ve
         clock=means.clock,
         observe=observe,
         down=rollout.down,
+        keep=keep,
     )

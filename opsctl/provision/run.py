@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
-from opsctl.errors import Incomplete
+from opsctl.errors import Incomplete, Locked, StalePlan
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, Status
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded
@@ -75,7 +76,6 @@ def run(
     """Carry the plan out, batch by batch."""
     journal = means.journal
     _clear_after_killed(means, journal)
-    # Asked before the plan is kept: one that never begins leaves nothing behind.
     claims.refuse_held(made, Leases(means.store), limits(means), means.clock())
     change = ProvisionChange(
         means.transport,
@@ -85,7 +85,7 @@ def run(
         on_event=on_event,
     )
     return execute(
-        journal.add(made),
+        journal.unsaved(made),
         change,
         verb=KIND,
         who=means.who,
@@ -138,5 +138,7 @@ def _clear_after_killed(means: Means, journal: Journal) -> None:
     """A provisioning whose process is gone holds its hosts no longer: a new one begins from the hosts themselves."""
     for state in journal.all(KIND):
         if state.status is Status.RUNNING and not journal.at_work(state.plan.id):
-            release(state.plan, means.store)
-            journal.save_status(state, Status.ABORTED, means.clock(), reason="its process was killed")
+            # Others may see the same, or it ended while we looked: then it is clear without us.
+            with suppress(Locked, StalePlan), journal.alone(state.plan.id, f"{means.who} clears up"):
+                journal.save_status(state, Status.ABORTED, means.clock(), reason="its process was killed")
+                release(state.plan, means.store)

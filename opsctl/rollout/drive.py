@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -84,27 +84,38 @@ class Driver:
 
     # --- the rollout as a whole ----------------------------------------------------------------------------------
 
-    def run(self, runner: str) -> RolloutState:
-        """Work until the end, a stop, a halt or a pause; the state then saved.
+    @contextmanager
+    def alone(self, runner: str) -> Iterator[None]:
+        """Nobody else works on this rollout or on its hosts meanwhile: nothing is written and no host asked before.
 
-        Raises Locked where others are at it, Interrupted where a person leaves in the middle of the work.
+        Raises Locked where others are at it, StalePlan where they have been.
+        """
+        with self._parts.journal.alone(self._plan.id, runner), self._claiming.held() as self._claims:
+            self._parts.journal.refuse_moved(self._state)
+            self._state = replace(self._state, runner=runner)
+            yield
+
+    def run(self) -> RolloutState:
+        """Work, within `alone`, until the end, a stop, a halt or a pause; the state then saved.
+
+        Raises Interrupted where a person leaves in the middle of the work.
         """
         parts = self._parts
-        with parts.journal.alone(self._plan.id, runner), self._claiming.held() as self._claims:
-            self._state = parts.journal.save_status(replace(self._state, runner=runner), Status.RUNNING, parts.clock())
-            try:
-                status, reason = self._work()
-            except KeyboardInterrupt:
-                told = self._left_at_once()
-                with suppress(StoreError):
-                    self._end(Status.INTERRUPTED, told)
-                raise Interrupted(told, hint=how_to_go_on(self._state)) from None
-            except BaseException as error:
-                with suppress(StoreError):
-                    told = error.message if isinstance(error, OpsctlError) else f"{type(error).__name__}: {error}"
-                    self._end(Status.INTERRUPTED, told)
-                raise
-            return self._end(status, reason)
+        self._state = parts.journal.save_status(self._state, Status.RUNNING, parts.clock())
+        try:
+            parts.journal.save_hosts(self._state)
+            status, reason = self._work()
+        except KeyboardInterrupt:
+            told = self._left_at_once()
+            with suppress(StoreError):
+                self._end(Status.INTERRUPTED, told)
+            raise Interrupted(told, hint=how_to_go_on(self._state)) from None
+        except BaseException as error:
+            with suppress(StoreError):
+                told = error.message if isinstance(error, OpsctlError) else f"{type(error).__name__}: {error}"
+                self._end(Status.INTERRUPTED, told)
+            raise
+        return self._end(status, reason)
 
     def _end(self, status: Status, reason: str) -> RolloutState:
         moved = self._parts.journal.save_status(self._state, status, self._parts.clock(), reason=reason)

@@ -106,14 +106,15 @@ def execute(
     clock: Callable[[], datetime],
     observe: Callable[[Progress], None],
     down: frozenset[str] = frozenset(),
+    keep: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts."""
+    """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
+
+    `keep` is called once nobody else can be at it, before its first entry and effect.
+    """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
-    with (
-        on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop,
-        ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act,
-    ):
+    with on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop:
         parts = Drivers(
             journal=Journal(store),
             leases=Leases(store),
@@ -125,8 +126,12 @@ def execute(
             stop=stop,
             down=down,
         )
-        end = Driver(state, parts).run(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}")
-        act.outcome = outcome_of(end)
-        act.detail["hosts"] = {host.host: str(host.stage) for host in end.hosts}
-        act.detail["reason"] = end.reason
+        driver = Driver(state, parts)
+        with driver.alone(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}"):
+            keep()
+            with ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act:
+                end = driver.run()
+                act.outcome = outcome_of(end)
+                act.detail["hosts"] = {host.host: str(host.stage) for host in end.hosts}
+                act.detail["reason"] = end.reason
     return Ended(state=end, head=act.head)

@@ -35,9 +35,13 @@ class Journal:
         """Keep a new plan; nothing of it has begun."""
         if self._store.rollout(plan.id) is not None:
             raise StoreError(f"there is a plan {plan.id} already", hint="wait a second and plan again")
-        state = RolloutState(plan=plan, status=Status.PLANNED, at=plan.made_at)
-        self._store.save_rollout(plan.id, wire.dumps(state), plan.made_at)
-        return self._whole(state)
+        state = self.unsaved(plan)
+        self._store.save_rollout(plan.id, wire.dumps(replace(state, hosts=())), plan.made_at)
+        return state
+
+    def unsaved(self, plan: Plan) -> RolloutState:
+        """A new plan that is kept only when it begins: one that is refused leaves nothing behind."""
+        return self._whole(RolloutState(plan=plan, status=Status.PLANNED, at=plan.made_at))
 
     def load(self, name: str, *, kind: str | None = None) -> RolloutState:
         """A rollout by its id, an unmistakable part of it or `latest`, with the last saved state of each host."""
@@ -68,12 +72,19 @@ class Journal:
         """Keep a host's state; when this returns, it is on the disk."""
         self._store.save_host_state(rollout_id, state.host, wire.dumps(state), state.at)
 
+    def save_hosts(self, state: RolloutState) -> None:
+        """Keep the state of each host that is not saved so already."""
+        saved = {host.host: host for host in self._whole(state).hosts}
+        for host in state.hosts:
+            if host != saved[host.host]:
+                self.save_host(state.plan.id, host)
+
     def save_status(self, state: RolloutState, to: Status, at: datetime, *, reason: str = "") -> RolloutState:
         """Move the rollout as a whole, and keep that. Raises StalePlan where it is no longer as `state` says.
 
         Between reading a rollout and starting it a person may be asked; meanwhile somebody else may have run it.
         """
-        self._refuse_moved(state)
+        self.refuse_moved(state)
         moved = replace(
             state,
             status=machine.move(state.status, to),
@@ -85,7 +96,8 @@ class Journal:
         self._store.save_rollout(moved.plan.id, wire.dumps(replace(moved, hosts=())), at)
         return moved
 
-    def _refuse_moved(self, state: RolloutState) -> None:
+    def refuse_moved(self, state: RolloutState) -> None:
+        """Raise StalePlan where somebody else has worked on it since `state` was read."""
         saved = self._store.rollout(state.plan.id)
         now = wire.loads(RolloutState, saved.document_json) if saved else state
         if (now.status, now.at) != (state.status, state.at):

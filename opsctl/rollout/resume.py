@@ -8,7 +8,6 @@ from datetime import datetime
 from opsctl.errors import Refused
 from opsctl.model.rollout import HostState, RolloutState, Stage, Status
 from opsctl.rollout import machine
-from opsctl.rollout.journal import Journal
 from opsctl.rollout.machine import Event, Kind
 
 
@@ -20,12 +19,11 @@ class Taken:
     left: tuple[str, ...]
 
 
-def take_up(journal: Journal, rollout_id: str, *, now: datetime, retry: bool = False) -> Taken:
+def take_up(state: RolloutState, *, now: datetime, retry: bool = False) -> Taken:
     """The rollout as it goes on: failures are acknowledged by whoever resumes, or with `retry` tried again.
 
-    Raises Refused for one that has nothing left to do.
+    Pure: the driver keeps it once nobody else can be at it. Raises Refused for one that has nothing left to do.
     """
-    state = journal.load(rollout_id)
     if state.status is Status.PLANNED:
         raise Refused(f"{state.plan.id} has not begun", hint=f"opsctl patch start {state.plan.id}")
     failed = state.count(Stage.FAILED)
@@ -33,9 +31,6 @@ def take_up(journal: Journal, rollout_id: str, *, now: datetime, retry: bool = F
         hint = f"opsctl patch resume {state.plan.id} --retry" if failed else "make a new plan"
         raise Refused(f"{state.plan.id} is {state.status}: nothing is left to do", hint=hint)
     hosts = tuple(_taken_up(host, now, retry=retry) for host in state.hosts)
-    for before, after in zip(state.hosts, hosts, strict=True):
-        if before != after:
-            journal.save_host(state.plan.id, after)
     left = tuple(host.host for host in hosts if host.stage is Stage.FAILED and not _lacks_only_undrain(host))
     return Taken(state=replace(state, hosts=hosts), left=left)
 

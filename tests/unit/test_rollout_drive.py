@@ -19,10 +19,11 @@ from opsctl.rollout import plan as planning
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.claims import Claims
 from opsctl.rollout.drive import Driver, Drivers, Progress
-from opsctl.rollout.execute import outcome_of, raise_unless_ok
+from opsctl.rollout.execute import Ended, execute, outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.state.leases import Leases
+from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -188,7 +189,9 @@ def drive(
         limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=observe,
         stop=stop or threading.Event(), down=down,
     )  # fmt: skip
-    return Driver(state, parts).run("anna, process 1")
+    driver = Driver(state, parts)
+    with driver.alone("anna, process 1"):
+        return driver.run()
 
 
 def stages(state: RolloutState) -> dict[str, Stage]:
@@ -239,7 +242,7 @@ def test_killed_at_every_saved_state_and_resumed_it_ends_as_if_nothing_had_happe
             except Killed:
                 deaths += 1
                 Leases(store).acquire(["ange.web1"], f"rollout {state.plan.id} of anna", START, timedelta(minutes=15))
-                taken = take_up(Journal(store), state.plan.id, now=START)
+                taken = take_up(Journal(store).load(state.plan.id), now=START)
                 end = drive(store, taken.state, FakeChange(world, together=together))
             assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
             assert world.installs == dict.fromkeys([h.key for h in FLEET], 1)
@@ -294,7 +297,7 @@ def test_lost_contact_pauses_and_a_resume_goes_on_with_the_same_host(store: Stor
     assert (end.status, web1.stage, web1.last, web1.drained) == (
         Status.PAUSED, Stage.UNKNOWN, Stage.INSTALLING, True,
     )  # fmt: skip
-    end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, change)
+    end = drive(store, take_up(Journal(store).load(end.plan.id), now=START).state, change)
     assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
     assert world.installs["ange.web1"] == 1
     assert world.drained == set()
@@ -315,7 +318,7 @@ def test_an_undrain_that_fails_is_tried_again_and_then_told(store: Store) -> Non
     assert (web1.stage, web1.drained, web1.stuck) == (Stage.FAILED, True, True)
     assert world.log.count(("undrain", "ange.web1")) == 2
     change.trouble.clear()
-    end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, change)
+    end = drive(store, take_up(Journal(store).load(end.plan.id), now=START).state, change)
     assert world.drained == set()
     web1 = next(s for s in end.hosts if s.host == "ange.web1")
     assert (web1.stage, web1.drained, web1.reason, web1.notes) == (Stage.DONE, False, "", ())
@@ -332,7 +335,7 @@ def test_a_host_that_failed_otherwise_says_when_it_is_undrained_and_stays_failed
         },
     )
     end = drive(store, plan(store), change)
-    taken = take_up(Journal(store), end.plan.id, now=START)
+    taken = take_up(Journal(store).load(end.plan.id), now=START)
     assert taken.left == ("ange.web1",)
     end = drive(store, taken.state, change, observe=lambda p: said.append(f"{p.host}: {p.text}"))
     web1 = next(s for s in end.hosts if s.host == "ange.web1")
@@ -356,7 +359,7 @@ def test_leaving_at_once_says_what_is_drained_and_what_is_under_way(store: Store
     saved = Journal(store).load(state.plan.id)
     assert (saved.status, saved.reason) == (Status.INTERRUPTED, told)
     assert Leases(store).held() == ()
-    end = drive(store, take_up(Journal(store), state.plan.id, now=START).state, FakeChange(world))
+    end = drive(store, take_up(Journal(store).load(state.plan.id), now=START).state, FakeChange(world))
     assert (end.status, stages(end), world.drained) == (Status.DONE, ALL_DONE, set())
 
 
@@ -377,7 +380,7 @@ def test_a_stop_lets_drained_hosts_finish_and_starts_nothing_new(store: Store) -
     assert world.drained == set()
     assert stages(end)["web1"] is Stage.DONE
     assert stages(end)["web2"] is Stage.PLANNED
-    end = drive(store, take_up(Journal(store), end.plan.id, now=START).state, FakeChange(world))
+    end = drive(store, take_up(Journal(store).load(end.plan.id), now=START).state, FakeChange(world))
     assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
     assert set(world.installs.values()) == {1}
 
@@ -399,6 +402,52 @@ def test_a_rollout_that_somebody_else_ran_meanwhile_is_not_run_once_more(store: 
     assert world.installs == dict.fromkeys([h.key for h in FLEET], 1)
     assert world.boots == {"ange.web1": 2}
     assert Leases(store).held() == ()
+
+
+def test_a_resume_that_meets_a_lock_changes_nothing(store: Store) -> None:
+    """Failures are acknowledged by a resume that begins, not by one that comes too late."""
+    change = FakeChange(World(), trouble={("install", "ange.app1"): [HostFailed("ange.app1", "postinst failed")]})
+    halted = drive(store, plan(store), change)
+    taken = take_up(halted, now=START, retry=True)
+    Leases(store).acquire(["ange.lb1"], "rollout other of erik", START, timedelta(hours=1))
+    with pytest.raises(Locked, match="rollout other of erik"):
+        drive(store, taken.state, change)
+    assert Journal(store).load(halted.plan.id) == halted
+
+
+def test_a_resume_of_what_somebody_else_has_resumed_meanwhile_changes_nothing(store: Store) -> None:
+    change = FakeChange(World(), trouble={("install", "ange.app1"): [HostFailed("ange.app1", "postinst failed")]})
+    halted = drive(store, plan(store), change)
+    theirs = drive(store, take_up(halted, now=START).state, change)
+    with pytest.raises(StalePlan, match="meanwhile"):
+        drive(store, take_up(halted, now=START, retry=True).state, change)
+    assert Journal(store).load(halted.plan.id) == theirs
+
+
+def test_a_rollout_that_meets_a_lock_leaves_no_trace(store: Store) -> None:
+    """Somebody takes a host after we looked whether it is free: no plan, no entry and no copy are left behind."""
+    balancers = limiting.of(STOCK, balancers=BALANCERS)
+    found = planning.arrange([HostPlan(host="ange.app1")], STOCK, balancers, pace=planning.Pace(limit=1))
+    made = planning.freeze(
+        found, kind="provision", now=START, made_by="anna", inventory_digest="d", content_digest="c",
+        pace=planning.Pace(limit=1), failure_budget=1,
+    )  # fmt: skip
+    kept: list[str] = []
+
+    def attempt() -> Ended:
+        return execute(
+            Journal(store).unsaved(made), FakeChange(World()), verb="provision", who="anna", store=store,
+            ledger=Ledger(store), inventory=STOCK, limits=balancers, clock=Clock(), observe=lambda step: None,
+            keep=lambda: kept.append("copy"),
+        )  # fmt: skip
+
+    (lease,) = Leases(store).acquire(["ange.app1"], "rollout other of erik", START, timedelta(hours=1))
+    with pytest.raises(Locked):
+        attempt()
+    assert (Journal(store).all(), Ledger(store).entries(), kept) == ([], [], [])
+    Leases(store).release([lease])
+    assert attempt().state.status is Status.DONE
+    assert (len(Journal(store).all()), len(Ledger(store).entries()), kept) == (1, 2, ["copy"])
 
 
 def test_a_link_in_place_of_a_rollouts_lock_is_not_written_through(store: Store, tmp_path: Path) -> None:
@@ -453,9 +502,9 @@ def test_a_batch_with_one_effect_prepares_its_hosts_at_once(store: Store) -> Non
 def test_a_retry_takes_failed_hosts_up_again_and_a_plain_resume_leaves_them(store: Store) -> None:
     change = FakeChange(World(), trouble={("install", "ange.app1"): [HostFailed("ange.app1", "postinst failed")]})
     end = drive(store, plan(store), change)
-    plain = take_up(Journal(store), end.plan.id, now=START)
+    plain = take_up(Journal(store).load(end.plan.id), now=START)
     assert plain.left == ("ange.app1",)
-    again = take_up(Journal(store), end.plan.id, now=START, retry=True)
+    again = take_up(Journal(store).load(end.plan.id), now=START, retry=True)
     assert isinstance(again, Taken)
     end = drive(store, again.state, change)
     assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
@@ -467,7 +516,7 @@ def test_a_rollout_that_is_over_cannot_be_taken_up(store: Store) -> None:
 
     end = drive(store, plan(store), FakeChange(World()))
     with pytest.raises(Refused, match="is done"):
-        take_up(Journal(store), end.plan.id, now=START)
+        take_up(Journal(store).load(end.plan.id), now=START)
 
 
 def test_states_in_the_store_read_back_as_they_were(store: Store) -> None:
