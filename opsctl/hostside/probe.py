@@ -45,6 +45,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         "cpus": lambda: len(os.sched_getaffinity(0)),
         "memory": memory,
         "filesystems": filesystems,
+        "disks": disks,
         "system_state": lambda: run("systemctl", "is-system-running").strip(),
         "failed_units": failed_units,
         "units": lambda: units(arguments.get("units", ())),
@@ -109,7 +110,8 @@ def uptime() -> float:
     return machine - ticks / os.sysconf("SC_CLK_TCK")
 
 
-def memory() -> dict[str, int]:
+def memory() -> dict[str, int | None]:
+    """`installed` is what the machine has, the kernel's own share too; `limit` what this control group may use."""
     found = {}
     for line in read("/proc/meminfo").splitlines():
         name, _, value = line.partition(":")
@@ -119,7 +121,56 @@ def memory() -> dict[str, int]:
         "available": found.get("MemAvailable", found["MemFree"]),
         "swap_total": found.get("SwapTotal", 0),
         "swap_free": found.get("SwapFree", 0),
+        "installed": installed(),
+        "limit": limit(),
     }
+
+
+def installed(folder: str = "/sys/devices/system/memory") -> int | None:
+    """All blocks of memory that are online (as lsmem(1) counts); null where the kernel does not list them."""
+    if not os.path.exists(folder + "/block_size_bytes"):
+        return None
+    online = sum(
+        read("%s/%s/online" % (folder, name)).strip() == "1"
+        for name in os.listdir(folder)
+        if re.match(r"memory\d+$", name)
+    )
+    return online * int(read(folder + "/block_size_bytes"), 16) or None
+
+
+def limit() -> int | None:
+    """What the control group at the root of our view may use; on a machine that is the machine, without a limit."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        if os.path.exists(path):
+            said = read(path).strip()
+            # v1 says "none" with the largest number of whole pages.
+            return int(said) if said.isdigit() and int(said) < 1 << 60 else None
+    return None
+
+
+def disks(folder: str = "/sys/block") -> list[dict[str, Any]]:
+    """The disks that the machine has: neither loop, RAM and mapped devices nor what can be taken out.
+
+    A disk that is seen over several paths has one identity, and counts once.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(os.listdir(folder)):
+        place = "%s/%s" % (folder, name)
+        if not os.path.exists(place + "/device") or word(place + "/removable") == "1" or word(place + "/hidden") == "1":
+            continue
+        size = int(word(place + "/size") or 0) * 512  # sectors, whatever the disk's own are
+        if size:
+            identity = word(place + "/wwid") or word(place + "/device/wwid") or name
+            found.setdefault(identity, {"name": name, "size": size})
+    return list(found.values())
+
+
+def word(path: str) -> str:
+    """What a file of the kernel's says; empty where it cannot be read."""
+    try:
+        return read(path).strip()
+    except OSError:
+        return ""
 
 
 def filesystems() -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from opsctl.errors import Problem, SetupError
 from opsctl.inventory import pull as pulling
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.pull import PATHS
@@ -44,8 +43,6 @@ FIELDS = (
     OwnField(name="opsctl_compliance", type="text", label="Compliance", meaning="the last assessment of the host"),
     OwnField(name="opsctl_takeover", type="text", label="Takeover", meaning="how far its takeover has come"),
 )
-# What a reviewed file of corrections may change beside them; the rest of NetBox is people's.
-CORRECTED = {"virtual-machine": ("name", "vcpus", "memory", "disk"), "device": ("name",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,55 +138,6 @@ def set_up(netbox: NetBox, names: Sequence[str]) -> None:
                     "ui_editable": "no",
                 },
             )
-
-
-def corrections(netbox: NetBox, hosts: Iterable[Host], wanted: Mapping[str, Mapping[str, Cell]]) -> PushPlan:
-    """What a reviewed file (host key -> field -> value) would change. Raises SetupError for what may not be changed."""
-    known = {host.key: host for host in hosts}
-    problems = []
-    for key, fields in wanted.items():
-        record = known[key].record if key in known else ""
-        for name in fields:
-            if not record:
-                problems.append(Problem(where=key, what="is no host that comes from NetBox"))
-            elif name not in CORRECTED[record.partition("/")[0]]:
-                allowed = ", ".join(CORRECTED[record.partition("/")[0]])
-                problems.append(Problem(where=key, what=f"{name} is not corrected by opsctl", allowed=allowed))
-    if problems:
-        raise SetupError("the file of corrections cannot be applied; nothing was written", problems=tuple(problems))
-    by_record = {known[key].record: known[key] for key in wanted}
-    writes = [
-        Write(host=host.key, record=host.record, field=name, before=row.get(name), after=value)
-        for row in _rows(netbox, by_record, "id,name,vcpus,memory,disk")
-        for host in [by_record[row["record"]]]
-        for name, value in sorted(wanted[host.key].items())
-        if not same(row.get(name), value)
-    ]
-    return PushPlan(writes=tuple(writes), missing=())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Intended:
-    """What NetBox says of a machine's size: memory and disk in MB (10**6 bytes), as NetBox counts since 4.0."""
-
-    name: str
-    vcpus: float | None
-    memory: int | None
-    disk: int | None
-
-
-def intended(netbox: NetBox, hosts: Iterable[Host]) -> dict[str, Intended]:
-    """By host key; devices have a name alone."""
-    known = {host.record: host for host in hosts if host.record}
-    return {
-        known[row["record"]].key: Intended(
-            name=str(row.get("name") or ""),
-            vcpus=float(row["vcpus"]) if row.get("vcpus") is not None else None,
-            memory=row.get("memory"),
-            disk=row.get("disk"),
-        )
-        for row in _rows(netbox, known, "id,name,vcpus,memory,disk")
-    }
 
 
 def _rows(netbox: NetBox, known: Mapping[str, Host], fields: str) -> Iterable[Row]:

@@ -17,12 +17,14 @@ CONTAINERS = frozenset({"systemd-nspawn", "docker", "podman", "lxc", "lxc-libvir
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes."""
+    """Bytes. `installed`: with the kernel's own share; `limit`: of the control group. None: not known, no limit."""
 
     total: int
     available: int
     swap_total: int
     swap_free: int
+    installed: int | None = None
+    limit: int | None = None
 
     @property
     def used_percent(self) -> float:
@@ -48,6 +50,14 @@ class Filesystem:
     @property
     def inodes_used_percent(self) -> float:
         return _percent(self.inodes - self.inodes_free, self.inodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """One disk as the machine has it, whatever is on it; bytes."""
+
+    name: str
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +111,7 @@ class Probe:
     load: tuple[float, ...] | None = None
     memory: Memory | None = None
     filesystems: tuple[Filesystem, ...] | None = None
+    disks: tuple[Disk, ...] | None = None
     failed_units: tuple[str, ...] | None = None
     units: Mapping[str, str] | None = None
     listening: tuple[tuple[str, int], ...] | None = None
@@ -155,10 +166,9 @@ def parse(document: object, *, asked: float | None = None, answered: float | Non
         load=part("load", _load),
         memory=part("memory", _memory),
         filesystems=part("filesystems", lambda value: tuple(_filesystem(one) for one in _list(value))),
+        disks=part("disks", lambda value: tuple(_disk(one) for one in _list(value))),
         failed_units=part("failed_units", _texts),
-        units=part(
-            "units", lambda value: {_line(name, 200): _line(str(state), 200) for name, state in _mapping(value).items()}
-        ),
+        units=part("units", _units),
         listening=part("listening", lambda value: tuple(_socket(one) for one in _list(value))),
         addresses=part("addresses", _texts),
         reboot_required=None if reboot is None else reboot[0],
@@ -186,6 +196,7 @@ def document(probe: Probe) -> dict[str, object]:
         "load": None if probe.load is None else list(probe.load),
         "memory": None if probe.memory is None else vars(probe.memory),
         "filesystems": None if probe.filesystems is None else [vars(one) for one in probe.filesystems],
+        "disks": None if probe.disks is None else [vars(one) for one in probe.disks],
         "failed_units": None if probe.failed_units is None else list(probe.failed_units),
         "units": None if probe.units is None else dict(probe.units),
         "listening": None if probe.listening is None else [list(one) for one in probe.listening],
@@ -273,7 +284,18 @@ def _memory(value: object) -> Memory:
         available=_count(given["available"]),
         swap_total=_count(given["swap_total"]),
         swap_free=_count(given["swap_free"]),
+        installed=_perhaps(given.get("installed")),
+        limit=_perhaps(given.get("limit")),
     )
+
+
+def _perhaps(value: object) -> int | None:
+    return None if value is None else _count(value)
+
+
+def _disk(value: object) -> Disk:
+    given = _mapping(value)
+    return Disk(name=_text(given["name"]), size=_count(given["size"]))
 
 
 def _filesystem(value: object) -> Filesystem:

@@ -15,7 +15,8 @@ from opsctl.config import Settings
 from opsctl.model.host import Host, Inventory
 from opsctl.monitor.probe import document
 from opsctl.monitor.status import FACT, HostStatus, collect, last_known
-from opsctl.overview import remembered
+from opsctl.overview import compared, remembered
+from opsctl.overview.drift import Comparison, compare
 from opsctl.ssh.hostkeys import Pin, Pins
 from opsctl.state.leases import Lease, Leases
 from opsctl.state.ledger import Entry, Ledger
@@ -45,6 +46,7 @@ class Known:
 
     `changed`: when a rollout last brought the host to its end. What it said of its updates before that is void, and
     so is what a newer look says better: `facts` holds neither.
+    `drift` compares the look with what NetBox said at `intended_at` (None: with our own copy).
     """
 
     host: Host
@@ -57,6 +59,8 @@ class Known:
     acts: tuple[Entry, ...]
     leases: tuple[Lease, ...]
     changed: datetime | None = None
+    drift: Comparison | None = None
+    intended_at: datetime | None = None
 
     @property
     def void(self) -> bool:
@@ -84,6 +88,9 @@ class Known:
                 for one in self.acts
             ],
             "leases": [{"name": one.name, "holder": one.holder, "expires": one.expires} for one in self.leases],
+            "drift": None
+            if self.drift is None
+            else {"netbox_read": self.intended_at, **compared.document(self.drift.differences, self.drift.uncompared)},
         }
 
 
@@ -102,6 +109,7 @@ def describe(
     status = _status(host, store, now, transport)
     known = remembered.rollouts(store)
     changed = remembered.changed(known).get(host.key)
+    fact = store.fact(host.key, compared.FACT)
     entries = ledger.entries(host=host.key, limit=2 * LATEST, newest_first=True)
     return Known(
         host=host,
@@ -114,11 +122,13 @@ def describe(
         acts=tuple(entry for entry in entries if entry.phase == "finished")[:LATEST],
         leases=tuple(one for one in Leases(store).held(now) if one.name in leased),
         changed=changed,
+        drift=compare(host, compared.remembered(fact, host), status.probe) if status and status.probe else None,
+        intended_at=fact.at if fact else None,
     )
 
 
 def _facts(store: Store, host: Host, status: HostStatus | None, changed: datetime | None) -> dict[str, Fact]:
-    found = {name: fact for name, fact in store.facts_of(host.key).items() if name not in (FACT, SEEN)}
+    found = {name: fact for name, fact in store.facts_of(host.key).items() if name not in (FACT, SEEN, compared.FACT)}
     looked = status.at if status and status.probe and status.probe.updates else None
     since = max((at for at in (looked, changed) if at), default=None)
     if PENDING in found and since and found[PENDING].at < since:

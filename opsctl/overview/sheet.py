@@ -19,6 +19,7 @@ def sections(known: Known, now: datetime) -> list[Section]:
         title = f"Looked at {age(known.status.at, now)}{', before its last change' if known.void else ''}"
         looked = _probe(known.status.probe, now)
         found.append((title, {name: value for name, value in looked.items() if not known.void or name not in _VOID}))
+    found.append(_drift(known, now))
     remembered = {
         name: f"{_told(name, fact.value)}; {age(fact.at, now)}"
         f"{', before its last change' if known.changed and fact.at < known.changed else ''}"
@@ -115,6 +116,26 @@ def _probe(probe: Probe, now: datetime) -> dict[str, object]:
         "addresses": ", ".join(probe.addresses or ()),
     }
     return {name: value for name, value in said.items() if value}
+
+
+def _drift(known: Known, now: datetime) -> Section:
+    """Where NetBox and the host differ; the parts that nobody compared are named, never left out as if they agreed."""
+    if known.drift is None:
+        return "Drift", {}
+    source = "NetBox" if known.intended_at else "the inventory"
+    read = f"NetBox as read {age(known.intended_at, now)}" if known.intended_at else "our copy of the inventory"
+    said: dict[str, list[str]] = {}
+    for one in known.drift.differences:
+        said.setdefault(one.what, []).append(f"{source}: {one.netbox}; the host: {one.found}")
+    open_: dict[str, list[str]] = {}
+    for left in known.drift.uncompared:
+        open_.setdefault(left.why, []).append(left.what)
+    values: dict[str, object] = {what: "\n".join(texts) for what, texts in said.items()}
+    agrees = f"none: what was compared is as {source} says"
+    return f"Drift from {read}", {
+        **(values or {"drift": agrees}),
+        **({"not compared": "\n".join(f"{', '.join(whats)}: {why}" for why, whats in open_.items())} if open_ else {}),
+    }
 
 
 def _told(name: str, value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from opsctl.cli.inventory import comparing, exporting, importing, pushing, reading, syncing
+from opsctl.cli.inventory import drifting, exporting, importing, pushing, reading, reconciling, syncing
 
 
 @click.group("inventory")
@@ -12,6 +12,6 @@ def command() -> None:
     """The hosts: take them from the source, list, show, compare, check."""
 
 
-for verbs in (syncing, reading, exporting, pushing, comparing, importing):
+for verbs in (syncing, reading, exporting, pushing, drifting, reconciling, importing):
     for verb in verbs.VERBS:
         command.add_command(verb)

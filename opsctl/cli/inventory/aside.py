@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from opsctl.cli import output as out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from opsctl.cli.app import App
     from opsctl.model.host import Host, Quarantined
 
 _COLUMNS = ("what", "tenant", "record", "name", "reason", "link")
@@ -25,6 +26,14 @@ def show(stale: Sequence[Host], quarantined: Sequence[Quarantined], empty: str =
         flat = [[str(cell).replace("\n", "\\n") for cell in row] for row in rows]
         title = f"{len(quarantined)} records in quarantine, {len(stale)} hosts kept as they were" if rows else ""
         out.table(_COLUMNS, flat, title=title, empty=empty)
+
+
+def among(app: App, selection: Mapping[str, Sequence[str]]) -> list[Quarantined]:
+    """The records that could be among the selected hosts; a record has no role or ring that anybody could name."""
+    if any(selection.get(name) for name in ("limit", "roles", "rings")):
+        return []
+    tenants = selection.get("tenants", ())
+    return [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
 
 
 def document(stale: Sequence[Host], quarantined: Sequence[Quarantined]) -> dict[str, object]:

@@ -46,17 +46,18 @@ def push(
     app: App, /, *, file: Path | None, dry_run: bool, yes: bool, output: str, **selection: tuple[str, ...]
 ) -> None:
     """Write what opsctl knows of the hosts into its own custom fields in NetBox."""
+    from opsctl.inventory import correct, corrections
     from opsctl.inventory import push as room
-    from opsctl.inventory.corrections import read
     from opsctl.inventory.netbox import NetBox
-    from opsctl.overview import told
+    from opsctl.overview import compared, told
 
     hosts = select(app, selection, managed_only=False)
     netbox = NetBox.of(app.settings)
+    planned: room.PushPlan | correct.CorrectionPlan
     if file is None:
         planned = room.plan(netbox, hosts, told.values(app.store, hosts))
     else:
-        planned = room.corrections(netbox, hosts, read(file))
+        planned = correct.plan(app.settings, hosts, corrections.read(file, hosts))
     rows = [(w.host, w.field, "-" if w.before is None else w.before, "-" if w.after is None else w.after)
             for w in planned.writes]  # fmt: skip
     if output == "table":
@@ -67,7 +68,12 @@ def push(
         app.confirm(f"Write this to {netbox.address}?", yes=yes)
         detail = {"values": len(planned.writes), "from": str(file or "")}
         with app.ledger.act("inventory push", planned.hosts, detail, app.who, app.now) as act:
-            room.write(netbox, planned, f"opsctl inventory push by {app.who}, run {act.id}")
+            message = f"opsctl inventory push by {app.who}, run {act.id}"
+            if isinstance(planned, correct.CorrectionPlan):
+                correct.write(app.settings, planned, message)
+                compared.refresh(app.settings, app.store, [host for host in hosts if host.key in planned.hosts])
+            else:
+                room.write(netbox, planned, message)
         out.note(f"ledger: {app.ledger.head()}")
     if output == "json":
         fields = ("host", "record", "field", "before", "after")

@@ -1,0 +1,129 @@
+"""`inventory drift`: NetBox against the hosts themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from opsctl.cli import output as out
+from opsctl.cli.app import App, output_option, pass_app, select, selection_options
+from opsctl.cli.inventory import aside
+from opsctl.errors import NothingMatches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opsctl.model.host import Host, Quarantined
+    from opsctl.overview.compared import Drift
+    from opsctl.overview.drift import Uncompared
+
+
+@click.command("drift")
+@selection_options
+@click.option(
+    "--suggest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what would put NetBox right, for a person to review.",
+)
+@click.option("--exit-code", is_flag=True, help="End with 1 when there is drift.")
+@output_option
+@pass_app
+def drift(app: App, /, *, suggest: Path | None, exit_code: bool, output: str, **selection: tuple[str, ...]) -> int:
+    """NetBox against the hosts themselves.
+
+    Compared are name, os_release, CPUs, memory, disks, primary addresses and listening TCP services, as NetBox and the
+    hosts are now. Exit code 1: a host could not be asked.
+    """
+    from opsctl.overview import compared
+
+    chosen = select(app, selection, managed_only=False)
+    managed = tuple(host for host in chosen if host.managed)
+    if not managed:
+        raise NothingMatches(f"opsctl manages none of {out.some(len(chosen), 'selected host')}; nothing was compared")
+    found = compared.look(app.settings, managed, app.transport, app.store, app.now())
+    others = [host for host in chosen if not host.managed]
+    put_aside = aside.among(app, selection)
+    if output == "json":
+        out.as_json(_document(found, others, put_aside), outcome=found.outcome)
+    else:
+        _print(found, others, put_aside)
+    if suggest:
+        _suggest(suggest, found)
+    return 1 if found.silent or (exit_code and found.differences) else 0
+
+
+def _print(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> None:
+    source = "NetBox" if any(host.record for host in found.compared) else "inventory"
+    if found.differences:
+        rows = [(one.host, one.what, one.netbox, one.found) for one in found.differences]
+        out.table(("host", "what", source, "host says"), rows)
+    if found.silent:
+        out.table(("not asked", "why"), [(one.host.key, f"{one.word}: {one.error}") for one in found.silent])
+    if found.uncompared:
+        out.table(("not compared", "why", "hosts"), _by_reason(found.uncompared))
+    out.line(_summary(found, others, put_aside))
+    out.say_next((one.host.key, one.hint) for one in found.silent)
+
+
+def _by_reason(uncompared: Sequence[Uncompared]) -> list[tuple[str, str, str]]:
+    """The same reason once, with its parts and its hosts."""
+    parts: dict[tuple[str, str], list[str]] = {}
+    for one in uncompared:
+        parts.setdefault((one.host, one.why), []).append(one.what)
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for (host, why), whats in parts.items():
+        hosts.setdefault((", ".join(whats), why), []).append(host)
+    return [(what, why, out.grouped(keys, most=2)) for (what, why), keys in hosts.items()]
+
+
+def _summary(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> str:
+    """How many there are of each, so that nobody takes silence for agreement."""
+    asked = len(found.compared) + len(found.silent)
+    drifted = len({one.host for one in found.differences})
+    differ = f"{out.some(len(found.differences), 'difference')} on {out.some(drifted, 'host')}"
+    said = [f"{differ}; {len(found.compared)} of {out.some(asked, 'host')} compared"]
+    if found.silent:
+        said.append(f"{len(found.silent)} not asked")
+    if others:
+        said.append(f"{len(others)} not managed")
+    if put_aside:
+        said.append(f"{out.some(len(put_aside), 'record')} in quarantine")
+    return ", ".join(said)
+
+
+def _suggest(file: Path, found: Drift) -> None:
+    from opsctl.inventory import corrections
+    from opsctl.overview.drift import suggestions
+
+    suggested = suggestions(found.differences)
+    if not suggested:
+        out.note("nothing that NetBox could be told: no file was written")
+        return
+    file.write_text(corrections.text(suggested), encoding="utf-8")
+    doubtful = sum(bool(one.doubt) for one in suggested)
+    asks = f", {doubtful} of them as a question (a comment)" if doubtful else ""
+    without = len(found.differences) - len(suggested)
+    rest = f"; {out.some(without, 'difference')} only a person can mend" if without else ""
+    out.note(f"written: {file}: {out.some(len(suggested), 'correction')}{asks}{rest}")
+    out.note(f"  what next: review it, then: opsctl inventory push --from {file}")
+
+
+def _document(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> dict[str, object]:
+    from opsctl.inventory.document import encode_quarantined
+    from opsctl.overview import compared
+
+    return {
+        "compared": [host.key for host in found.compared],
+        **compared.document(found.differences, found.uncompared),
+        "not_asked": [
+            {"host": one.host.key, "state": one.word, "error": one.error, "hint": one.hint} for one in found.silent
+        ],
+        "not_managed": [{"host": host.key, "why": host.why_not_managed} for host in others],
+        "quarantined": encode_quarantined(put_aside),
+    }
+
+
+VERBS = (drift,)
