@@ -1,7 +1,9 @@
-"""`inventory sync` and `diff`: the hosts as the source has them now, against the copy."""
+"""`inventory sync`, `diff` and `timer`: the hosts as the source has them now, by hand or again and again."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -134,6 +136,43 @@ def diff(app: App, *, tenants: tuple[str, ...], source: str | None, exit_code: b
     return 1 if exit_code and planned.diff else 0
 
 
+@click.command("timer")
+@click.option("--minutes", type=click.IntRange(1, 1440), default=15, show_default=True, help="Between two syncs.")
+@click.option("--user", default="", metavar="ACCOUNT", help="Runs the sync.  [default: the workspace's owner]")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Write them there, as /etc/systemd/system.  [default: only show them]",
+)
+@dry_run_option
+@yes_option
+@pass_app
+def timer(app: App, *, minutes: int, user: str, into: Path | None, dry_run: bool, yes: bool) -> None:
+    """Units for systemd that sync this workspace again and again.
+
+    They hold no secret, and removals and moves are never accepted by them: a person names those.
+    """
+    from opsctl.inventory import timer as room
+
+    units = room.units(app.settings, _program(), minutes=minutes, user=user)
+    for name, text in units.items():
+        out.line(f"# {into / name if into else name}\n{text}")
+    if into is None or dry_run:
+        out.note("nothing was written")
+        return
+    app.confirm(f"Write {' and '.join(units)} into {into}?", yes=yes)
+    for name, text in units.items():
+        (into / name).write_text(text, encoding="utf-8")
+    out.note(f"next: systemctl daemon-reload; systemctl enable --now {list(units)[-1]}")
+
+
+def _program() -> tuple[str, ...]:
+    """How opsctl is called on this machine, by its full path."""
+    beside = Path(sys.executable).with_name("opsctl")
+    return (str(beside),) if beside.is_file() else (sys.executable, "-m", "opsctl")
+
+
 def _words(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for item in given for name in item.split(",") if name)
 
@@ -182,4 +221,4 @@ def _diff_document(found: Diff) -> dict[str, object]:
     }
 
 
-VERBS = (sync, diff)
+VERBS = (sync, diff, timer)
