@@ -64,7 +64,9 @@ def _print(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined
         out.table(("not asked", "why"), [(one.host.key, f"{one.word}: {one.error}") for one in found.silent])
     if found.uncompared:
         out.table(("not compared", "why", "hosts"), _by_reason(found.uncompared))
-    out.line(_summary(found, others, put_aside))
+    drifted = len({one.host for one in found.differences})
+    out.line(f"{out.some(len(found.differences), 'difference')} on {out.some(drifted, 'host')}")
+    out.line(_counts(found, others, put_aside))
     out.say_next((one.host.key, one.hint) for one in found.silent)
 
 
@@ -79,19 +81,13 @@ def _by_reason(uncompared: Sequence[Uncompared]) -> list[tuple[str, str, str]]:
     return [(what, why, out.grouped(keys, most=2)) for (what, why), keys in hosts.items()]
 
 
-def _summary(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> str:
+def _counts(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> str:
     """How many there are of each, so that nobody takes silence for agreement."""
-    asked = len(found.compared) + len(found.silent)
-    drifted = len({one.host for one in found.differences})
-    differ = f"{out.some(len(found.differences), 'difference')} on {out.some(drifted, 'host')}"
-    said = [f"{differ}; {len(found.compared)} of {out.some(asked, 'host')} compared"]
-    if found.silent:
-        said.append(f"{len(found.silent)} not asked")
-    if others:
-        said.append(f"{len(others)} not managed")
-    if put_aside:
-        said.append(f"{out.some(len(put_aside), 'record')} in quarantine")
-    return ", ".join(said)
+    said = [f"compared: {len(found.compared)} of {out.some(len(found.compared) + len(found.silent), 'host')}"]
+    said += [f"not asked: {len(found.silent)}"] if found.silent else []
+    said += [f"not managed: {len(others)}"] if others else []
+    said += [f"in quarantine: {out.some(len(put_aside), 'record')}"] if put_aside else []
+    return "; ".join(said)
 
 
 def _suggest(file: Path, found: Drift) -> None:

@@ -107,7 +107,7 @@ def ports(api: Api, vm: Row) -> set[str]:
 def test_drift_is_told_exactly_and_gone_when_the_reviewed_corrections_are_pushed(ground: Ground) -> None:
     assert ground.drift() == []
     said = ground.shown("inventory", "drift", code=1)
-    assert "0 differences on 0 hosts; 2 of 3 hosts compared, 1 not asked" in said
+    assert "0 differences on 0 hosts\ncompared: 2 of 3 hosts; not asked: 1" in said
     assert "a container has no disks of its own" in said
 
     api, web, balancer = ground.api, ground.records[WEB], ground.records[BALANCER]
