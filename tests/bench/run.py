@@ -1,7 +1,7 @@
 """Each promise of speed, measured as a ratio against what a user would use instead, in the same run.
 
     make bench                      everything that is quick (start-up)
-    make bench BENCH="provision"    one or more of: startup lab provision comply demo all
+    make bench BENCH="provision"    one or more of: startup lab provision comply netbox demo all
     make bench BENCH="provision --hosts 7"
 
 Seconds depend on the machine; ratios travel. Nothing here passes or fails: it prints what was measured.
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import comply, demo, lab, provision, startup
+from tests.bench import comply, demo, lab, netbox, provision, startup
 
 BENCHES = {
     "startup": startup.run,
     "lab": lab.run,
     "provision": provision.run,
     "comply": comply.run,
+    "netbox": netbox.run,
     "demo": demo.run,
 }
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("benches", nargs="*", choices=[*BENCHES, "all", []], help="default: startup")
     parser.add_argument("--hosts", type=int, default=20, help="size of the fleet for provision and comply")
     parser.add_argument("--sizes", type=int, nargs="*", default=[7, 20, 40], help="sizes for lab")
+    parser.add_argument("--runs", type=int, default=3, help="how often netbox measures each thing")
     options = parser.parse_args()
     chosen = list(BENCHES) if "all" in options.benches else options.benches or ["startup"]
     for name in chosen:

@@ -25,6 +25,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import trixie
+
 VERSION = os.environ.get("OPSCTL_NETBOX_VERSION", "4.7.3")
 SEEDS = Path(__file__).parent
 TOKEN = "nbt_opsctltest01." + "A" * 40
@@ -66,10 +68,10 @@ def running(workers: int = 2, *, hosts: int = 0) -> Iterator[Real]:
     """NetBox with the seeded fleet, or one of so many hosts, for as long as the block runs. Raises Impossible."""
     if programs := _missing_programs():
         raise Impossible(f"a real NetBox needs {', '.join(programs)}: .ci/system-packages installs them")
-    environment = _environment(_python())
-    dump = _seeded(environment, hosts)
+    netbox = environment(f"environment-{VERSION}", f"netbox=={VERSION}")
+    dump = _seeded(netbox, hosts)
     with ExitStack() as stack:
-        yield _start(stack, _own_folder(stack), environment, dump, workers)
+        yield _start(stack, _own_folder(stack), netbox, dump, workers)
 
 
 def _seeded(environment: Path, hosts: int) -> Path:
@@ -112,16 +114,27 @@ def _cache() -> Path:
     return found
 
 
-def _environment(python: Path) -> Path:
-    """NetBox's virtual environment; the version alone decides, for it takes minutes and half a gigabyte."""
-    folder = _cache() / f"environment-{VERSION}-{_key(str(python.resolve()))}"
+def environment(name: str, *packages: str) -> Path:
+    """A virtual environment in the cache, for making one takes minutes; its name alone decides whether it is there."""
+    python = _python()
+    folder = _cache() / f"{name}-{_key(str(python.resolve())) if python else 'trixie'}"
     with _alone():
         if not (folder / ".ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _well([str(python), "-m", "venv", str(folder)])
-            _well([str(folder / "bin/pip"), "install", "--quiet", f"netbox=={VERSION}"], timeout=1200)
+            if python:
+                _well([str(python), "-m", "venv", str(folder)])
+                _well([str(folder / "bin/pip"), "install", "--quiet", *packages], timeout=1200)
+            else:
+                _from_trixie(folder, packages)
             (folder / ".ready").touch()
     return folder
+
+
+def _from_trixie(folder: Path, packages: Sequence[str]) -> None:
+    try:
+        trixie.environment(folder, packages, cache=_cache())
+    except trixie.Impossible as reason:
+        raise Impossible(f"no Python 3.12 or newer on the PATH or in pyenv, and {reason}") from reason
 
 
 _ACCOUNTS = f"""
@@ -276,8 +289,10 @@ def _program(name: str) -> str:
     return str(found[-1]) if found else shutil.which(name) or name
 
 
-def _python() -> Path:
-    """A Python that NetBox runs on (3.12 or newer): on the PATH, or one that pyenv keeps."""
+def _python() -> Path | None:
+    """A Python that NetBox runs on (3.12 or newer): on the PATH, or one that pyenv keeps; else there is trixie's."""
+    if os.environ.get("OPSCTL_NETBOX_PYTHON") == "trixie":
+        return None
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
     wanted = "import sys, ensurepip; sys.exit(sys.version_info < (3, 12))"
     candidates = [Path(sys.executable)] if sys.version_info >= (3, 12) else []
@@ -285,10 +300,7 @@ def _python() -> Path:
         candidates += sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)
         if (named := shutil.which(f"python{version}")) and "shims" not in named:
             candidates.append(Path(named))
-    for found in candidates:
-        if subprocess.run([found, "-c", wanted], capture_output=True, check=False).returncode == 0:
-            return found
-    raise Impossible("NetBox needs Python 3.12 or newer, and there is none on the PATH or in pyenv")
+    return next((p for p in candidates if not subprocess.run([p, "-c", wanted], capture_output=True).returncode), None)
 
 
 def _well(words: Sequence[str], *, env: dict[str, str] | None = None, timeout: float = 120) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from opsctl import config
@@ -23,13 +24,13 @@ SETTINGS: dict[str, config.Value] = {
 }
 
 
-def workspace(folder: Path, address: str) -> Path:
+def workspace(folder: Path, address: str, tenants: Sequence[str] = ("ange", "sundsvall")) -> Path:
     """A workspace for the seeded NetBox."""
     (folder / "opsctl.yml").write_text(config.example({**SETTINGS, "netbox.url": address}), encoding="utf-8")
     token = folder / "netbox.token"
     token.touch(mode=0o600)
     token.write_text(real.TOKEN, encoding="ascii")
-    for name in ("ange", "sundsvall"):
+    for name in tenants:
         (folder / "inventories" / name).mkdir(parents=True)
         (folder / "inventories" / name / "tenant.yml").write_text(TENANT.format(name=name), encoding="utf-8")
     return folder
