@@ -161,13 +161,16 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     if output == "table":
         line(f"{state.plan.id}: {shown.standing(state, '')}")
         table(shown.HOST_COLUMNS, shown.host_rows(state))
+    gone = run.no_longer_ours(means, state.plan)
+    for host, why in gone.items():
+        note(f"{host}: {why}; what still waits for it is skipped")
     if dry_run:
         if output == "json":
             as_json(shown.document(state, ""))
         note("nothing was done (--dry-run)")
         return
     app.confirm(f"Go on with {some(len(state.open_hosts), 'host')}{' and the failed ones' if retry else ''}?", yes=yes)
-    ready, taken = run.take_up_again(means, state.plan.id, retry=retry)
+    ready, taken = run.take_up_again(means, state.plan.id, retry=retry, gone=gone)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
     _finish(run.resume(means, ready, _telling(app, ready.state.plan)), output)

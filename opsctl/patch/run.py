@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from opsctl.errors import HostFailed, Refused
-from opsctl.inventory import snapshot
+from opsctl.errors import HostFailed, InventoryError, Refused
+from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
-from opsctl.model.rollout import RolloutState, Status
+from opsctl.model.rollout import Plan, RolloutState, Status
 from opsctl.patch import pending, propose
 from opsctl.patch.change import PatchChange
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
 from opsctl.rollout import claims, contact
 from opsctl.rollout import limits as limiting
+from opsctl.rollout import resume as resuming
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
 from opsctl.rollout.limits import Limits
@@ -25,10 +26,11 @@ from opsctl.state.leases import Leases
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A rollout that may begin or go on now; `down` are hosts of it that do not answer."""
+    """A rollout that may begin or go on now; `down` are hosts of it that do not answer, `gone` those no longer ours."""
 
     state: RolloutState
     down: frozenset[str]
+    gone: frozenset[str] = frozenset()
 
 
 def limits(means: Means) -> Limits:
@@ -82,23 +84,45 @@ def ready(means: Means, plan_id: str) -> Ready:
     return Ready(state=state, down=contact.unreachable(readings.items()))
 
 
-def take_up_again(means: Means, rollout_id: str, *, retry: bool) -> tuple[Ready, Taken]:
+def no_longer_ours(means: Means, plan: Plan) -> Mapping[str, str]:
+    """Hosts and load balancers of a plan that a resume must not touch, with the reason.
+
+    By the inventory that is written now, never by its source; one that cannot be read says nothing.
+    """
+    try:
+        written = files.load(means.settings)
+    except InventoryError:
+        return {}
+    return resuming.no_longer_ours(plan, written, snapshot.approved(means.store, plan.id), _approved_now(means))
+
+
+def _approved_now(means: Means) -> Callable[[str], frozenset[str]]:
+    return lambda key: frozenset(pin.key.fingerprint for pin in means.transport.pins.of(key))
+
+
+def take_up_again(
+    means: Means, rollout_id: str, *, retry: bool, gone: Mapping[str, str] | None = None
+) -> tuple[Ready, Taken]:
     """A rollout that stopped, ready to go on. What each host has become is asked of the host itself, step by step."""
     state = means.journal.load(rollout_id, kind=propose.KIND)
     means.journal.refuse_at_work(state.plan.id)
-    taken = take_up(state, now=means.clock(), retry=retry)
-    hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts]
+    gone = gone or {}
+    taken = take_up(state, now=means.clock(), retry=retry, gone=gone)
+    hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts if item.host not in gone]
     answers = contact.health_of_all(means.transport, hosts)
     down = frozenset(key for key, answer in answers.items() if isinstance(answer, str))
-    return Ready(state=taken.state, down=down), taken
+    return Ready(state=taken.state, down=down, gone=frozenset(gone)), taken
 
 
 def start(means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
     """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
     plan = rollout.state.plan
+    hosts = [item.host for item in plan.hosts]
+    known = {*hosts, *(item.drain_through for item in plan.hosts if item.drain_through)}
+    approved = {key: _approved_now(means)(key) for key in known}
 
     def keep() -> None:
-        snapshot.save(means.store, plan.id, means.inventory, [item.host for item in plan.hosts], means.clock())
+        snapshot.save(means.store, plan.id, means.inventory, hosts, means.clock(), approved=approved)
 
     return _run(means, rollout, observe, verb="patch start", keep=keep)
 
@@ -129,5 +153,6 @@ def _run(
         clock=means.clock,
         observe=observe,
         down=rollout.down,
+        gone=rollout.gone,
         keep=keep,
     )

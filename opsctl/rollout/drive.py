@@ -51,7 +51,10 @@ class _Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Drivers:
-    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer."""
+    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
+
+    `gone` are hosts that are no longer ours: they are asked nothing, and count as out of service where skipped.
+    """
 
     journal: Journal
     leases: Leases
@@ -62,6 +65,7 @@ class Drivers:
     observe: Callable[[Progress], None]
     stop: threading.Event
     down: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
 
 
 class Driver:
@@ -168,7 +172,7 @@ class Driver:
 
     def _gate(self, batch: Batch) -> gates.Verdict:
         spent = gates.budget(self._now.values(), self._plan.failure_budget)
-        states = (self._now[item.host] for item in batch.hosts)
+        states = (self._now[item.host] for item in batch.hosts if item.host not in self._parts.gone)
         references = {s.host: s.reference for s in states if s.stage is Stage.DONE and s.reference is not None}
         if not references:
             return spent
@@ -232,7 +236,9 @@ class Driver:
         state = self._now.get(key)
         if state is None or state.stage is Stage.PLANNED:
             return key in self._parts.down
-        if state.stage in (Stage.DONE, Stage.SKIPPED):
+        if state.stage is Stage.SKIPPED:
+            return key in self._parts.gone
+        if state.stage is Stage.DONE:
             return False
         return state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched or key in self._parts.down
 

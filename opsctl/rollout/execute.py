@@ -106,6 +106,7 @@ def execute(
     clock: Callable[[], datetime],
     observe: Callable[[Progress], None],
     down: frozenset[str] = frozenset(),
+    gone: frozenset[str] = frozenset(),
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
@@ -125,6 +126,7 @@ def execute(
             observe=observe,
             stop=stop,
             down=down,
+            gone=gone,
         )
         driver = Driver(state, parts)
         with driver.alone(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}"):

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from opsctl.errors import OpsctlError
-from opsctl.model.rollout import UNTOUCHED, HostState, Reference, Stage, Status
+from opsctl.model.rollout import HostState, Reference, Stage, Status
 
 
 class InvalidTransition(OpsctlError):
@@ -142,7 +142,7 @@ def advance(state: HostState, event: Event) -> HostState:
             return _fail(state, event)
         case Kind.LOST:
             return _lose(state, event)
-        case Kind.SKIPPED if state.stage in UNTOUCHED and not state.drained:
+        case Kind.SKIPPED:
             return _rest(state, Stage.SKIPPED, event)
         case Kind.UNDRAINED if state.drained and state.stage in (Stage.VERIFIED, Stage.FAILED, Stage.SKIPPED):
             return _undrained(state, event)
@@ -150,7 +150,7 @@ def advance(state: HostState, event: Event) -> HostState:
             return replace(state, stage=state.last, at=event.at, last=None, reason="")
         case Kind.RETRIED if state.stage is Stage.FAILED and not state.drained:
             return HostState(host=state.host, stage=Stage.PLANNED, at=event.at, attempt=state.attempt + 1)
-        case Kind.ACKNOWLEDGED if state.stage is Stage.FAILED:
+        case Kind.ACKNOWLEDGED if state.stage in (Stage.FAILED, Stage.SKIPPED):
             return replace(state, acknowledged=True, stuck=False)
     return _along_the_road(state, event)
 
@@ -200,7 +200,7 @@ def _lose(state: HostState, event: Event) -> HostState:
 
 
 def _rest(state: HostState, stage: Stage, event: Event) -> HostState:
-    if state.stage not in IN_FLIGHT and not (state.stage is Stage.UNKNOWN and stage is Stage.FAILED):
+    if state.stage not in IN_FLIGHT | {Stage.UNKNOWN} or (state.stage is Stage.UNKNOWN and stage is Stage.UNKNOWN):
         raise InvalidTransition(f"{state.host}: {event.kind} cannot follow {state.stage}")
     last = state.last if state.stage is Stage.UNKNOWN else state.stage
     return replace(state, stage=stage, at=event.at, last=last, reason=event.reason, notes=state.notes + event.notes)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opsctl.errors import Refused
-from opsctl.model.rollout import HostState, RolloutState, Stage, Status
+from opsctl.model.host import Inventory
+from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import machine
 from opsctl.rollout.machine import Event, Kind
+
+# Nothing of a host is changed any more from here on.
+_AFTER_ITS_LAST_EFFECT = frozenset({Stage.VERIFIED, Stage.UNDRAINED, Stage.DONE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +24,34 @@ class Taken:
     left: tuple[str, ...]
 
 
-def take_up(state: RolloutState, *, now: datetime, retry: bool = False) -> Taken:
+def no_longer_ours(
+    plan: Plan, inventory: Inventory, approved: Mapping[str, frozenset[str]], now: Callable[[str], frozenset[str]]
+) -> dict[str, str]:
+    """Which hosts and load balancers of a plan must not be touched any more, and why.
+
+    `inventory` is the one that is written now, `approved` the fingerprints of each host's keys when the plan began, and
+    `now` gives today's. Everything else of a resume is taken from the plan's own copy.
+    """
+    managed = {host.key: host for host in inventory}
+    found = {}
+    for key in dict.fromkeys(
+        (*(i.host for i in plan.hosts), *(i.drain_through for i in plan.hosts if i.drain_through))
+    ):
+        host = managed.get(key)
+        if host is None:
+            found[key] = "it is no longer in the inventory"
+        elif not host.managed:
+            found[key] = f"it is no longer managed: {host.why_not_managed}"
+        elif now(key) != approved.get(key, now(key)):
+            found[key] = "its approved key has changed since the rollout began"
+    return found
+
+
+def take_up(state: RolloutState, *, now: datetime, retry: bool = False, gone: Mapping[str, str] | None = None) -> Taken:
     """The rollout as it goes on: failures are acknowledged by whoever resumes, or with `retry` tried again.
 
-    Pure: the driver keeps it once nobody else can be at it. Raises Refused for one that has nothing left to do.
+    `gone` are the hosts that are no longer ours, with the reason: they are skipped. Pure: the driver keeps it once
+    nobody else can be at it. Raises Refused for one that has nothing left to do.
     """
     if state.status is Status.PLANNED:
         raise Refused(f"{state.plan.id} has not begun", hint=f"opsctl patch start {state.plan.id}")
@@ -30,9 +59,15 @@ def take_up(state: RolloutState, *, now: datetime, retry: bool = False) -> Taken
     if state.status is Status.ABORTED or (state.status is Status.DONE and not (retry and failed)):
         hint = f"opsctl patch resume {state.plan.id} --retry" if failed else "make a new plan"
         raise Refused(f"{state.plan.id} is {state.status}: nothing is left to do", hint=hint)
-    hosts = tuple(_taken_up(host, now, retry=retry) for host in state.hosts)
+    gone = gone or {}
+    fronts = {item.host: item.drain_through for item in state.plan.hosts}
+    hosts = []
+    for host in state.hosts:
+        front = gone.get(fronts[host.host], "")
+        closed = front and f"its load balancer {fronts[host.host]}: {front}"
+        hosts.append(_taken_up(host, now, retry=retry, gone=gone.get(host.host, ""), closed=closed))
     left = tuple(host.host for host in hosts if host.stage is Stage.FAILED and not _lacks_only_undrain(host))
-    return Taken(state=replace(state, hosts=hosts), left=left)
+    return Taken(state=replace(state, hosts=tuple(hosts)), left=left)
 
 
 def _lacks_only_undrain(state: HostState) -> bool:
@@ -44,15 +79,24 @@ def how_to_go_on(state: RolloutState) -> str:
     if state.plan.kind != "patch":
         return "mend the host, then run the same command again: what is done stays done"
     line = f"opsctl patch resume {state.plan.id}"
+    if state.status is Status.DONE and not state.count(Stage.FAILED):
+        return "for what was skipped, once it is ours again: opsctl patch plan"
     if not any(host.stage is Stage.FAILED and not _lacks_only_undrain(host) for host in state.hosts):
         return line
     retry = f"{line} --retry tries the failed hosts again"
     return retry if state.status is Status.DONE else f"{retry}; {line} leaves them as they are"
 
 
-def _taken_up(state: HostState, now: datetime, *, retry: bool) -> HostState:
-    if state.stage is not Stage.FAILED:
-        return state
-    if retry and not state.drained:
+def _taken_up(state: HostState, now: datetime, *, retry: bool, gone: str, closed: str) -> HostState:
+    """`gone`: why the host is not ours any more; `closed`: why the load balancer in front of it is not."""
+    resting = state.stage in (Stage.FAILED, Stage.SKIPPED)
+    still_owed = state.stage not in _AFTER_ITS_LAST_EFFECT or (state.drained and closed)
+    if not resting and (gone or closed) and still_owed:
+        state = machine.advance(state, Event(kind=Kind.SKIPPED, at=now, reason=gone or closed))
+    elif state.stage is Stage.FAILED and retry and not state.drained and not (gone or closed):
         return machine.advance(state, Event(kind=Kind.RETRIED, at=now))
-    return machine.advance(state, Event(kind=Kind.ACKNOWLEDGED, at=now))
+    elif resting:
+        state = machine.advance(state, Event(kind=Kind.ACKNOWLEDGED, at=now))
+    if state.drained and closed:
+        return machine.advance(state, Event(kind=Kind.FAILED, at=now, reason=closed))
+    return state

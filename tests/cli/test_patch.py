@@ -148,6 +148,25 @@ def test_a_resume_says_once_that_the_ground_has_moved_and_works_from_the_copy_of
     assert capsys.readouterr().err.count("this rollout goes on as it was planned") == 1
 
 
+def test_a_resume_names_the_hosts_that_are_no_longer_ours_and_asks_them_nothing(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = begun(workspace)
+    with Store.open(config.load(workspace, {}).state) as store:
+        inventory = files.load(config.load(workspace, {}))
+        snapshot.save(store, plan, inventory, [host.key for host in inventory], NOW)
+        keys = [item.host for item in Journal(store).load(plan).plan.hosts]
+    (workspace / "inventories/ange/hosts.yml").write_text("version: 1\ntenant: ange\nhosts: []\n")
+    capsys.readouterr()
+    assert run(["patch", "resume", plan, "--dry-run"]) == 0
+    told = capsys.readouterr().err
+    assert all(f"{key}: it is no longer in the inventory" in told for key in keys)
+    assert run(["patch", "resume", plan, "--yes", "-o", "json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["outcome"] == "incomplete"
+    assert {host["stage"] for host in answer["hosts"]} == {"skipped"}
+
+
 def test_latest_is_the_newest_plan(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep(workspace)
     newer = keep(workspace, minutes=5)

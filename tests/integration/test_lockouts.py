@@ -144,7 +144,7 @@ def test_an_armed_host_that_reboots_still_undoes_the_change(place: Ground) -> No
 
 def test_a_host_that_another_installation_works_on_is_not_armed(place: Ground) -> None:
     host = place.host("host-01")
-    place.inside("host-01", "rm /var/lib/opsctl/fence.json")  # what the earlier tests left
+    place.inside("host-01", "rm -f /var/lib/opsctl/fence.json")  # what the earlier tests left
     theirs = {"claim": {"claimant": "another", "installation": "node2/200", "token": 9, "claim_seconds": 600}}
     assert place.transport.run(host, hostside_script("fence"), theirs, timeout=30) == {"refused": "", "answer": None}
     run = run_playbook(

@@ -47,3 +47,11 @@ def test_a_copy_of_another_version_is_none(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         store.put_fact("rollout:p1", snapshot.FACT, '{"digest": "x", "inventory": {"tenants": [], "hosts": [{}]}}', NOW)
         assert snapshot.load(store, "p1") is None
+
+
+def test_the_keys_that_were_approved_at_the_beginning_are_kept_with_it(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        assert snapshot.approved(store, "p1") == {}
+        snapshot.save(store, "p1", FLEET, ["ange.web1"], NOW, approved={"ange.web1": {"SHA256:b", "SHA256:a"}})
+        assert snapshot.approved(store, "p1") == {"ange.web1": frozenset({"SHA256:a", "SHA256:b"})}
+        assert snapshot.load(store, "p1") is not None

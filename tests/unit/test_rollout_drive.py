@@ -21,7 +21,7 @@ from opsctl.rollout.claims import Claims
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.execute import Ended, execute, outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
-from opsctl.rollout.resume import Taken, take_up
+from opsctl.rollout.resume import Taken, no_longer_ours, take_up
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
@@ -182,12 +182,13 @@ def drive(
     journal: Journal | None = None,
     stop: threading.Event | None = None,
     down: frozenset[str] = frozenset(),
+    gone: frozenset[str] = frozenset(),
     observe: Callable[[Progress], None] = lambda progress: None,
 ) -> RolloutState:
     parts = Drivers(
         journal=journal or Journal(store), leases=Leases(store), change=change, inventory=STOCK,
         limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=observe,
-        stop=stop or threading.Event(), down=down,
+        stop=stop or threading.Event(), down=down, gone=gone,
     )  # fmt: skip
     driver = Driver(state, parts)
     with driver.alone("anna, process 1"):
@@ -509,6 +510,90 @@ def test_a_retry_takes_failed_hosts_up_again_and_a_plain_resume_leaves_them(stor
     end = drive(store, again.state, change)
     assert (end.status, stages(end)) == (Status.DONE, ALL_DONE)
     assert next(s for s in end.hosts if s.host == "ange.app1").attempt == 2
+
+
+# --- hosts that are no longer ours at a resume ----------------------------------------------------------------------
+
+
+def resumed(store: Store, state: RolloutState, change: FakeChange, gone: Mapping[str, str]) -> RolloutState:
+    taken = take_up(Journal(store).load(state.plan.id), now=START, retry=True, gone=gone)
+    return drive(store, taken.state, change, gone=frozenset(gone))
+
+
+def stopped(store: Store, change: FakeChange) -> RolloutState:
+    """A rollout that halted at its first host; nothing else was touched."""
+    change.trouble[("install", "ange.app1")] = [HostFailed("ange.app1", "postinst failed")]
+    return drive(store, plan(store), change)
+
+
+def test_a_resume_skips_hosts_that_are_no_longer_ours_and_finishes_the_others(store: Store) -> None:
+    world = World()
+    change = FakeChange(world)
+    halted, gone = stopped(store, change), dict.fromkeys(("ange.web1", "ange.web2"), "it is no longer in the inventory")
+    world.log.clear()
+    end = resumed(store, halted, change, gone)
+    assert (end.status, stages(end)) == (Status.DONE, {**ALL_DONE, "web1": Stage.SKIPPED, "web2": Stage.SKIPPED})
+    assert end.hosts[2].reason == gone["ange.web2"]
+    assert {host for _, host in world.log} == {"ange.app1", "ange.lb1"}
+    with pytest.raises(Incomplete, match=r"2 of 4 hosts done; remaining: ange\.web1, ange\.web2") as incomplete:
+        raise_unless_ok(end)
+    assert "opsctl patch plan" in incomplete.value.hint
+
+
+def test_a_host_that_was_skipped_counts_as_out_of_service(store: Store) -> None:
+    """Nobody knows how it is; its cluster may lose no other member."""
+    change = FakeChange(World())
+    halted = stopped(store, change)
+    taken = take_up(halted, now=START, retry=True, gone={"ange.web1": "it is no longer managed"})
+    end = drive(store, taken.state, change, gone=frozenset({"ange.web1"}))
+    assert (end.status, stages(end)["web2"]) == (Status.PAUSED, Stage.PRECHECKED)
+    assert "ange.web1 is out" in end.reason
+
+
+def test_a_failed_host_that_is_no_longer_ours_is_not_tried_again(store: Store) -> None:
+    change = FakeChange(World())
+    halted = stopped(store, change)
+    end = resumed(store, halted, change, {"ange.app1": "its approved key has changed"})
+    assert (end.status, stages(end)) == (Status.DONE, {**ALL_DONE, "app1": Stage.FAILED})
+
+
+def test_a_drained_host_that_is_no_longer_ours_is_put_back_into_service_and_else_left_alone(store: Store) -> None:
+    world = World()
+    change = FakeChange(world, trouble={("install", "ange.web1"): [Unreachable("ange.web1", "no answer")]})
+    paused = drive(store, plan(store, hosts=FLEET[1:3]), change)
+    assert world.drained == {"ange.web1"}
+    world.log.clear()
+    end = resumed(store, paused, change, {"ange.web1": "it is no longer managed"})
+    assert [step for step, host in world.log if host == "ange.web1"] == ["undrain"]
+    assert (stages(end)["web1"], world.drained) == (Stage.SKIPPED, set())
+
+
+def test_a_load_balancer_that_is_no_longer_ours_is_not_touched(store: Store) -> None:
+    world = World()
+    change = FakeChange(world, trouble={("install", "ange.web1"): [Unreachable("ange.web1", "no answer")]})
+    paused = drive(store, plan(store, hosts=FLEET[1:3]), change)
+    world.log.clear()
+    end = resumed(store, paused, change, {BALANCER: "it is no longer managed"})
+    assert world.log == []
+    assert (end.status, end.reason) == (Status.HALTED, "still drained: ange.web1")
+    assert set(stages(end).values()) == {Stage.SKIPPED}
+    assert end.hosts[0].notes == ("still drained: its load balancer ange.lb1: it is no longer managed",)
+    back = resumed(store, end, change, {})
+    assert (back.status, world.drained, stages(back)["web1"]) == (Status.DONE, set(), Stage.SKIPPED)
+
+
+def test_who_is_still_ours_is_told_by_the_written_inventory_and_the_approved_keys(store: Store) -> None:
+    made = plan(store, hosts=FLEET[:3]).plan
+    then = {key: frozenset({"SHA256:old"}) for key in ("ange.app1", "ange.web1", "ange.web2", BALANCER)}
+    now = {**then, "ange.web1": frozenset({"SHA256:new"})}
+    retired = replace(FLEET[3], status="decommissioning")
+    written = replace(STOCK, hosts=(FLEET[1], FLEET[2], retired))
+    assert no_longer_ours(made, written, then, now.__getitem__) == {
+        "ange.app1": "it is no longer in the inventory",
+        "ange.web1": "its approved key has changed since the rollout began",
+        BALANCER: f"it is no longer managed: {retired.why_not_managed}",
+    }
+    assert no_longer_ours(made, STOCK, {}, now.__getitem__) == {}, "a rollout whose keys were not kept"
 
 
 def test_a_rollout_that_is_over_cannot_be_taken_up(store: Store) -> None:

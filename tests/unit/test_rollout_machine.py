@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsctl.model.rollout import RESTING, UNTOUCHED, HostState, Reference, Stage, Status
+from opsctl.model.rollout import RESTING, HostState, Reference, Stage, Status
 from opsctl.rollout import machine
 from opsctl.rollout.machine import Event, InvalidTransition, Kind, Step
 
@@ -109,10 +109,20 @@ def test_a_host_cannot_be_done_while_it_is_drained() -> None:
         machine.advance(drained, event(Kind.DONE))
 
 
-@pytest.mark.parametrize("stage", [s for s in Stage if s not in UNTOUCHED])
-def test_only_an_untouched_host_can_be_skipped(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", [Stage.DONE, Stage.FAILED, Stage.SKIPPED])
+def test_a_host_at_rest_cannot_be_skipped(stage: Stage) -> None:
     with pytest.raises(InvalidTransition):
         machine.advance(HostState(host="a.b", stage=stage, at=NOW), event(Kind.SKIPPED, reason="x"))
+
+
+@pytest.mark.parametrize("stage", [s for s in Stage if s not in (Stage.DONE, Stage.FAILED, Stage.SKIPPED)])
+def test_a_host_that_is_skipped_on_its_way_says_how_far_it_was_and_is_only_undrained(stage: Stage) -> None:
+    lost = HostState(host="a.b", stage=stage, at=NOW, drained=True, last=Stage.BACK if stage is Stage.UNKNOWN else None)
+    state = machine.advance(lost, event(Kind.SKIPPED, reason="not ours"))
+    assert (state.stage, state.reason) == (Stage.SKIPPED, "not ours")
+    assert state.last is (Stage.BACK if stage is Stage.UNKNOWN else stage)
+    assert machine.next_step(state, drains=True) is Step.UNDRAIN
+    assert machine.next_step(machine.advance(state, event(Kind.UNDRAINED)), drains=True) is None
 
 
 def test_a_lost_host_goes_on_where_it_was_lost() -> None:
