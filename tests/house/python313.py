@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-from opsctl.lab import recipe, sources
+from tests import trixie
 from tests.house.repository import ROOT, run
 
 VERSION = "3.13"
@@ -104,14 +104,13 @@ def _install(interpreter: Path, folder: Path) -> None:
 
 def _bootstrap(folder: Path) -> None:
     """Debian trixie's Python in a root file system; the wheels are fetched outside, as this machine's pip is set up."""
-    if os.geteuid() != 0 or not shutil.which("mmdebstrap") or not shutil.which("systemd-nspawn"):
-        raise Impossible(f"no Python {VERSION} here; to make one takes root, mmdebstrap and systemd-container")
+    if not shutil.which("systemd-nspawn"):
+        raise Impossible(f"no Python {VERSION} here; to use Debian trixie's takes systemd-container")
     root = folder / "root"
-    options = folder / "apt.conf"
-    options.write_text(sources.reach_options(), encoding="utf-8")
-    line = sources.of_this_machine().release_line().replace(f" {recipe.SUITE} ", " trixie ").strip()
-    words = ("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=python3-venv,openssh-client,git")
-    _well(run(*words, f"--aptopt={options}", "trixie", root, line, timeout=800))
+    try:
+        trixie.bootstrap(root, ("python3-venv", "openssh-client", "git"))
+    except trixie.Impossible as reason:
+        raise Impossible(f"no Python {VERSION} here; {reason}") from reason
     lock = root / "lock.txt"
     lock.write_text(_for_this_version(LOCK.read_text(encoding="utf-8")), encoding="utf-8")
     fetch = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes")
