@@ -70,9 +70,11 @@ def refresh(
         return in_full(f"NetBox is {server.version} now")
     if known.pulled.labels != labels:
         return in_full("the mapping of services is another")
+    if not known.seen:
+        return in_full("nothing of the changelog was known")
     changes = _changes(netbox, server, known)
     if changes is None:
-        return in_full("the changelog has a gap")
+        return in_full("the changelog has a gap, or may not be seen any more")
     fresh = [change for change in changes if change.id not in set(known.seen)]
     asked = todo(fresh, known.pulled.records)
     if asked.why_all:
@@ -135,7 +137,10 @@ def _latest(netbox: NetBox) -> tuple[int, ...]:
 
 
 def _changes(netbox: NetBox, server: Server, known: Mirror | Head) -> list[Change] | None:
-    """The changelog since the mirror, with some entries before; None where it does not reach back that far."""
+    """The changelog since the mirror, with some entries before; None where it does not reach back that far.
+
+    None too where it cannot be read: a full read needs none of it, and says itself what is wrong with NetBox.
+    """
     if not known.seen:
         return None
     query: Query = {
@@ -144,8 +149,8 @@ def _changes(netbox: NetBox, server: Server, known: Mirror | Head) -> list[Chang
     }
     try:
         found = [read_change(row) for row in netbox.rows(CHANGES, query, cursor=server.cursor)]
-    except Malformed as error:
-        raise SourceFailed(f"NetBox gave {error}; nothing was written") from error
+    except (Malformed, SourceFailed):
+        return None
     # Where the newest entry is missing that was seen, the changelog was pruned, or this is another NetBox.
     return found if known.seen[-1] in {change.id for change in found} else None
 
