@@ -6,6 +6,7 @@ check did not say is an error, what nobody could ask is not checked, and neither
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def assess(
     started = now()
     digest = content.digest(settings.own_content)
     managed = [host for host in order.hosts if host.managed]
-    learned = Learned(settings.state / "cache" / "comply-commands.json", digest)
+    learned = Learned(settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
     answers = Answers(transport, managed, learned)
     run = _Run(order, inventory, settings, answers, learned, say)
     interrupted = False

@@ -1,15 +1,19 @@
 """Which commands the checks have asked each host for, so that the next run can send them as one batch.
 
 Only a cache: a command that is missing here is run when the check asks for it, one that nobody asks for costs a little.
-It belongs to one state of the content; other checks ask for other commands. What a host asked for last time is what it
-gets; a host that is new gets what at least half of the others ask for.
+It belongs to one state of the content; other checks ask for other commands. And it belongs to one user: what it holds
+runs as root on hosts, so a file that somebody else could have written is as good as none.
+
+What a host asked for last time is what it gets; a host that is new gets what at least half of the others ask for.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +31,7 @@ class Learned:
         self._now: dict[str, dict[Asked, None]] = {}
         # A cache that cannot be read is an empty one.
         with contextlib.suppress(OSError, ValueError, AttributeError, TypeError, LookupError):
-            document = json.loads(file.read_text(encoding="utf-8"))
+            document = json.loads(_own_text(file))
             commands = [(str(control), str(command)) for control, command in document["commands"]]
             if document["content"] == content:
                 self._before = {
@@ -66,10 +70,18 @@ class Learned:
         self._file.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
         # The folder is a group's: "x" follows no link that somebody put there.
         part = self._file.with_name(f".{self._file.name}.{secrets.token_hex(8)}")
-        with part.open("x", encoding="utf-8") as stream:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
             json.dump({"content": self._content, "commands": commands, "hosts": hosts}, stream)
-        part.chmod(0o660)
         part.replace(self._file)
+
+
+def _own_text(file: Path) -> str:
+    """The text of a file that nobody but this user can have written. Raises OSError for any other."""
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as stream:
+        info = os.fstat(stream.fileno())
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+            raise PermissionError(f"{file} could have been written by somebody else")
+        return stream.read()
 
 
 def _common(known: dict[str, dict[Asked, None]]) -> list[Asked]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -363,6 +364,38 @@ def test_other_content_starts_to_learn_anew(tmp_path: Path) -> None:
     assert not Learned(file, "two").covers(["SSH-01"])
     file.write_text("[broken")
     assert Learned(file, "one").of("ange.web1", ["SSH-01"]) == ()
+
+
+def forged(file: Path, command: str) -> Path:
+    """What a member of the store's group could leave in place of the cache."""
+    document = {"content": "one", "commands": [["SSH-01", command]], "hosts": {"ange.web1": [0]}}
+    file.write_text(json.dumps(document))
+    file.chmod(0o600)
+    return file
+
+
+def test_learned_commands_are_its_own_users_alone(tmp_path: Path) -> None:
+    """They run as root on hosts: what somebody else could have written is as good as nothing."""
+    file = forged(tmp_path / "learned.json", "rm -rf /")
+    assert Learned(file, "one").of("ange.web1", ["SSH-01"]) == ("rm -rf /",), "our own file is believed"
+    for mode in (0o620, 0o602, 0o660):
+        file.chmod(mode)
+        assert Learned(file, "one").of("ange.web1", ["SSH-01"]) == ()
+    file.chmod(0o600)
+    (tmp_path / "link.json").symlink_to(file)
+    assert Learned(tmp_path / "link.json", "one").of("ange.web1", ["SSH-01"]) == ()
+    learned = Learned(tmp_path / "own.json", "one")
+    learned.note("ange.web1", "SSH-01", "look")
+    learned.save()
+    assert (tmp_path / "own.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_commands_that_another_user_learned_are_not_replayed(tmp_path: Path) -> None:
+    file = forged(tmp_path / "learned.json", "rm -rf /")
+    os.chown(file, 65534, -1)
+    assert Learned(file, "one").of("ange.web1", ["SSH-01"]) == ()
+    assert not Learned(file, "one").covers(["SSH-01"])
 
 
 def test_a_host_is_asked_what_it_was_asked_before_and_a_new_one_what_is_common(tmp_path: Path) -> None:
