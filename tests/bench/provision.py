@@ -63,7 +63,8 @@ def _plain(workspace: Path, batches: Sequence[Sequence[str]]) -> Took:
         text = configuration.ansible_cfg(plain, ssh_config=ssh_config, forks=len(chosen), settings=settings)
         (plain / "ansible.cfg").write_text(text.replace("stdout_callback = opsctl_events", "stdout_callback = default"))
         fixed = configuration.connection(chosen, ssh_config, settings.text("ssh.user"))
-        claims = {host.key: {"claimant": "bench", "token": 1} for host in chosen}
+        nobodys = {"claimant": "bench", "token": 1, "claim_seconds": 0}  # blocks no run after it
+        claims = dict.fromkeys((host.key for host in chosen), nobodys)
         (plain / "extra.yml").write_text(json.dumps({**fixed, "guard_claims": claims}))
         playbook = content.folder("playbooks") / "provision.yml"
         environment = {**os.environ, "ANSIBLE_CONFIG": str(plain / "ansible.cfg"), "HOME": folder, "LC_ALL": "C.UTF-8"}
