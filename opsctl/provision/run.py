@@ -140,5 +140,6 @@ def _clear_after_killed(means: Means, journal: Journal) -> None:
         if state.status is Status.RUNNING and not journal.at_work(state.plan.id):
             # Others may see the same, or it ended while we looked: then it is clear without us.
             with suppress(Locked, StalePlan), journal.alone(state.plan.id, f"{means.who} clears up"):
+                journal.refuse_moved(state)
+                release(state.plan, means.store)  # first: killed right here, we would be cleared up after in turn
                 journal.save_status(state, Status.ABORTED, means.clock(), reason="its process was killed")
-                release(state.plan, means.store)

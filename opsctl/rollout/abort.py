@@ -50,8 +50,9 @@ def abort(state: RolloutState, *, who: str, store: Store, ledger: Ledger, clock:
         journal.alone(plan.id, runner),
         ledger.act(f"{plan.kind} abort", [item.host for item in plan.hosts], detail, who, clock) as act,
     ):
+        journal.refuse_moved(state)
+        release(plan, store)  # first: after a kill right here it can be aborted once more
         ended = journal.save_status(state, Status.ABORTED, clock(), reason=f"by {who}")
-        release(plan, store)
         act.detail["in_the_middle"] = {host.host: str(host.stage) for host in in_the_middle(ended)}
         act.outcome = "incomplete" if in_the_middle(ended) else "ok"
     return Aborted(state=ended, head=act.head)

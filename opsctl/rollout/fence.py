@@ -78,21 +78,27 @@ class Fence:
 
     @contextmanager
     def kept(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> Iterator[Callable[[], None]]:
-        """Leave the claims on these hosts anew while the block runs; ask the yielded function often.
+        """Leave the claims on these hosts anew before the block and while it runs; ask the yielded function often.
 
-        It raises Locked once one is lost, and so does the end of the block: then what was done there is not ours alone.
+        It raises Locked once one is lost, and so do the beginning and the end of the block: what is done then is not
+        done by us alone.
         """
         over, lost = threading.Event(), list[str]()
+        last = dict.fromkeys((host.key for host in hosts), time.monotonic())
 
         def renew() -> None:
-            last = dict.fromkeys((host.key for host in hosts), time.monotonic())
-            while not lost and not over.wait(self._pace.every):
-                lost.extend(self._renewed(hosts, claims, last))
+            try:
+                while not lost and not over.wait(self._pace.every):
+                    lost.extend(self._renewed(hosts, claims, last))
+            except Exception as error:  # noqa: BLE001 - claims that nobody renews are as good as lost
+                lost.append(f"the claims could not be left anew: {type(error).__name__}: {error}")
 
         def refuse_lost() -> None:
             if lost:
                 raise Locked("; ".join(lost), hint="see who works there; then run the same command again")
 
+        lost.extend(self._renewed(hosts, claims, last))
+        refuse_lost()
         renewing = threading.Thread(target=renew, name="claims on hosts", daemon=True)
         renewing.start()
         try:

@@ -158,4 +158,4 @@ def test_a_host_that_another_installation_works_on_is_not_armed(place: Ground) -
     )
     assert run.failed == (host.key,)
     assert "another installation of opsctl works on this host: another (node2/200)" in run.reason(host.key)
-    assert ask(place, "host-01", "status")["state"] != "armed"
+    place.inside("host-01", "test ! -e /var/lib/opsctl/guard/armed.json")

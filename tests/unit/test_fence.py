@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import pytest
@@ -145,7 +146,7 @@ class FakeTransport:
 
     answers: dict[str, object] = field(default_factory=dict)
     asked: list[Mapping[str, object]] = field(default_factory=list)
-    once: threading.Event = field(default_factory=threading.Event)
+    breaks: bool = False
     twice: threading.Event = field(default_factory=threading.Event)
 
     def run(self, host: Host, script: str, arguments: Mapping[str, object], *, timeout: float) -> object:
@@ -160,8 +161,9 @@ class FakeTransport:
         *,
         timeout: float,
     ) -> dict[str, object]:
+        if self.breaks:
+            raise OSError("no room")
         found = {host.key: self.run(host, script, arguments(host), timeout=timeout) for host in hosts}
-        self.once.set()
         if len(self.asked) >= 2 * len(hosts):
             self.twice.set()
         return found
@@ -184,19 +186,42 @@ def test_claims_are_left_anew_while_the_work_goes_on_and_no_longer() -> None:
     assert len(transport.asked) == count
 
 
-def test_a_claim_that_another_took_stops_the_work() -> None:
-    transport = FakeTransport(answers={"ange.web2": {"refused": "the claim was lost: node2/200", "answer": None}})
-    with (
-        pytest.raises(Locked, match=r"ange\.web2: the claim was lost: node2/200"),
-        at(transport).kept(HOSTS, CLAIMS) as refuse_lost,
-    ):
+LOST: dict[str, object] = {"ange.web2": {"refused": "the claim was lost: node2/200", "answer": None}}
+
+
+def working(
+    transport: FakeTransport, *, loses: Mapping[str, object] = MappingProxyType({}), breaks: bool = False
+) -> None:
+    """Work as Ansible does, one event after the other, while this happens to the claims."""
+    with at(transport).kept(HOSTS, CLAIMS) as refuse_lost:
+        transport.answers.update(loses)
+        transport.breaks = breaks
         work(refuse_lost)
 
 
+def test_a_claim_that_another_took_stops_the_work() -> None:
+    with pytest.raises(Locked, match=r"ange\.web2: the claim was lost: node2/200"):
+        working(FakeTransport(), loses=LOST)
+
+
+def test_work_whose_claim_is_lost_already_does_not_begin() -> None:
+    with pytest.raises(Locked, match="node2/200"), at(FakeTransport(answers=LOST)).kept(HOSTS, CLAIMS):
+        pytest.fail("it began")
+
+
+def test_a_renewal_that_breaks_counts_as_lost() -> None:
+    with pytest.raises(Locked, match="could not be left anew: OSError: no room"):
+        working(FakeTransport(), breaks=True)
+
+
 def test_a_claim_lost_before_the_very_end_is_told_at_the_end() -> None:
-    transport = FakeTransport(answers={"ange.web2": {"refused": "lost", "answer": None}})
-    with pytest.raises(Locked, match="lost"), at(transport).kept(HOSTS, CLAIMS):
-        assert transport.once.wait(20)
+    def ends_without_a_look(transport: FakeTransport) -> None:
+        with at(transport).kept(HOSTS, CLAIMS):
+            transport.answers.update(LOST)
+            assert transport.twice.wait(20)
+
+    with pytest.raises(Locked, match="lost"):
+        ends_without_a_look(FakeTransport())
 
 
 @pytest.mark.parametrize("lasts", [60, 0])

@@ -16,6 +16,7 @@ from opsctl.model.host import Cluster, Host, Inventory, Tenant
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
+from opsctl.rollout.abort import abort
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.claims import Claims
 from opsctl.rollout.drive import Driver, Drivers, Progress
@@ -24,7 +25,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.resume import Taken, no_longer_ours, take_up
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
-from opsctl.state.store import Store
+from opsctl.state.store import Cell, Store
 
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 BALANCER = "ange.lb1"
@@ -423,6 +424,36 @@ def test_a_resume_of_what_somebody_else_has_resumed_meanwhile_changes_nothing(st
     with pytest.raises(StalePlan, match="meanwhile"):
         drive(store, take_up(halted, now=START, retry=True).state, change)
     assert Journal(store).load(halted.plan.id) == theirs
+
+
+class DyingStore(Store):
+    """The process dies where leases would be given back."""
+
+    def write(self, statement: str, values: Sequence[Cell] = ()) -> int:
+        if statement.startswith("DELETE FROM leases"):
+            raise Killed
+        return super().write(statement, values)
+
+
+def test_an_abort_that_is_killed_can_be_done_once_more_and_frees_the_hosts(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        state = Journal(store).save_status(plan(store), Status.RUNNING, START)
+        Leases(store).acquire(["ange.web1"], f"rollout {state.plan.id} of anna", START, timedelta(hours=1))
+    with DyingStore.open(tmp_path) as store, pytest.raises(Killed):
+        abort(state, who="anna", store=store, ledger=Ledger(store), clock=Clock())
+    with Store.open(tmp_path) as store:
+        found = Journal(store).load(state.plan.id)
+        assert abort(found, who="anna", store=store, ledger=Ledger(store), clock=Clock()).state.status is Status.ABORTED
+        assert Leases(store).held() == ()
+
+
+def test_an_abort_of_what_somebody_else_ran_meanwhile_takes_nothing_from_them(store: Store) -> None:
+    state = plan(store)
+    halted = drive(store, state, FakeChange(World(), sick={"ange.app1"}))
+    Leases(store).acquire(["ange.web1"], f"rollout {state.plan.id} of anna", START, timedelta(hours=1))
+    with pytest.raises(StalePlan, match=f"it is {halted.status}"):
+        abort(state, who="erik", store=store, ledger=Ledger(store), clock=Clock())
+    assert len(Leases(store).held()) == 1
 
 
 def test_a_rollout_that_meets_a_lock_leaves_no_trace(store: Store) -> None:
