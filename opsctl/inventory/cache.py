@@ -77,7 +77,8 @@ def remember(settings: Settings, files: Fingerprint, inventory: Inventory) -> No
         handle, name = tempfile.mkstemp(dir=settings.state, prefix=f".{FILE}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, ensure_ascii=False, separators=(",", ":"))
+                # Not json.dump: that writes piece by piece, in Python.
+                file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
             Path(name).replace(settings.state / FILE)
         except OSError:
             Path(name).unlink(missing_ok=True)

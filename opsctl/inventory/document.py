@@ -21,8 +21,6 @@ from opsctl.model.host import (
     Window,
 )
 
-_HOST = tuple(field.name for field in fields(Host))
-_SERVICE = tuple(field.name for field in fields(Service))
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -46,11 +44,11 @@ def encode(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> dict[str, Any]:
 
 def encode_host(host: Host) -> dict[str, Any]:
     """Every field of a host as JSON knows it."""
-    found = {name: getattr(host, name) for name in _HOST}
+    found = dict(vars(host))
     found["windows"] = sorted(host.windows)
     found["tags"] = sorted(host.tags)
     found["services"] = [
-        {name: getattr(service, name) for name in _SERVICE} | {"serves": sorted(service.serves)}
+        {**vars(service), "serves": sorted(service.serves)}
         for service in sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
     ]
     return found

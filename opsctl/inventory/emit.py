@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from functools import lru_cache
 
 from opsctl.model.host import Account, Cluster, Host, Organisation, Quarantined, Service, Site, Tenant, Window
 
@@ -88,6 +89,7 @@ def _service(service: Service) -> str:
     return ", ".join(parts)
 
 
+@lru_cache(maxsize=4096, typed=True)
 def scalar(value: str | int) -> str:
     """One value as YAML: plain where it can only be read as itself, quoted elsewhere."""
     if isinstance(value, int):

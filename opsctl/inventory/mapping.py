@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from opsctl.documents import NAME, RESERVED
 from opsctl.errors import ConfigError
@@ -165,27 +166,18 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
     status = chosen.translated("status", record.status)
     if status not in STATUSES:
         raise Unusable(f"status {status!r} is not known")
+    role = _word("role", chosen.translated("role", record.role), required=True)
+    platform = platform_name(record.platform, chosen)
+    first, second = _addresses(record, prefer6=chosen.prefer6)
     host = Host(
         name=name,
         tenant=tenant.name,
-        address="",
-        role=_word("role", chosen.translated("role", record.role), required=True),
-        platform=platform_name(record.platform, chosen),
-        organisation=_one_of("organisation", organisation, [o.name for o in tenant.organisations]),
-        status=status,
-    )
-    first, second = _addresses(record, prefer6=chosen.prefer6)
-    if host.managed and not first:
-        raise Unusable("no primary address")
-    return Host(
-        name=name,
-        tenant=host.tenant,
         address=first,
         address6=second,
-        role=host.role,
-        platform=host.platform,
+        role=role,
+        platform=platform,
         ring=_ring(record, chosen, tenant, regions),
-        organisation=host.organisation,
+        organisation=_one_of("organisation", organisation, [o.name for o in tenant.organisations]),
         site=_word("site", chosen.translated("site", record.site)),
         region=_word("region", regions.get(record.site, "")),
         cluster=_word("cluster", _single("cluster", record, chosen, regions)),
@@ -196,12 +188,15 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
         services=_services(record, chosen, tenants),
         port=_port(_single("port", record, chosen, regions)),
         jump=_jump(_single("jump", record, chosen, regions), tenant),
-        status=host.status,
+        status=status,
         tags=tuple(_free("a tag", tag) for tag in record.tags),
         custom=_custom(record, chosen),
         context=visible(record.context),
         record=record.key,
     )
+    if host.managed and not host.address:
+        raise Unusable("no primary address")
+    return host
 
 
 def host_name(given: str) -> str:
@@ -219,9 +214,10 @@ def host_name(given: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
 def visible(text: str) -> str:
     """JSON text in which every mark that no reader can see is written as an escape."""
-    if text.isascii():
+    if sound(text) and not UNPRINTABLE.search(text):
         return text
     plain = (char if sound(char) and not UNPRINTABLE.match(char) else _as_escape(char) for char in text)
     return "".join(plain)
@@ -246,7 +242,10 @@ def _addresses(record: Record, *, prefer6: bool) -> tuple[str, str]:
     for text in (record.address4, record.address6):
         if text and (what := address_fault(text)):
             raise Unusable(f"primary address {text}: {what}")
-    four, six = (str(ipaddress.ip_address(text)) if text else "" for text in (record.address4, record.address6))
+    # An IPv4 address has one spelling.
+    four, six = (
+        str(ipaddress.ip_address(text)) if ":" in text else text for text in (record.address4, record.address6)
+    )
     first = (six or four) if prefer6 else (four or six)
     return first, six
 
@@ -308,6 +307,7 @@ def _one_of(what: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
 def _word(what: str, value: str, *, required: bool = False) -> str:
     """A slug of NetBox as a name of ours."""
     name = unicodedata.normalize("NFC", value).lower().replace("_", "-")
@@ -333,14 +333,19 @@ def _services(record: Record, chosen: Rules, tenants: Mapping[str, Tenant]) -> t
     for port in record.services:
         if port.protocol not in ("tcp", "udp") or not 1 <= port.port <= 65535:
             continue
-        name = re.sub(r"[ _./]+", "-", unicodedata.normalize("NFC", port.name).lower()).strip("-")
-        if not NAME.fullmatch(name) or name in RESERVED:
-            name = f"{port.protocol}-{port.port}"
+        name = _service_name(port.name) or f"{port.protocol}-{port.port}"
         served = _served(port, chosen, tenants)
         found[name, port.port, port.protocol] = Service(
             name=name, port=port.port, protocol=port.protocol, serves=served
         )
     return tuple(found[key] for key in sorted(found))
+
+
+@lru_cache(maxsize=1024)
+def _service_name(given: str) -> str:
+    """The name as one of ours; empty where it cannot be one."""
+    name = re.sub(r"[ _./]+", "-", unicodedata.normalize("NFC", given).lower()).strip("-")
+    return name if NAME.fullmatch(name) and name not in RESERVED else ""
 
 
 def _served(port: Port, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[str, ...]:

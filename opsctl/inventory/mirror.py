@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ OVERLAP = 200
 # More changed hosts than this are had faster by reading everything.
 MANY = 2000
 _RECORD = tuple(field.name for field in fields(Record) if field.name not in ("services", "context"))
+_values = attrgetter(*_RECORD)
 _FORMAT = f"opsctl {__version__} mirror 1"
 
 
@@ -262,9 +264,7 @@ def save(file: Path, mirror: Mirror) -> None:
         "seen": mirror.seen,
         "regions": dict(pulled.regions),
         "contexts": list(numbers),
-        "records": [
-            [*(getattr(record, name) for name in _RECORD), numbers[record.context]] for record in pulled.records
-        ],
+        "records": [[*_values(record), numbers[record.context]] for record in pulled.records],
         "services": [
             [one.id, one.parent, [[p.name, p.protocol, p.port, *_labels(p)] for p in one.ports]]
             for one in pulled.services
@@ -286,7 +286,7 @@ def _put(file: Path, content: object) -> None:
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=".netbox.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as opened:
-                json.dump(content, opened, ensure_ascii=False, separators=(",", ":"))
+                opened.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
             Path(name).replace(file)
         except OSError:
             Path(name).unlink(missing_ok=True)

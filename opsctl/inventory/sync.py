@@ -117,6 +117,7 @@ class _Source:
     marks: tuple[str, ...] = ()
 
 
+@files.quick()
 def plan(
     settings: Settings,
     tenants: Iterable[str] = (),
@@ -135,16 +136,15 @@ def plan(
     if kind == "netbox" and not full and (same := _settled(settings, wanted, now)) is not None:
         return same
     problems = Problems()
-    with files.quick():
-        copy = _copy(settings, wanted, problems)
-        given = (
-            _from_files(settings, wanted, problems)
-            if kind == "file"
-            else _from_netbox(settings, wanted, copy, problems, now, full=full)
-        )
-        # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
-        check_references(copy.tenants, [*copy.others, *given.hosts], problems)
-        problems.finish(InventoryError, "the source cannot be taken over; nothing was written")
+    copy = _copy(settings, wanted, problems)
+    given = (
+        _from_files(settings, wanted, problems)
+        if kind == "file"
+        else _from_netbox(settings, wanted, copy, problems, now, full=full)
+    )
+    # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
+    check_references(copy.tenants, [*copy.others, *given.hosts], problems)
+    problems.finish(InventoryError, "the source cannot be taken over; nothing was written")
     after = tuple(located.host for located in given.hosts)
     inventory = files.assemble(copy.tenants, [*copy.others, *given.hosts])
     kept = tuple(one for one in copy.quarantined if one.tenant not in wanted and (one.tenant or not given.whole))
@@ -294,6 +294,7 @@ def _by_tenant(items: Iterable[_Item]) -> dict[str, list[_Item]]:
     return found
 
 
+@files.quick()
 def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> None:
     """Write the copies as planned and enter it in the ledger. Raises StalePlan, OpsctlError (disk full).
 

@@ -16,6 +16,8 @@ ACCOUNT_RULE = "lower-case letters, digits, hyphens and underscores, at most 32,
 
 def sound(text: str) -> bool:
     """No control character, and none of the marks that reorder what a reader sees."""
+    if text.isascii() and text.isprintable():
+        return True
     return not any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for char in text)
 
 
