@@ -122,6 +122,7 @@ def start(means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> 
     approved = {key: _approved_now(means)(key) for key in known}
 
     def keep() -> None:
+        means.refuse_moved(plan)
         snapshot.save(means.store, plan.id, means.inventory, hosts, means.clock(), approved=approved)
 
     return _run(means, rollout, observe, verb="patch start", keep=keep)

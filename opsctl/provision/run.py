@@ -96,6 +96,7 @@ def run(
         clock=means.clock,
         observe=observe,
         down=frozenset(one.host for one in made.left_out if one.missed),
+        keep=lambda: means.refuse_moved(made),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -116,10 +117,8 @@ class Journal:
         """Nobody else works on this rollout meanwhile. Raises Locked, naming who does."""
         handle = os.open(self._lock_file(rollout_id), _OPEN | os.O_CREAT, 0o660)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise _at_work(rollout_id, os.pread(handle, 500, 0).decode("utf-8", "replace")) from None
+            if not _taken(handle):
+                raise _at_work(rollout_id, os.pread(handle, 500, 0).decode("utf-8", "replace"))
             os.ftruncate(handle, 0)
             os.pwrite(handle, runner.encode(), 0)
             yield
@@ -144,6 +143,18 @@ class Journal:
         """Raise Locked where somebody is working on the rollout now."""
         if runner := self.at_work(rollout_id):
             raise _at_work(rollout_id, runner)
+
+
+def _taken(handle: int) -> bool:
+    """Whether the lock is ours now; whoever only looks, as `at_work` does, holds it for a moment."""
+    for pause in (0.01, 0.05, 0.2, 0.0):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 def _at_work(rollout_id: str, runner: str) -> Locked:

@@ -8,7 +8,10 @@ from datetime import datetime
 
 from opsctl import content
 from opsctl.config import Settings
+from opsctl.errors import StalePlan
+from opsctl.inventory import files
 from opsctl.model.host import Inventory
+from opsctl.model.rollout import Plan
 from opsctl.rollout.journal import Journal
 from opsctl.ssh.session import Transport
 from opsctl.state.ledger import Ledger
@@ -34,3 +37,8 @@ class Means:
     @property
     def content_digest(self) -> str:
         return content.digest(self.settings.own_content)
+
+    def refuse_moved(self, plan: Plan) -> None:
+        """Raise StalePlan where another inventory was written while a person was asked whether to begin."""
+        if files.load(self.settings).digest != plan.inventory_digest:
+            raise StalePlan(f"{plan.id} no longer fits: the inventory has changed meanwhile")

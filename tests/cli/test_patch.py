@@ -12,13 +12,17 @@ from pathlib import Path
 import pytest
 
 from opsctl import config, content
+from opsctl.cli.app import App
 from opsctl.cli.main import run
+from opsctl.errors import StalePlan
 from opsctl.inventory import files, snapshot
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, PackageChange, Stage, Status
+from opsctl.patch import run as patching
 from opsctl.rollout import claims
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.means import Means
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
@@ -146,6 +150,26 @@ def test_a_resume_says_once_that_the_ground_has_moved_and_works_from_the_copy_of
     capsys.readouterr()
     assert run(["patch", "resume", plan, "--yes"]) == 5, "its hosts do not answer, but they are known"
     assert capsys.readouterr().err.count("this rollout goes on as it was planned") == 1
+
+
+def test_a_start_is_refused_when_the_inventory_moved_while_a_person_was_asked(workspace: Path) -> None:
+    plan = keep(workspace)
+    app = App(start=workspace)
+    try:
+        means = Means(
+            inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
+            settings=app.settings, who="anna", clock=app.now,
+        )  # fmt: skip
+        ready = patching.Ready(state=means.journal.load(plan), down=frozenset())
+        (workspace / "inventories/ange/hosts.yml").write_text("version: 1\ntenant: ange\nhosts: []\n")
+        entries = len(app.ledger.entries())
+        with pytest.raises(StalePlan, match="the inventory has changed meanwhile"):
+            patching.start(means, ready, lambda _step: None)
+        assert means.journal.load(plan).status is Status.PLANNED
+        assert snapshot.load(app.store, plan) is None
+        assert len(app.ledger.entries()) == entries
+    finally:
+        app.close()
 
 
 def test_a_resume_names_the_hosts_that_are_no_longer_ours_and_asks_them_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -393,6 +394,17 @@ def test_a_second_process_on_the_same_rollout_is_refused(store: Store) -> None:
     with journal.alone(state.plan.id, "anna, process 7"), pytest.raises(Locked, match="anna, process 7"):
         drive(store, state, FakeChange(World()))
     assert journal.at_work(state.plan.id) == ""
+
+
+def test_somebody_who_only_looks_at_a_rollout_keeps_nobody_from_it(store: Store) -> None:
+    """`patch status` holds the lock for a moment to see whether it is free."""
+    state = plan(store)
+    with Journal(store).alone(state.plan.id, "anna"):
+        pass
+    with (store.folder / f"rollouts/{state.plan.id}.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.02, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        assert drive(store, state, FakeChange(World())).status is Status.DONE
 
 
 def test_a_rollout_that_somebody_else_ran_meanwhile_is_not_run_once_more(store: Store) -> None:
