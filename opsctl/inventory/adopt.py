@@ -1,7 +1,7 @@
 """Hosts that a municipality already has in an Ansible inventory and a known_hosts file, as a source of ours. Pure.
 
 Nothing is trusted by this: the keys become a list of fingerprints that names where they come from, and a person
-approves them with `opsctl host approve --fingerprints`.
+approves them with `opsctl host approve --all --fingerprints`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ def _role(given: str, foreign: Foreign, roles: Sequence[str]) -> str:
 
 def fingerprint_lines(adopted: Adopted, known_hosts: str, where: str) -> tuple[str, ...]:
     """`tenant.host SHA256:... (kind)` for each key of our hosts in a known_hosts text (sshd(8)), hashed names too."""
-    lines = [f"# Taken from {where}. Compare with the owner's own list; then: opsctl host approve --fingerprints FILE"]
+    lines = [
+        f"# Taken from {where}.",
+        "# Compare with the owner's own list; then: opsctl host approve --all --fingerprints FILE",
+    ]
     for entry in known_hosts.splitlines():
         words = entry.split()
         # Marked lines (@revoked, @cert-authority) are no host's key.

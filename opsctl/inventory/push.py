@@ -6,15 +6,20 @@ are made by `inventory setup-netbox`; their names begin with `opsctl_`, and a sy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from opsctl.inventory import pull as pulling
+from opsctl.inventory.intended import by_token
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.pull import PATHS
 from opsctl.inventory.record import KINDS, TYPES, Kind
 from opsctl.model.host import Host
+
+if TYPE_CHECKING:
+    from opsctl.config import Settings
 
 Cell = str | int | None
 # So many records a request: NetBox writes them in one transaction, and a gateway waits a minute.
@@ -43,6 +48,7 @@ FIELDS = (
     OwnField(name="opsctl_compliance", type="text", label="Compliance", meaning="the last assessment of the host"),
     OwnField(name="opsctl_takeover", type="text", label="Takeover", meaning="how far its takeover has come"),
 )
+_OWN = frozenset(field.name for field in FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +74,40 @@ class PushPlan:
         return tuple(sorted({write.host for write in self.writes}))
 
 
-def plan(netbox: NetBox, hosts: Iterable[Host], values: Mapping[str, Mapping[str, Cell]]) -> PushPlan:
-    """Compare what we know (by host key) with what NetBox has. Hosts without a record are left alone."""
-    server = netbox.server()
-    there = pulling.custom_fields(netbox, server)
-    usable = {field.name for field in FIELDS if there.get(field.name, frozenset()) >= TYPES.keys()}
-    missing = tuple(field.name for field in FIELDS if field.name not in usable)
-    known = {host.record: host for host in hosts if host.record and host.key in values}
+def plan(settings: Settings, hosts: Sequence[Host], values: Mapping[str, Mapping[str, Cell]]) -> PushPlan:
+    """Compare what we know (by host key) with what NetBox has. Hosts without a record are left alone.
+
+    Raises ConfigError for what opsctl.yml says wrongly, SourceFailed for what NetBox does.
+    """
     writes: list[Write] = []
+    missing: dict[str, None] = {}
+    for tenant, theirs in by_token(settings, hosts).items():
+        netbox = NetBox.of(settings, tenant)
+        try:
+            lacking = missing_fields(netbox)
+            missing |= dict.fromkeys(lacking)
+            writes += _differing(netbox, theirs, values, lacking)
+        finally:
+            netbox.close()
+    return PushPlan(writes=tuple(writes), missing=tuple(missing))
+
+
+def missing_fields(netbox: NetBox) -> tuple[str, ...]:
+    """Our own fields that devices or virtual machines do not have yet."""
+    there = pulling.custom_fields(netbox, netbox.server())
+    return tuple(field.name for field in FIELDS if not there.get(field.name, frozenset()) >= TYPES.keys())
+
+
+def _differing(
+    netbox: NetBox, hosts: Iterable[Host], values: Mapping[str, Mapping[str, Cell]], missing: Collection[str]
+) -> Iterator[Write]:
+    known = {host.record: host for host in hosts if host.record and host.key in values}
     for row in _rows(netbox, known, "id,custom_fields"):
         host = known[row["record"]]
         for name, value in sorted(values[host.key].items()):
             before = row["custom_fields"].get(name)
-            if name in usable and not same(before, value):
-                writes.append(Write(host=host.key, record=host.record, field=name, before=before, after=value))
-    return PushPlan(writes=tuple(writes), missing=missing)
+            if name not in missing and not same(before, value):
+                yield Write(host=host.key, record=host.record, field=name, before=before, after=value)
 
 
 def same(before: object, after: object) -> bool:
@@ -101,24 +126,30 @@ def _moment(text: str) -> datetime | None:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).replace(microsecond=0)
 
 
-def write(netbox: NetBox, planned: PushPlan, message: str) -> None:
+def write(settings: Settings, hosts: Sequence[Host], planned: PushPlan, message: str) -> None:
     """Write as planned. Raises SourceFailed naming the permission that is missing, where one is."""
-    with_message = netbox.server().number >= MESSAGES_SINCE
-    for kind in KINDS:
-        rows: dict[int, dict[str, object]] = {}
-        for one in (one for one in planned.writes if one.record.startswith(f"{kind}/")):
-            row = rows.setdefault(_number(one.record), {"id": _number(one.record)})
-            if one.field.startswith("opsctl_"):
-                fields = row.setdefault("custom_fields", {})
-                assert isinstance(fields, dict)
-                fields[one.field] = one.after
-            else:
-                row[one.field] = one.after
-            if with_message:
-                row["changelog_message"] = message
-        chosen = [rows[number] for number in sorted(rows)]
-        for begin in range(0, len(chosen), BATCH):
-            netbox.update(PATHS[kind], chosen[begin : begin + BATCH])
+    touched = [host for host in hosts if host.key in planned.hosts]
+    for tenant, theirs in by_token(settings, touched).items():
+        netbox = NetBox.of(settings, tenant)
+        keys = {host.key for host in theirs}
+        try:
+            said = {"changelog_message": message} if netbox.server().number >= MESSAGES_SINCE else {}
+            for kind in KINDS:
+                rows = list(_bodies(kind, [one for one in planned.writes if one.host in keys]))
+                for begin in range(0, len(rows), BATCH):
+                    netbox.update(PATHS[kind], [{**row, **said} for row in rows[begin : begin + BATCH]])
+        finally:
+            netbox.close()
+
+
+def _bodies(kind: Kind, writes: Iterable[Write]) -> Iterator[Row]:
+    """What is sent of each record: our own fields that differ. NetBox leaves those that are not named as they are."""
+    fields: dict[int, dict[str, Cell]] = {}
+    for one in (one for one in writes if one.record.startswith(f"{kind}/")):
+        assert one.field in _OWN, one.field
+        fields.setdefault(_number(one.record), {})[one.field] = one.after
+    for number in sorted(fields):
+        yield {"id": number, "custom_fields": fields[number]}
 
 
 def set_up(netbox: NetBox, names: Sequence[str]) -> None:

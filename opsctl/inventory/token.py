@@ -47,6 +47,11 @@ def read(settings: Settings, tenant: str = "") -> str:
             "there is no token for NetBox",
             hint="set OPSCTL_NETBOX_TOKEN, or netbox.token_file or netbox.token_command in opsctl.yml",
         )
+    if not tenant and for_each_tenant(settings) and named != ["netbox.token"]:
+        raise ConfigError(
+            "each tenant has a token of its own, and this is not for one tenant alone",
+            hint="set OPSCTL_NETBOX_TOKEN to the token of somebody who may do it",
+        )
     if named == ["netbox.token"]:
         return _checked(settings.text("netbox.token"), settings.origin["netbox.token"])
     if named == ["netbox.token_file"]:

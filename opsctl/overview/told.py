@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from opsctl.state.store import Fact, Store
 
 Cell = str | int | None
+# The fact that says how far a host's takeover has come; a host of which no takeover is recorded has none.
+TAKEOVER = "takeover"
 # So many of the latest rollouts are looked at for when a host was last patched.
 ROLLOUTS = 200
 
@@ -24,21 +26,22 @@ ROLLOUTS = 200
 def values(store: Store, hosts: Iterable[Host]) -> dict[str, dict[str, Cell]]:
     """By host key, the fields of which something is known; what is not known is not touched."""
     probes, updates, assessed = (store.facts(name) for name in (status.FACT, pending.FACT, record.FACT))
-    patched = last_patched(store)
+    takeovers, seen, patched = store.facts(TAKEOVER), store.last_seen(), last_patched(store)
     found: dict[str, dict[str, Cell]] = {}
     for host in hosts:
         known: dict[str, Cell] = {}
-        if fact := probes.get(host.key):
-            known["opsctl_last_seen"] = stamp(fact.at)
-            probe = parse(fact.value)
-            if probe.os_name:
-                known["opsctl_os_release"] = probe.os_name[:200]
+        if host.key in seen:
+            known["opsctl_last_seen"] = stamp(seen[host.key])
+        if (fact := probes.get(host.key)) and (release := parse(fact.value).os_name):
+            known["opsctl_os_release"] = release[:200]
         if (count := _security(updates.get(host.key))) is not None:
             known["opsctl_pending_security"] = count
         if host.key in patched:
             known["opsctl_last_patched"] = stamp(patched[host.key])
         if fact := assessed.get(host.key):
             known["opsctl_compliance"] = _compliance(fact)
+        if step := _step(takeovers.get(host.key)):
+            known["opsctl_takeover"] = step
         if known:
             found[host.key] = known
     return found
@@ -69,6 +72,12 @@ def _security(fact: Fact | None) -> int | None:
     value = fact.value if fact else None
     found = value.get("pending_security") if isinstance(value, Mapping) else None
     return found if isinstance(found, int) else None
+
+
+def _step(fact: Fact | None) -> str:
+    value = fact.value if fact else None
+    found = value.get("step") if isinstance(value, Mapping) else None
+    return found[:200] if isinstance(found, str) else ""
 
 
 def _compliance(fact: Fact) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from opsctl.cli.main import run
+from opsctl.inventory import wanted
 from opsctl.ssh import fingerprints
 
 Capture = pytest.CaptureFixture[str]
@@ -85,6 +86,76 @@ def test_a_dry_run_writes_nothing_and_a_source_with_hosts_is_never_overwritten(
     assert import_("--yes") == 1
     assert import_("--yes") == 3
     assert "lists hosts already" in capsys.readouterr().err
+
+
+NESTED = """\
+[web:children]
+inside
+outside
+[inside]
+web1 ansible_host=192.0.2.11
+[outside:children]
+dmz
+[dmz]
+web2
+[db_servers]
+db1 ansible_host=192.0.2.21
+"""
+
+
+def test_nested_groups_folders_of_variables_and_yaml_are_read_and_sealed_files_left_out(
+    workspace: Path, capsys: Capture
+) -> None:
+    for name, text in {
+        "hosts": NESTED,
+        "more.yml": "all: {children: {files: {hosts: {file1: {ansible_host: 192.0.2.31}}}}}\n",
+        "group_vars/all/plain.yml": "ansible_port: 2022\n",
+        "group_vars/all/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n616263\n",
+        "host_vars/web2.yml": "ansible_host: 192.0.2.12\nansible_port: 22\n",
+    }.items():
+        (workspace / "old" / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / "old" / name).write_text(text)
+    assert import_("--yes") == 1
+    assert "sealed by ansible-vault" in capsys.readouterr().out
+    text = (workspace / "inventories/ange/source.yml").read_text()
+    assert run(["inventory", "sync", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["inventory", "list", "-o", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["hosts"]
+    assert {host["name"]: (host["address"], host["port"], host["role"]) for host in listed} == {
+        "web1": ("192.0.2.11", 2022, "web"), "web2": ("192.0.2.12", 22, "web"),
+        "db1": ("192.0.2.21", 2022, "db-servers"), "file1": ("192.0.2.31", 2022, "server"),
+    }, text  # fmt: skip
+
+
+def test_records_for_netbox_are_written_for_review_and_never_over_a_reviewed_file(
+    workspace: Path, capsys: Capture
+) -> None:
+    place = ("--for-netbox", "records.yml", "--site", "ange-hall", "--cluster", "pve 1")
+    assert import_(*place, "--dry-run") == 1
+    assert not (workspace / "records.yml").exists()
+    assert import_(*place, "--yes") == 1
+    shown = capsys.readouterr()
+    assert "its port 2222 has no place in NetBox: set netbox.port" in shown.out
+    assert "opsctl inventory push --from records.yml --tenant ange" in shown.err
+    assert not (workspace / "inventories/ange/source.yml").exists()
+    found = wanted.read(workspace / "records.yml")
+    assert {(one.name, one.site, one.cluster, one.role) for one in found} == {
+        ("web1", "ange-hall", "pve 1", "web"), ("web2", "ange-hall", "pve 1", "web"),
+        ("db1", "ange-hall", "pve 1", "db-servers"),
+    }  # fmt: skip
+    assert import_(*place, "--yes") == 3
+    assert import_("--site", "ange-hall") == 2
+
+
+def test_where_the_trust_comes_from_is_recorded(workspace: Path, capsys: Capture) -> None:
+    (workspace / "known").write_text(f"192.0.2.11 ssh-ed25519 {KEY}\n")
+    assert import_("--yes", "--known-hosts", "known") == 1
+    digest = hashlib.sha256((workspace / "known").read_bytes()).hexdigest()
+    assert f"Taken from known (SHA-256 {digest})" in (workspace / "inventories/ange/fingerprints.imported").read_text()
+    capsys.readouterr()
+    assert run(["ledger", "log", "-o", "json"]) == 0
+    assert digest in capsys.readouterr().out
 
 
 def test_no_program_in_the_folder_is_run(workspace: Path, capsys: Capture) -> None:

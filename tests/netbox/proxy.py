@@ -24,7 +24,7 @@ class Silence(Fault):
 
 
 class Proxy(ThreadingHTTPServer):
-    """`spoil(path, answer)` may give another answer than NetBox's; `asked` are the request lines."""
+    """`spoil(path, answer)` may give another answer than NetBox's; `asked`, `methods` and `bodies` are what came in."""
 
     daemon_threads = True
 
@@ -33,6 +33,8 @@ class Proxy(ThreadingHTTPServer):
         self.behind = urlsplit(address).netloc
         self.spoil: Break = lambda path, answer: answer
         self.asked: list[str] = []
+        self.methods: list[str] = []
+        self.bodies: list[bytes] = []
 
     @property
     def address(self) -> str:
@@ -59,9 +61,14 @@ class _Passed(BaseHTTPRequestHandler):
     server: Proxy
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
         behind = http.client.HTTPConnection(self.server.behind, timeout=60)
-        behind.request("GET", self.path, headers={"Authorization": self.headers.get("Authorization", "")})
+        names = ("Authorization", "Content-Type")
+        passed = {name: self.headers[name] for name in names if name in self.headers}
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append(self.path)
+        self.server.methods.append(self.command)
+        self.server.bodies.append(body)
+        behind.request(self.command, self.path, body=body or None, headers=passed)
         answer = behind.getresponse()
         kind = answer.headers.get("Content-Type", "")
         shown = self.server.spoil(self.path, Fault(status=answer.status, body=answer.read(), content_type=kind))
@@ -75,6 +82,8 @@ class _Passed(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self._send(shown)
+
+    do_POST = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - the base class names them so
 
     def _send(self, shown: Fault) -> None:
         body = shown.body[: len(shown.body) - shown.cut]

@@ -10,14 +10,17 @@ import pytest
 
 from opsctl import config
 from opsctl.cli.main import run
+from opsctl.inventory.push import FIELDS
 from opsctl.state.store import Store
-from tests.integration.netbox.test_changes import VMS, Api
+from tests.integration.netbox.test_changes import VMS, Api, Row
 from tests.netbox import real as netboxes
+from tests.netbox.proxy import Proxy, in_front_of
 from tests.netbox.real import Real
 
 pytestmark = pytest.mark.netbox
 Capture = pytest.CaptureFixture[str]
 KEY = "sundsvall.sundsvall-web00"
+OURS = {field.name for field in FIELDS}
 
 
 @pytest.fixture(name="api")
@@ -25,9 +28,9 @@ def _api(real: Real) -> Api:
     return Api(real.address)
 
 
-def remember(workspace: Path, name: str, value: object) -> None:
+def remember(workspace: Path, name: str, value: object, key: str = KEY) -> None:
     with Store.open(config.load(workspace, {}).state) as store:
-        store.put_fact(KEY, name, json.dumps(value), datetime(2026, 11, 22, 10, 0, tzinfo=UTC))
+        store.put_fact(key, name, json.dumps(value), datetime(2026, 11, 22, 10, 0, tzinfo=UTC))
 
 
 def push(*words: str) -> int:
@@ -62,6 +65,41 @@ def test_fields_are_made_filled_and_left_alone_when_nothing_differs(workspace: P
     assert push("-o", "json") == 0
     assert json.loads(capsys.readouterr().out)["writes"] == []
     assert run(["inventory", "diff", "--exit-code"]) == 0, "what we write changes no host"
+
+
+def test_only_values_that_differ_are_sent_many_hosts_at_once_and_what_people_wrote_stays(
+    real: Real, workspace: Path, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["inventory", "sync", "--yes"]) == 0
+    assert run(["inventory", "setup-netbox", "--yes"]) == 0
+    keys = [f"sundsvall.sundsvall-{name}" for name in ("web04", "web08", "database01", "metal0")]
+    for key in keys:
+        remember(workspace, "pending", {"pending_security": 7}, key)
+    by_hand = {"opsctl_takeover": "written by a person", "owner": "någon"}
+    api.patch(VMS, api.vm("sundsvall-web04")["id"], custom_fields=by_hand)
+    before = api.vm("sundsvall-web04")
+    with in_front_of(real.address) as proxy:
+        monkeypatch.setenv("OPSCTL_NETBOX_URL", proxy.address)
+        assert push("--limit", ",".join(keys)) == 0
+        sent = written(proxy)
+        assert sorted(len(body) for body in sent) == [1, 3], "one request for devices, one for virtual machines"
+        assert all(set(row["custom_fields"]) <= OURS for body in sent for row in body)
+        assert all(set(row) == {"id", "custom_fields", "changelog_message"} for body in sent for row in body)
+        proxy.methods.clear()
+        proxy.bodies.clear()
+        remember(workspace, "pending", {"pending_security": 8}, keys[0])
+        assert push("--limit", ",".join(keys)) == 0
+        assert [[row["custom_fields"] for row in body] for body in written(proxy)] == [[{"opsctl_pending_security": 8}]]
+    after = api.vm("sundsvall-web04")
+    assert {name: after["custom_fields"][name] for name in by_hand} == by_hand
+    for name in before.keys() - {"custom_fields", "last_updated"}:
+        assert after[name] == before[name], name
+
+
+def written(proxy: Proxy) -> list[list[Row]]:
+    """What was sent to change something."""
+    pairs = zip(proxy.methods, proxy.bodies, strict=True)
+    return [json.loads(body) for method, body in pairs if method not in ("GET", "OPTIONS")]
 
 
 def test_a_token_that_may_not_write_is_told_which_permission_is_missing(
