@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import pynetbox
@@ -88,7 +88,7 @@ class NetBox:
     ) -> None:
         self.address = address.rstrip("/")
         self._token, self._timeout, self._ca_file, self._wait = token, timeout, ca_file, wait
-        self._page = page
+        self.page_size = page
         self._api = pynetbox.api(self.address, token=token)
         session: requests.Session = self._api.http_session
         # ~/.netrc would replace the token, and a proxy of the environment would see it.
@@ -114,8 +114,19 @@ class NetBox:
     def twin(self) -> NetBox:
         """A session of its own to the same NetBox, for another thread."""
         return NetBox(
-            self.address, self._token, timeout=self._timeout, ca_file=self._ca_file, page=self._page, wait=self._wait
+            self.address,
+            self._token,
+            timeout=self._timeout,
+            ca_file=self._ca_file,
+            page=self.page_size,
+            wait=self._wait,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._session.close()
@@ -160,12 +171,15 @@ class NetBox:
         count = found.get("count")
         return rows, bool(found.get("next")), count if isinstance(count, int) else None
 
-    def rows(self, path: str, query: Query, *, cursor: bool) -> Iterator[Row]:
-        """Every row of a listing, ordered by id. `next` only says that there is more: its address is never followed."""
-        place = 0
+    def rows(self, path: str, query: Query, *, cursor: bool, start: int = 0) -> Iterator[Row]:
+        """Every row of a listing, ordered by id; with a cursor, those from id `start` on.
+
+        `next` only says that there is more: its address is never followed.
+        """
+        place = start if cursor else 0
         while True:
             where: Query = {"start": place} if cursor else {"offset": place, "ordering": "id"}
-            rows, more, _ = self.page(path, {**query, **where, "limit": self._page})
+            rows, more, _ = self.page(path, {**query, **where, "limit": self.page_size})
             yield from rows
             # With the cursor, the page after an exactly full last one is empty.
             if not more or not rows:
@@ -174,10 +188,19 @@ class NetBox:
 
     def count(self, path: str, query: Query) -> int:
         """How many rows a listing has."""
-        _, _, count = self.page(path, {**query, "limit": 1, "fields": "id"})
+        _, count = self._counted(path, {**query, "fields": "id"})
+        return count
+
+    def extent(self, path: str, query: Query) -> tuple[int, int]:
+        """How many rows a listing has, and the highest id of them."""
+        rows, count = self._counted(path, {**query, "fields": "id", "ordering": "-id"})
+        return count, int(rows[0]["id"]) if rows else 0
+
+    def _counted(self, path: str, query: Query) -> tuple[list[Row], int]:
+        rows, _, count = self.page(path, {**query, "limit": 1})
         if count is None:
             raise SourceFailed(f"GET {self.address}/api/{path}/: NetBox does not count its rows")
-        return count
+        return rows, count
 
     def by_id(self, path: str, ids: Sequence[int], query: Query) -> Iterator[Row]:
         """The rows with these ids, as far as they are there."""

@@ -8,13 +8,14 @@ between two pages, a server without a cursor, a proxy that cuts) the ids are swe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opsctl.errors import ConfigError
 from opsctl.inventory.answers import SourceFailed
-from opsctl.inventory.netbox import NetBox, Row, Server
+from opsctl.inventory.listing import Reading
+from opsctl.inventory.netbox import NetBox, Query, Row, Server
 from opsctl.inventory.record import (
     KINDS,
     Kind,
@@ -84,28 +85,43 @@ def filters(settings: Settings) -> Filters:
 
 
 def pull(netbox: NetBox, wanted: Filters, *, labels: bool = False) -> Pull:
-    """All of it, two listings at a time: the server is the limit. Raises SourceFailed."""
-    server = netbox.server()
-    texts = Texts()
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="netbox") as pool:
-        # The longest first, so that both threads end together.
-        machines = pool.submit(_records, netbox.twin(), server, "virtual-machine", wanted, texts)
-        services = pool.submit(_services, netbox.twin(), server, labels=labels)
-        devices = pool.submit(_records, netbox.twin(), server, "device", wanted, texts)
-        regions = pool.submit(_regions, netbox.twin(), server)
-        records = (*devices.result(), *machines.result())
-        return Pull(
-            version=server.version,
-            records=records,
-            services=services.result(),
-            regions=regions.result(),
-            labels=labels,
-        )
+    """All of it. Raises SourceFailed."""
+    server, texts = netbox.server(), Texts()
+    asked: Query = {**wanted, "fields": FIELDS}
+    ports: Query = {"fields": service_fields(netbox, labels=labels)}
+    with Reading(netbox, server) as reading:
+        # The dearest first, so that both threads end together.
+        cuts = {kind: reading.cut(PATHS[kind], asked) for kind in reversed(KINDS)}
+        cut = reading.cut(SERVICES, ports)
+        hosts = {
+            kind: reading.rows(PATHS[kind], parts.result(), partial(read, kind, texts)) for kind, parts in cuts.items()
+        }
+        services = reading.rows(SERVICES, cut.result(), lambda row: row)
+        # Counted when all is read: what is deleted meanwhile must not stay.
+        counts = {path: reading.count(path, wanted) for path in PATHS.values()} | {
+            SERVICES: reading.count(SERVICES, {})
+        }
+        regions = _regions(netbox, server)
+        found = {kind: {record.id: record for record in hosts[kind]} for kind in KINDS}
+        rows = {int(row["id"]): row for row in services}
+        there = {path: count.result() for path, count in counts.items()}
+    records = (
+        record
+        for kind in KINDS
+        for record in _records(netbox, server, kind, wanted, found[kind], there[PATHS[kind]], texts)
+    )
+    return Pull(
+        version=server.version,
+        records=tuple(records),
+        services=_services(netbox, server, ports, rows, there[SERVICES]),
+        regions=regions,
+        labels=labels,
+    )
 
 
 def fetch_records(netbox: NetBox, kind: Kind, ids: Sequence[int], texts: Texts) -> tuple[Record, ...]:
     """The records with these ids, as far as they are there."""
-    return tuple(read(kind, row, texts) for row in netbox.by_id(PATHS[kind], ids, {"fields": FIELDS}))
+    return tuple(read(kind, texts, row) for row in netbox.by_id(PATHS[kind], ids, {"fields": FIELDS}))
 
 
 def fits(record: Record, wanted: Filters) -> bool:
@@ -116,11 +132,11 @@ def fits(record: Record, wanted: Filters) -> bool:
     )
 
 
-def _records(netbox: NetBox, server: Server, kind: Kind, wanted: Filters, texts: Texts) -> tuple[Record, ...]:
-    path = PATHS[kind]
-    rows = netbox.rows(path, {**wanted, "fields": FIELDS}, cursor=server.cursor)
-    found = {record.id: record for record in (read(kind, row, texts) for row in rows)}
-    if not server.cursor or len(found) != netbox.count(path, wanted):
+def _records(
+    netbox: NetBox, server: Server, kind: Kind, wanted: Filters, found: dict[int, Record], count: int, texts: Texts
+) -> tuple[Record, ...]:
+    """The records as they were read, mended where that cannot be all, and held against the filters."""
+    if not server.cursor or len(found) != count:
         found = _mended(netbox, server, kind, wanted, found, texts)
     for record in found.values():
         if not fits(record, wanted):
@@ -146,14 +162,13 @@ def _mended(
     return whole
 
 
-def _services(netbox: NetBox, server: Server, *, labels: bool) -> tuple[ServiceRecord, ...]:
-    chosen = service_fields(netbox, labels=labels)
-    rows = netbox.rows(SERVICES, {"fields": chosen}, cursor=server.cursor)
-    found = {int(row["id"]): row for row in rows}
-    if len(found) != netbox.count(SERVICES, {}):
+def _services(
+    netbox: NetBox, server: Server, asked: Query, found: dict[int, Row], count: int
+) -> tuple[ServiceRecord, ...]:
+    if len(found) != count:
         there = {int(row["id"]) for row in netbox.rows(SERVICES, {"fields": "id"}, cursor=server.cursor)}
         missing = sorted(there - found.keys())
-        fresh = netbox.by_id(SERVICES, missing, {"fields": chosen}) if missing else ()
+        fresh = netbox.by_id(SERVICES, missing, asked) if missing else ()
         found = {number: row for number, row in found.items() if number in there} | {
             int(row["id"]): row for row in fresh
         }
@@ -174,7 +189,7 @@ def read_services(rows: Iterable[Row]) -> tuple[ServiceRecord, ...]:
         raise SourceFailed(f"NetBox gave {error}; nothing was written") from error
 
 
-def read(kind: Kind, row: Row, texts: Texts) -> Record:
+def read(kind: Kind, texts: Texts, row: Row) -> Record:
     try:
         return read_record(kind, row, texts)
     except Malformed as error:

@@ -66,7 +66,7 @@ class Played(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.authorizations: set[str] = set()
         self.largest_page = 1000
-        self.knows = {*SLUGS, "status", "tag", "id"}
+        self.knows = {*SLUGS, "status", "tag", "id", "id__lt"}
         self.before_answer: Callable[[str], None] = lambda line: None
         self.lock = threading.Lock()
 
@@ -156,7 +156,8 @@ class _Answers(BaseHTTPRequestHandler):
             return self._listing(rows[::-1] if query.get("ordering") == ["-id"] else rows, query)
         if path not in PAGES:
             return Fault(status=404, body=recorded("404-api-path.html"), content_type="text/html")
-        return self._listing(self._filtered(self.server.rows[path], query), query)
+        rows = self._filtered(self.server.rows[path], query)
+        return self._listing(rows[::-1] if query.get("ordering") == ["-id"] else rows, query)
 
     def _filtered(self, rows: list[Row], query: dict[str, list[str]]) -> list[Row]:
         kept = rows
@@ -169,6 +170,8 @@ class _Answers(BaseHTTPRequestHandler):
             kept = [row for row in kept if tag in {each["slug"] for each in row["tags"]}]
         if "id" in asked:
             kept = [row for row in kept if str(row["id"]) in asked["id"]]
+        if "id__lt" in asked:
+            kept = [row for row in kept if row["id"] < int(asked["id__lt"][0])]
         return sorted(kept, key=lambda row: int(row["id"]))
 
     def _listing(self, rows: list[Row], query: dict[str, list[str]]) -> Fault:

@@ -1,5 +1,6 @@
 """The connection to NetBox: pages, retries, and a message of its own for everything that can go wrong."""
 
+import re
 import ssl
 import subprocess
 import time
@@ -65,6 +66,19 @@ def test_pages_of_any_size_give_every_record_once(version: str, size: int) -> No
         assert len(found.records) == 59
         assert all("offset" not in line for line in server.asked) == server.cursor or size > 53
         assert not any("192.0.2.1" in line for line in server.asked)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_listing_is_cut_by_ids_and_whole_also_where_the_server_ignores_the_cut(known: bool) -> None:
+    with played() as server:
+        if not known:
+            server.knows.remove("id__lt")
+        found = pull(NetBox(server.address, TOKEN, page=20), {})
+        asked = [line for line in server.asked if "virtual-machines" in line and "config_context" in line]
+        starts = {re.findall(r"start=(\d+)", line)[0] for line in asked}
+    assert [r.id for r in found.records if r.kind == "virtual-machine"] == list(range(1, 54))
+    assert {"1", "18", "36"} <= starts
+    assert len(asked) == 3 or not known
 
 
 @pytest.mark.parametrize("version", ["4.7.3", "4.4.0"])
