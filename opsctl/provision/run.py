@@ -16,7 +16,6 @@ from opsctl.provision.change import PLAYBOOK, ProvisionChange
 from opsctl.rollout import claims, contact
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
-from opsctl.rollout.abort import release
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute, mend_missed, why_missed
 from opsctl.rollout.journal import Journal
@@ -137,10 +136,15 @@ def keep(store: Store, done: PlaybookRun) -> None:
 
 def _clear_after_killed(means: Means, journal: Journal) -> None:
     """A provisioning whose process is gone holds its hosts no longer: a new one begins from the hosts themselves."""
+    leases = Leases(means.store)
+    # By the leases: one that was killed at once holds some, and nothing else of it was ever kept.
+    leases.release([one for one in leases.held() if _is_dead(claims.rollout_of(one.holder), journal)])
     for state in journal.all(KIND):
         if state.status is Status.RUNNING and not journal.at_work(state.plan.id):
             # Others may see the same, or it ended while we looked: then it is clear without us.
             with suppress(Locked, StalePlan), journal.alone(state.plan.id, f"{means.who} clears up"):
-                journal.refuse_moved(state)
-                release(state.plan, means.store)  # first: killed right here, we would be cleared up after in turn
                 journal.save_status(state, Status.ABORTED, means.clock(), reason="its process was killed")
+
+
+def _is_dead(rollout: str, journal: Journal) -> bool:
+    return rollout.startswith(f"{KIND}-") and not journal.at_work(rollout)

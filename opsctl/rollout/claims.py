@@ -24,6 +24,12 @@ def holder(plan: Plan) -> str:
     return f"rollout {plan.id} of {plan.made_by}"
 
 
+def rollout_of(holder: str) -> str:
+    """The id of the rollout that holds a lease; empty where something else does."""
+    found = _HOLDER.match(holder)
+    return found.group(1) if found else ""
+
+
 def names(plan: Plan, limits: Limits) -> tuple[str, ...]:
     """Load balancers too: another rollout that restarted one would put drained hosts back into service."""
     wanted = limits.lease_names(item.host for item in plan.hosts)
@@ -45,8 +51,7 @@ def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> No
 
 def _what_to_do(holders: set[str]) -> str:
     """Of what holds them: wait for it; where its process is gone, resume it or end it."""
-    ids = sorted(found.group(1) for holder in holders if (found := _HOLDER.match(holder)))
-    patches = [one for one in ids if one.startswith("patch-")]
+    patches = sorted(one for one in map(rollout_of, holders) if one.startswith("patch-"))
     wait = "wait for its end"
     if not patches:
         return wait

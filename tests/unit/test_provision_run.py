@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ from typing import cast
 import pytest
 
 from opsctl import config
-from opsctl.errors import HostKeyRefused, Incomplete, Locked, OpsctlError
+from opsctl.errors import HostKeyRefused, Incomplete, Locked, OpsctlError, StalePlan
 from opsctl.model.host import Cluster, Host, Inventory, Tenant
 from opsctl.model.rollout import Plan
 from opsctl.provision import run as room
@@ -65,6 +66,26 @@ def test_a_provisioning_that_is_refused_by_a_lock_leaves_no_plan_behind(store: S
         room.run(given, made, lambda _step: None)
     assert "or resume it: opsctl patch resume patch-1" in refused.value.hint
     assert given.journal.all() == []
+
+
+def test_what_a_killed_provisioning_holds_is_free_and_what_a_running_one_holds_is_not(
+    store: Store, tmp_path: Path
+) -> None:
+    """Killed before anything of it was kept: only its leases tell that there was one."""
+    given = means(store)
+    given = replace(given, settings=replace(given.settings, workspace=tmp_path))
+    made = plan(given)
+    holder = "rollout provision-20261122-020000-abcdef of erik"
+    Leases(store).acquire([HOST.key], holder, NOW, timedelta(minutes=15))
+    with (
+        given.journal.alone("provision-20261122-020000-abcdef", "erik, process 7"),
+        pytest.raises(Locked, match="held by rollout provision-20261122-020000-abcdef of erik"),
+    ):
+        room.run(given, made, lambda _step: None)
+
+    with pytest.raises(StalePlan, match="the inventory has changed meanwhile"):
+        room.run(given, made, lambda _step: None)  # past the locks, and there is no inventory in this workspace
+    assert Leases(store).held() == ()
 
 
 def test_a_host_that_its_cluster_cannot_spare_is_missed_and_what_to_change_is_said(store: Store) -> None:
