@@ -8,15 +8,11 @@ killed, for each process asks the kernel to go when its parent does.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import re
 import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import trixie
+from tests.netbox.cache import Impossible, Tell, alone, cache, environment, key_of, quiet, well
 
 VERSION = os.environ.get("OPSCTL_NETBOX_VERSION", "4.7.3")
 SEEDS = Path(__file__).parent
@@ -34,10 +30,6 @@ READ_TOKEN = "nbt_opsctltestro." + "B" * 40
 NARROW_TOKEN = "nbt_opsctltestnp." + "C" * 40
 PATIENCE = 120
 _NEEDED = ("initdb", "pg_ctl", "postgres", "pg_restore", "pg_dump", "psql", "createdb")
-
-
-class Impossible(Exception):
-    """No NetBox can run here; the message says what is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,88 +45,51 @@ class Real:
     def reset(self) -> None:
         """The seeded fleet again, whatever was changed; NetBox opens its connections anew."""
         where = [_program("psql"), "-h", str(self.folder / "socket"), "-U", "netbox", "-q", "postgres"]
-        _well([*where, "-c", "drop database netbox with (force)"])
-        _well([*where, "-c", "create database netbox template seeded"])
-        _well(["redis-cli", "-p", str(self.redis), "flushall"])
+        well([*where, "-c", "drop database netbox with (force)"])
+        well([*where, "-c", "create database netbox template seeded"])
+        well(["redis-cli", "-p", str(self.redis), "flushall"])
 
     def shell(self, code: str) -> str:
-        return _well(
-            [str(self.environment / "bin/netbox"), "nbshell", "--command", code], env=self.environ, timeout=300
-        )
+        return well([str(self.environment / "bin/netbox"), "nbshell", "--command", code], env=self.environ, timeout=300)
 
 
 @contextmanager
-def running(workers: int = 2, *, hosts: int = 0) -> Iterator[Real]:
-    """NetBox with the seeded fleet, or one of so many hosts, for as long as the block runs. Raises Impossible."""
+def running(workers: int = 2, *, hosts: int = 0, tell: Tell = quiet) -> Iterator[Real]:
+    """NetBox with the seeded fleet, or one of so many hosts, for as long as the block runs. Raises Impossible.
+
+    `tell` is given what happens, before it takes its time.
+    """
     if programs := _missing_programs():
         raise Impossible(f"a real NetBox needs {', '.join(programs)}: .ci/system-packages installs them")
-    netbox = environment(f"environment-{VERSION}", f"netbox=={VERSION}")
-    dump = _seeded(netbox, hosts)
+    netbox = environment(f"environment-{VERSION}", f"netbox=={VERSION}", tell=tell)
+    dump = _seeded(netbox, hosts, tell)
+    tell(f"NetBox {VERSION} starts")
     with ExitStack() as stack:
         yield _start(stack, _own_folder(stack), netbox, dump, workers)
 
 
-def _seeded(environment: Path, hosts: int) -> Path:
+def _seeded(environment: Path, hosts: int, tell: Tell) -> Path:
     """The dump of the database with accounts and fleet, made where it is missing."""
     seed = (SEEDS / ("many.py" if hosts else "seed.py")).read_text(encoding="utf-8")
     name = f"seeded{hosts or ''}"
-    migrated = _cache() / f"migrated-{_key(VERSION, _ACCOUNTS)}.dump"
-    seeded = _cache() / f"{name}-{_key(VERSION, _ACCOUNTS, seed)}.dump"
-    with _alone():
+    migrated = cache() / f"migrated-{key_of(VERSION, _ACCOUNTS)}.dump"
+    seeded = cache() / f"{name}-{key_of(VERSION, _ACCOUNTS, seed)}.dump"
+    with alone(tell):
         for kind, target, code in (("migrated", migrated, _ACCOUNTS), (name, seeded, f"COUNT = {hosts}\n{seed}")):
             if target.exists():
                 continue
-            for old in _cache().glob(f"{kind}-*"):
+            minutes = "this once, in about five minutes" if target is migrated else "this once, in half a minute"
+            tell(f"its database is made: {kind}, {minutes}")
+            for old in cache().glob(f"{kind}-*"):
                 old.unlink()
             with ExitStack() as stack:
                 base = None if target is migrated else migrated
                 real = _start(stack, _own_folder(stack), environment, base, 0)
                 if base is None:
-                    _well([str(environment / "bin/netbox"), "migrate", "--no-input"], env=real.environ, timeout=1800)
+                    well([str(environment / "bin/netbox"), "migrate", "--no-input"], env=real.environ, timeout=1800)
                 real.shell(code)
                 _dump(real.folder, target)
     return seeded
-
-
-def _key(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with (_cache() / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _cache() -> Path:
-    base = Path("/var/cache" if os.geteuid() == 0 else os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    found = base / "opsctl-netbox"
-    found.mkdir(parents=True, exist_ok=True)
-    return found
-
-
-def environment(name: str, *packages: str) -> Path:
-    """A virtual environment in the cache, for making one takes minutes; its name alone decides whether it is there."""
-    python = _python()
-    folder = _cache() / f"{name}-{_key(str(python.resolve())) if python else 'trixie'}"
-    with _alone():
-        if not (folder / ".ready").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            if python:
-                _well([str(python), "-m", "venv", str(folder)])
-                _well([str(folder / "bin/pip"), "install", "--quiet", *packages], timeout=1200)
-            else:
-                _from_trixie(folder, packages)
-            (folder / ".ready").touch()
-    return folder
-
-
-def _from_trixie(folder: Path, packages: Sequence[str]) -> None:
-    try:
-        trixie.environment(folder, packages, cache=_cache())
-    except trixie.Impossible as reason:
-        raise Impossible(f"no Python 3.12 or newer on the PATH or in pyenv, and {reason}") from reason
 
 
 _ACCOUNTS = f"""
@@ -155,7 +110,7 @@ def _start(stack: ExitStack, folder: Path, environment: Path, dump: Path | None,
     _own(stack, ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
                  "--dir", str(folder)], folder / "redis.log")  # fmt: skip
     environ = os.environ | {"NETBOX_ROOT": str(folder / "root")}
-    _well([str(environment / "bin/netbox"), "setup", "--target", str(folder / "root")], env=environ)
+    well([str(environment / "bin/netbox"), "setup", "--target", str(folder / "root")], env=environ)
     (folder / "root/conf").mkdir(exist_ok=True, parents=True)
     for name in ("media", "reports", "scripts", "static"):
         (folder / "root" / name).mkdir(exist_ok=True)
@@ -191,7 +146,7 @@ def _database(stack: ExitStack, folder: Path, dump: Path | None) -> None:
         path.mkdir()
         if os.geteuid() == 0:
             shutil.chown(path, "postgres")
-    _well([*_as_postgres(), _program("initdb"), "-D", str(database), "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
+    well([*_as_postgres(), _program("initdb"), "-D", str(database), "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
            "-U", "netbox", "--no-sync"])  # fmt: skip
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder / 'socket'}", "-c", "fsync=off"]
     process = _own(
@@ -202,17 +157,17 @@ def _database(stack: ExitStack, folder: Path, dump: Path | None) -> None:
         if process.poll() is not None or time.monotonic() > ends:
             raise Impossible(f"PostgreSQL does not start: {(folder / 'pg.log').read_text()[-500:]}")
         time.sleep(0.05)
-    _well([_program("createdb"), *where, "netbox"])
+    well([_program("createdb"), *where, "netbox"])
     if dump is not None:
-        _well([_program("pg_restore"), *where, "-d", "netbox", "--no-owner", str(dump)])
+        well([_program("pg_restore"), *where, "-d", "netbox", "--no-owner", str(dump)])
         # Without it PostgreSQL knows nothing of the tables, and every listing takes seconds.
-        _well([_program("psql"), *where, "-q", "-c", "analyze", "netbox"])
-        _well([_program("createdb"), *where, "--template", "netbox", "seeded"])
+        well([_program("psql"), *where, "-q", "-c", "analyze", "netbox"])
+        well([_program("createdb"), *where, "--template", "netbox", "seeded"])
 
 
 def _dump(folder: Path, target: Path) -> None:
     beside = target.with_suffix(".part")
-    _well([_program("pg_dump"), "-h", str(folder / "socket"), "-U", "netbox", "-Fc", "-f", str(beside), "netbox"])
+    well([_program("pg_dump"), "-h", str(folder / "socket"), "-U", "netbox", "-Fc", "-f", str(beside), "netbox"])
     beside.replace(target)
 
 
@@ -287,27 +242,3 @@ def _program(name: str) -> str:
     """A program of the newest PostgreSQL of Debian, which keeps them out of the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     return str(found[-1]) if found else shutil.which(name) or name
-
-
-def _python() -> Path | None:
-    """A Python that NetBox runs on (3.12 or newer): on the PATH, or one that pyenv keeps; else there is trixie's."""
-    if os.environ.get("OPSCTL_NETBOX_PYTHON") == "trixie":
-        return None
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    wanted = "import sys, ensurepip; sys.exit(sys.version_info < (3, 12))"
-    candidates = [Path(sys.executable)] if sys.version_info >= (3, 12) else []
-    for version in ("3.13", "3.12", "3.14"):
-        candidates += sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)
-        if (named := shutil.which(f"python{version}")) and "shims" not in named:
-            candidates.append(Path(named))
-    return next((p for p in candidates if not subprocess.run([p, "-c", wanted], capture_output=True).returncode), None)
-
-
-def _well(words: Sequence[str], *, env: dict[str, str] | None = None, timeout: float = 120) -> str:
-    answer = subprocess.run(
-        words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False, cwd="/"
-    )
-    if answer.returncode:
-        said = re.sub(r"\s+", " ", answer.stdout[-500:] + answer.stderr[-1500:])
-        raise Impossible(f"{Path(words[0]).name} {words[1] if len(words) > 1 else ''}: {said}")
-    return answer.stdout

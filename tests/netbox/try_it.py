@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from opsctl import config
 from tests.netbox import real
+from tests.netbox.cache import Impossible
 
 TENANT = """\
 version: 1
@@ -22,6 +22,23 @@ SETTINGS: dict[str, config.Value] = {
     "netbox.owner": "field:owner",
     "netbox.criticality": "field:criticality",
 }
+
+
+_READY = """\
+NetBox:     {netbox} (admin, admin-opsctl-test)
+token:      {token}
+workspace:  {workspace}
+
+In another terminal:
+  alias o='{opsctl} -C {workspace}'
+  o inventory sync             # 56 hosts of two municipalities, and records that cannot be used
+  o inventory list
+  o inventory quarantine       # why not, each with a link into NetBox
+  o inventory graph
+  o inventory setup-netbox     # opsctl's own custom fields, which `o inventory push` fills
+Change something in NetBox, then: o inventory diff
+
+Ctrl-C ends it; nothing of it stays."""
 
 
 def workspace(folder: Path, address: str, tenants: Sequence[str] = ("ange", "sundsvall")) -> Path:
@@ -37,19 +54,26 @@ def workspace(folder: Path, address: str, tenants: Sequence[str] = ("ange", "sun
 
 
 def main() -> int:
-    print("a real NetBox starts; the first time its environment and database are made, which takes minutes", flush=True)
+    # A closed terminal and a kill end it as Ctrl-C does: with nothing left behind.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     try:
-        with real.running() as netbox, tempfile.TemporaryDirectory(prefix="opsctl-netbox-") as name:
-            folder = workspace(Path(name), netbox.address)
-            print(f"NetBox:     {netbox.address} (admin, admin-opsctl-test)\ntoken:      {real.TOKEN}")
-            print(f"workspace:  {folder}\ntry:        opsctl -C {folder} inventory sync\nCtrl-C ends it", flush=True)
+        with real.running(tell=tell) as netbox:
+            folder = netbox.folder / "workspace"
+            folder.mkdir()
+            tell(_READY.format(netbox=netbox.address, workspace=workspace(folder, netbox.address),
+                               opsctl=Path(sys.executable).with_name("opsctl"), token=real.TOKEN))  # fmt: skip
             signal.pause()
-    except real.Impossible as error:
+    except Impossible as error:
         print(f"no NetBox here: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass
+        tell("NetBox, its database and the workspace are gone")
     return 0
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

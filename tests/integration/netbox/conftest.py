@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.netbox import real
+from tests.netbox.cache import Impossible
 from tests.netbox.real import Real
 from tests.netbox.try_it import workspace
 
@@ -18,7 +19,7 @@ def _server() -> Iterator[Real]:
     try:
         with real.running() as netbox:
             yield netbox
-    except real.Impossible as error:
+    except Impossible as error:
         if os.environ.get("OPSCTL_REQUIRE_NETBOX") == "1":
             pytest.fail(f"no NetBox here: {error}")
         pytest.skip(f"no NetBox here: {error}")
