@@ -94,12 +94,19 @@ def as_json(document: Mapping[str, object], *, outcome: str = "ok") -> None:
     A person may look at it on a terminal: what `plain` makes visible is escaped as JSON does, which programs undo.
     """
     _Answer.owed = False
-    text = json.dumps({"outcome": outcome, **document}, ensure_ascii=False, indent=2, default=_encode)
-    if not text.isascii():
-        text = "".join(
-            json.dumps(char)[1:-1] if char != "\n" and unicodedata.category(char) in _UNSAFE else char for char in text
-        )
+    members = {"outcome": outcome, **document}.items()
+    text = "{\n" + ",\n".join(f"  {json.dumps(name)}: {_member(value)}" for name, value in members) + "\n}"
+    if unsafe := {char for char in set(text) - {"\n"} if unicodedata.category(char) in _UNSAFE}:
+        text = text.translate({ord(char): json.dumps(char)[1:-1] for char in unsafe})
     click.echo(text.replace("\x7f", "\\u007f"))
+
+
+def _member(value: object) -> str:
+    """Indented for people; of a long list each item on one line, for indenting thousands takes Python seconds."""
+    if isinstance(value, (list, tuple)) and len(value) >= MANY:
+        items = (json.dumps(item, ensure_ascii=False, default=_encode) for item in value)
+        return "[\n    " + ",\n    ".join(items) + "\n  ]"
+    return json.dumps(value, ensure_ascii=False, indent=2, default=_encode).replace("\n", "\n  ")
 
 
 def _encode(value: object) -> object:

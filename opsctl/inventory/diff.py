@@ -96,6 +96,8 @@ def _place(host: Host) -> tuple[str, ...]:
 
 def _pairs(gone: list[Host], come: list[Host], mark: Callable[[Host], tuple[str, ...]]) -> tuple[Changed, ...]:
     """Take out of both lists the hosts that share a mark which nobody else has: they are one and the same."""
+    if not gone or not come:
+        return ()
     counts_gone, counts_come = Counter(map(mark, gone)), Counter(map(mark, come))
     single = {mark(host): host for host in come if mark(host) and counts_come[mark(host)] == 1}
     found = tuple(
@@ -103,9 +105,9 @@ def _pairs(gone: list[Host], come: list[Host], mark: Callable[[Host], tuple[str,
         for host in gone
         if mark(host) in single and counts_gone[mark(host)] == 1
     )
-    for pair in found:
-        gone.remove(pair.before)
-        come.remove(pair.after)
+    old, new = {pair.before.key for pair in found}, {pair.after.key for pair in found}
+    gone[:] = [host for host in gone if host.key not in old]
+    come[:] = [host for host in come if host.key not in new]
     return found
 
 

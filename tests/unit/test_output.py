@@ -56,6 +56,14 @@ def test_json_reads_back_and_commands_no_terminal(text: str) -> None:
     shown.encode()
 
 
+def test_a_long_list_has_an_item_a_line_and_reads_back_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    hosts = [{"host": f"värd{number}", "tags": ["a", "b\x1b\n"]} for number in range(300)]
+    output.as_json({"hosts": hosts, "more": {"nested": [1, 2]}})
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"outcome": "ok", "hosts": hosts, "more": {"nested": [1, 2]}}
+    assert len([line for line in shown.splitlines() if "värd" in line]) == 300
+
+
 def test_a_message_that_nobody_can_read_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
