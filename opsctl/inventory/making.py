@@ -86,6 +86,8 @@ def plan(settings: Settings, records: Sequence[Wanted], tenants: Sequence[str]) 
             netbox.close()
         problems += (*wrong, *taken)
         lacking[tenant] = tuple(decide(_key(rules, one), one, there.get(mark(one))) for one in theirs)
+    if any(right.startswith("view") for right in lacks):
+        refuse_lacks(lacks)
     if problems:
         raise SetupError("the records cannot be made as they stand; nothing was written", problems=tuple(problems),
                          hint="make in NetBox what is missing, or put the file right")  # fmt: skip
@@ -145,19 +147,23 @@ def make(settings: Settings, planned: MakePlan, message: str, tell: Callable[[in
 
     Raises SourceFailed where nothing was written, Incomplete where something was.
     """
-    done, whole, touched = 0, len(planned.makes), False
+    done, whole, written = 0, len(planned.makes), False
+
+    def sent() -> None:
+        nonlocal written
+        written = True
+
     for tenant, lacking in planned.lacking.items():
         netbox = NetBox.of(settings, tenant)
         try:
-            maker = _Maker(netbox, planned.named[tenant], message)
+            maker = _Maker(netbox, planned.named[tenant], message, sent)
             wanting = [lack for lack in lacking if lack]
             for begin in range(0, len(wanting), BATCH):
                 maker.make(wanting[begin : begin + BATCH])
                 done += len(wanting[begin : begin + BATCH])
                 tell(done)
         except SourceFailed as error:
-            touched = touched or bool(done) or maker.written
-            if not touched:
+            if not written:
                 raise
             raise Incomplete(
                 f"{done} of {whole} hosts are whole in NetBox, of others a part: {error.message}",
@@ -170,11 +176,10 @@ def make(settings: Settings, planned: MakePlan, message: str, tell: Callable[[in
 class _Maker:
     """Makes the hosts of one batch step by step."""
 
-    def __init__(self, netbox: NetBox, named: Named, message: str) -> None:
-        self._netbox, self._named = netbox, named
+    def __init__(self, netbox: NetBox, named: Named, message: str, sent: Callable[[], None]) -> None:
+        self._netbox, self._named, self._sent = netbox, named, sent
         self._server = netbox.server()
         self._said = {"changelog_message": message} if self._server.number >= MESSAGES_SINCE else {}
-        self.written = False
 
     def make(self, batch: Sequence[Lack]) -> None:
         records = {lack.host: lack.there.id for lack in batch if lack.there}
@@ -204,7 +209,7 @@ class _Maker:
         if not bodies:
             return ()
         made = self._netbox.create_all(path, [{**body, **self._said} for body in bodies])
-        self.written = True
+        self._sent()
         return made
 
     def _set_primary(self, kind: Kind, wanted: Mapping[int, tuple[int, int]]) -> None:
@@ -212,7 +217,7 @@ class _Maker:
             rows = [{"id": record, f"primary_ip{family}": address, **self._said}
                     for record, (family, address) in wanted.items()]  # fmt: skip
             self._netbox.update(PATHS[kind], rows)
-            self.written = True
+            self._sent()
 
     def _record(self, lack: Lack) -> dict[str, Any]:
         one = lack.wanted

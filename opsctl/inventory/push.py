@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from opsctl.errors import Incomplete
 from opsctl.inventory import pull as pulling
+from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.intended import by_token
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.pull import PATHS
@@ -127,7 +129,8 @@ def _moment(text: str) -> datetime | None:
 
 
 def write(settings: Settings, hosts: Sequence[Host], planned: PushPlan, message: str) -> None:
-    """Write as planned. Raises SourceFailed naming the permission that is missing, where one is."""
+    """Write as planned. Raises SourceFailed naming the permission that is missing, Incomplete after a part."""
+    done = 0
     touched = [host for host in hosts if host.key in planned.hosts]
     for tenant, theirs in by_token(settings, touched).items():
         netbox = NetBox.of(settings, tenant)
@@ -138,6 +141,14 @@ def write(settings: Settings, hosts: Sequence[Host], planned: PushPlan, message:
                 rows = list(_bodies(kind, [one for one in planned.writes if one.host in keys]))
                 for begin in range(0, len(rows), BATCH):
                     netbox.update(PATHS[kind], [{**row, **said} for row in rows[begin : begin + BATCH]])
+                    done += len(rows[begin : begin + BATCH])
+        except SourceFailed as error:
+            if not done:
+                raise
+            raise Incomplete(
+                f"{done} of {len(planned.hosts)} hosts are written, the others are not: {error.message}",
+                hint=f"{error.hint}; push again: it goes on with what is left",
+            ) from error
         finally:
             netbox.close()
 

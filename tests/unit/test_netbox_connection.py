@@ -13,6 +13,7 @@ from opsctl import config
 from opsctl.errors import ConfigError, FuseTripped
 from opsctl.inventory import netbox as room
 from opsctl.inventory import token
+from opsctl.inventory.answers import Answer, document
 from opsctl.inventory.netbox import NetBox
 from opsctl.inventory.pull import filters, pull
 from tests.netbox.played import TOKEN, Fault, Played, played, recorded
@@ -321,3 +322,25 @@ def test_a_token_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path)
         token.read(settings_of(tmp_path, "netbox: {token_command: ['false']}\n"))
     with pytest.raises(ConfigError, match="No such file"):
         token.read(settings_of(tmp_path, "netbox: {token_command: [no-such-command]}\n"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"detail": "1 of 2 could not be created.", "errors": [{"index": 1, "errors": {"name": ["is taken"]}}]}',
+        b'[{}, {"name": ["is taken"]}]',
+    ],
+    ids=["4.7", "before"],
+)
+def test_a_bulk_write_that_is_refused_says_what_is_wrong_and_that_none_of_it_was_taken(body: bytes) -> None:
+    answer = Answer(status=400, content_type="application/json", body=body)
+    with pytest.raises(FuseTripped, match=r"is taken.*NetBox took none of this"):
+        document(answer, "POST https://netbox.example/api/ipam/services/", needs="add on ipam.service")
+
+
+def test_a_token_for_each_tenant_is_none_for_what_belongs_to_all(tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yml").write_text('version: 1\nnetbox: {token_file: "{tenant}.token"}\n')
+    with pytest.raises(ConfigError, match="each tenant has a token of its own"):
+        token.read(config.load(tmp_path, {}))
+    given = config.load(tmp_path, {"OPSCTL_NETBOX_TOKEN": TOKEN})
+    assert token.read(given) == token.read(given, "ange") == TOKEN

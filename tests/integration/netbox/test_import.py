@@ -293,8 +293,10 @@ def test_every_permission_that_is_missing_is_told_before_anything_is_written(
     said = capsys.readouterr().err
     assert "must be write-enabled" in said
     assert "`add on virtualization.virtualmachine`" in said
-    real.shell(_MAY)
     monkeypatch.setenv("OPSCTL_NETBOX_TOKEN", netboxes.NARROW_TOKEN)
+    assert push("--dry-run") == 3, "what cannot be seen is not taken for missing"
+    assert "`view on tenancy.tenant`, `view on dcim.site`" in capsys.readouterr().err
+    real.shell(_MAY)
     assert push("--dry-run") == 0
     lacking = (
         "change on virtualization.virtualmachine",
