@@ -80,10 +80,10 @@ def _difference(one: Difference) -> dict[str, object]:
     return {"host": one.host, "what": one.what, "netbox": one.netbox, "found": one.found, "suggestion": suggestion}
 
 
-def remembered(fact: Fact | None, host: Host) -> Intended:
-    """What NetBox meant when drift looked last; else what our own copy says."""
+def remembered(fact: Fact | None, host: Host) -> tuple[Intended, datetime | None]:
+    """What NetBox meant when drift looked last, and when that was; else what our own copy says."""
     found = _decode(fact.value) if fact else None
-    return found if found and found.record == host.record else of_copy(host)
+    return (found, fact.at) if fact and found and found.record == host.record else (of_copy(host), None)
 
 
 def refresh(settings: Settings, store: Store, hosts: Sequence[Host]) -> None:

@@ -109,7 +109,7 @@ def describe(
     status = _status(host, store, now, transport)
     known = remembered.rollouts(store)
     changed = remembered.changed(known).get(host.key)
-    fact = store.fact(host.key, compared.FACT)
+    meant, read_at = compared.remembered(store.fact(host.key, compared.FACT), host)
     entries = ledger.entries(host=host.key, limit=2 * LATEST, newest_first=True)
     return Known(
         host=host,
@@ -122,8 +122,8 @@ def describe(
         acts=tuple(entry for entry in entries if entry.phase == "finished")[:LATEST],
         leases=tuple(one for one in Leases(store).held(now) if one.name in leased),
         changed=changed,
-        drift=compare(host, compared.remembered(fact, host), status.probe) if status and status.probe else None,
-        intended_at=fact.at if fact else None,
+        drift=compare(host, meant, status.probe) if status and status.probe else None,
+        intended_at=read_at,
     )
 
 

@@ -212,6 +212,42 @@ def test_what_was_said_before_the_last_change_is_void(workspace: Path, capsys: C
     assert sheet.count(", before its last change") == 2
 
 
+def test_where_the_inventory_and_the_host_differ_stands_on_its_sheet(workspace: Path, capsys: Capture) -> None:
+    key, then = "ange.ange-web1", datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+    said = {"hostname": "ange-web1", "os": {"id": "debian", "version": "13"}, "cpus": 2, "listening": [["0.0.0.0", 80]]}
+    with Store.open(config.load(workspace, {}).state) as store:
+        store.put_fact(key, "probe", json.dumps(said), then)
+    assert run(["host", "show", "ange-web1", "--offline"]) == 0
+    sheet = " ".join(capsys.readouterr().out.split())
+    assert "Drift from our copy of the inventory os_release the inventory: debian-12; the host: debian-13" in sheet
+    assert "services the inventory: -; the host: tcp/80 listens" in sheet
+    assert "CPUs, memory, disks: the inventory holds no sizes" in sheet
+    assert run(["host", "show", "ange-web1", "--offline", "-o", "json"]) == 0
+    drift = answer(capsys)["drift"]
+    assert [one["what"] for one in drift["drift"]] == ["os_release", "services"]
+    assert {"host": key, "what": "addresses", "why": "the host could not tell"} in drift["not_compared"]
+
+
+def test_what_netbox_said_when_drift_looked_last_is_compared_too(workspace: Path, capsys: Capture) -> None:
+    hosts = workspace / "inventories/ange/hosts.yml"
+    hosts.write_text(hosts.read_text().replace("ring: early}", "ring: early, record: virtual-machine/5}"))
+    key, then = "ange.ange-web1", datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+    intended = {
+        "record": "virtual-machine/5", "name": "ange-web1", "platform": "debian-13", "vcpus": 4.0, "address4": None,
+        "address6": None, "services": [{"name": "http", "port": 80, "protocol": "tcp"}],
+    }  # fmt: skip
+    with Store.open(config.load(workspace, {}).state) as store:
+        store.put_fact(key, "probe", json.dumps({"hostname": "ange-web1", "cpus": 2}), then)
+        store.put_fact(key, "intended", json.dumps(intended), then)
+        assert run(["host", "show", "ange-web1", "--offline"]) == 0
+        shown = capsys.readouterr().out
+        assert "Drift from NetBox as read " in shown
+        assert "NetBox: 4; the host: 2" in shown
+        store.put_fact(key, "intended", '{"written": "by another version"}', then)
+        assert run(["host", "show", "ange-web1", "--offline"]) == 0
+        assert "Drift from our copy of the inventory" in capsys.readouterr().out
+
+
 def test_whoever_was_in_contact_with_a_host_leaves_a_trace_of_it(workspace: Path) -> None:
     at = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
     app = App(start=workspace)
