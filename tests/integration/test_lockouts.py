@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
 
 from opsctl import lab
 from opsctl.ansible.runner import run_playbook
-from opsctl.errors import HostError
+from opsctl.errors import HostError, Locked
+from opsctl.model.rollout import HostPlan, HostState, Stage
+from opsctl.model.run import HostRecap, RunEvent
+from opsctl.provision.change import ProvisionChange
+from opsctl.rollout.change import Claim
+from opsctl.rollout.fence import Fence, Pace
 from opsctl.ssh.session import hostside_script
 from tests.integration.ground import Ground, ground, wait_until
 
@@ -159,3 +165,26 @@ def test_a_host_that_another_installation_works_on_is_not_armed(place: Ground) -
     assert run.failed == (host.key,)
     assert "another installation of opsctl works on this host: another (node2/200)" in run.reason(host.key)
     place.inside("host-01", "test ! -e /var/lib/opsctl/guard/armed.json")
+
+
+def test_a_batch_whose_host_another_installation_takes_is_stopped_before_it_could_lock_us_out(place: Ground) -> None:
+    host, told = place.host("host-02"), list[RunEvent]()
+    place.inside(host.name, "rm -f /var/lib/opsctl/fence.json")
+    theirs = json.dumps({"claimant": "another", "installation": "node2/200", "token": 9, "at": 4e9, "seconds": 1})
+
+    def on_event(event: RunEvent) -> None:
+        if not told:
+            place.inside(host.name, f"echo '{theirs}' >/var/lib/opsctl/fence.json")
+        told.append(event)
+
+    fence = Fence(place.transport, place.settings.id, pace=Pace(every=0.2))
+    change = ProvisionChange(
+        place.transport, place.inventory, place.settings, keep=lambda _run: None, on_event=on_event, fence=fence
+    )
+    claim = Claim(rollout="provision-1", token=7, installation="node1/100")
+    item, state = HostPlan(host=host.key), HostState(host=host.key, stage=Stage.SILENCED, at=datetime.now(UTC))
+    change.precheck(host, item, state, claim)
+    with pytest.raises(Locked, match=r"since then another \(node2/200\) was at work here"):
+        change.prepare([host], {host.key: claim})
+    assert not any(isinstance(event, HostRecap) for event in told), "Ansible did not come to its end"
+    place.inside(host.name, "test ! -e /var/lib/opsctl/guard/armed.json")
