@@ -48,10 +48,10 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
 def _check_netbox(settings: Settings, problems: Problems) -> None:
     """What opsctl.yml says of NetBox, as far as that can be judged without asking it."""
     from opsctl.inventory import pull
-    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.address import checked_address, checked_authorities
     from opsctl.inventory.take import mapping_of
 
-    for look in (checked_address, pull.filters, mapping_of):
+    for look in (checked_address, checked_authorities, pull.filters, mapping_of):
         try:
             look(settings)
         except ConfigError as error:

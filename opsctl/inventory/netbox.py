@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import urlsplit
 
 import pynetbox
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from opsctl.errors import ConfigError
 from opsctl.inventory import token as tokens
+from opsctl.inventory.address import checked_address, checked_authorities
 from opsctl.inventory.answers import Answer, SourceFailed, document, pause, wait_before_again
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ IDS = 400
 LARGEST = 256 * 1024 * 1024
 OLDEST, CURSOR_SINCE, TESTED = (4, 2), (4, 6), "4.7"
 _CONNECT = 10.0
-_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 # NetBox's names of what is written, as its permissions have them.
 OBJECTS = {
     "dcim/devices": "dcim.device",
@@ -103,12 +101,11 @@ class NetBox:
     @classmethod
     def of(cls, settings: Settings, tenant: str = "") -> NetBox:
         """The NetBox of a workspace. Raises ConfigError for an address or a token that cannot be used."""
-        ca_file = settings.text("netbox.ca_file")
         return cls(
             checked_address(settings),
             tokens.read(settings, tenant),
             timeout=settings.number("netbox.timeout"),
-            ca_file=str(settings.workspace / ca_file) if ca_file else "",
+            ca_file=checked_authorities(settings),
         )
 
     def twin(self) -> NetBox:
@@ -301,32 +298,6 @@ class NetBox:
         return f"{'Bearer' if second else 'Token'} {self._token}"
 
 
-def checked_address(settings: Settings) -> str:
-    """netbox.url, if it can be used: https, or http to this very machine or where it is allowed."""
-    address = settings.text("netbox.url")
-    origin = settings.origin.get("netbox.url", "netbox.url")
-    if not address:
-        raise ConfigError("there is no address of NetBox", hint="set netbox.url in opsctl.yml, or OPSCTL_NETBOX_URL")
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.query or parts.fragment:
-        raise ConfigError(f"{origin}: {address!r} is not the address of a NetBox", hint="as https://netbox.example")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{origin} holds a user or password", hint="the token alone opens NetBox; take it out")
-    if parts.path.rstrip("/").endswith("/api"):
-        raise ConfigError(f"{origin}: {address!r} ends with /api", hint="the address of NetBox's start page")
-    plain = parts.scheme == "http" and not _LOOPBACK.fullmatch(host)
-    if plain and settings.text("netbox.allow_http") != "yes":
-        raise ConfigError(
-            f"{origin}: {address!r} is plain http: anybody on the way can read the token and change the inventory",
-            hint='use https, with netbox.ca_file for a certificate of your own; netbox.allow_http: "yes" allows http',
-        )
-    return address.rstrip("/")
-
-
 def _pieces(response: requests.Response) -> Iterator[bytes]:
     """The body as it comes in, unpacked: `iter_content` would wait until a piece is full."""
     try:
@@ -363,9 +334,10 @@ def _lost(error: requests.RequestException, timeout: float) -> _Lost:
     """What went wrong below HTTP. The text of `error` is not shown: it may hold what was sent."""
     said = str(error)
     if isinstance(error, requests.exceptions.SSLError):
-        reason = "the certificate does not fit its address or its signer is unknown"
         if "CERTIFICATE" not in said and "hostname" not in said:
-            reason = "there is no TLS connection to be had"
+            hint = "what listens there does not speak TLS, or another version: is the port of netbox.url right?"
+            return _Lost("there is no TLS connection to be had", passing=False, hint=hint)
+        reason = "the certificate does not fit its address or its signer is unknown"
         return _Lost(reason, passing=False, hint="netbox.ca_file names the file of your own certificate authority")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return _Lost(

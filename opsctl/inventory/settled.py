@@ -77,7 +77,7 @@ def _unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: o
 def _heads(settings: Settings, wanted: Sequence[str]) -> list[tuple[str, Filters, Head | None]]:
     """What is asked for, by tenant where each has a token of its own, and the head of the mirror of it."""
     from opsctl.inventory import files, mirror
-    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.address import checked_address
     from opsctl.inventory.take import mapping_of, scopes
 
     names = [folder.name for folder in files.tenant_folders(settings.inventories)]

@@ -11,9 +11,10 @@ from opsctl.errors import ConfigError
 from opsctl.inventory import mirror
 from opsctl.inventory import pull as pulling
 from opsctl.inventory import token as tokens
+from opsctl.inventory.address import checked_address
 from opsctl.inventory.mapping import MAPPED, Rules, rules
 from opsctl.inventory.mirror import Refreshed
-from opsctl.inventory.netbox import NetBox, checked_address
+from opsctl.inventory.netbox import NetBox
 from opsctl.inventory.pull import Filters
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import TYPES

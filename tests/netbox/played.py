@@ -6,6 +6,8 @@ Rows are the recorded ones and may be changed by a test. `faults` are given out 
 from __future__ import annotations
 
 import json
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +105,18 @@ def played(version: str = "4.7.3") -> Iterator[Played]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def over_tls(server: ThreadingHTTPServer, folder: Path, named: str) -> Path:
+    """Let the server speak TLS with a certificate that signs itself, for this name (`DNS:...`, `IP:...`)."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    where = ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=netbox"]
+    subprocess.run([*words, *where, "-addext", f"subjectAltName={named}"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return certificate
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -1,8 +1,6 @@
 """The connection to NetBox: pages, retries, and a message of its own for everything that can go wrong."""
 
 import re
-import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +11,11 @@ from opsctl import config
 from opsctl.errors import ConfigError, FuseTripped
 from opsctl.inventory import netbox as room
 from opsctl.inventory import token
+from opsctl.inventory.address import checked_address, checked_authorities
 from opsctl.inventory.answers import Answer, document
 from opsctl.inventory.netbox import NetBox
 from opsctl.inventory.pull import filters, pull
-from tests.netbox.played import TOKEN, Fault, Played, played, recorded
+from tests.netbox.played import TOKEN, Fault, Played, over_tls, played, recorded
 
 HTML = "text/html; charset=utf-8"
 
@@ -243,20 +242,39 @@ def test_an_answer_that_drips_ends_at_the_time_out_too(server: Played, waits: li
 
 
 def test_a_certificate_that_does_not_fit_is_refused_without_a_retry(tmp_path: Path, waits: list[float]) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    where = ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=elsewhere.example"]
-    subprocess.run([*words, *where, "-addext", "subjectAltName=DNS:elsewhere.example"], check=True, capture_output=True)
     with played() as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        certificate = over_tls(server, tmp_path, "DNS:elsewhere.example")
         address = f"https://127.0.0.1:{server.server_port}"
         for ca_file in ("", str(certificate)):
             message, hint = refusal(NetBox(address, TOKEN, timeout=2, ca_file=ca_file, wait=waits.append))
             assert "the certificate does not fit" in message
             assert "netbox.ca_file" in hint
     assert not waits
+
+
+def test_a_certificate_of_an_authority_of_our_own_is_believed_and_only_then(tmp_path: Path) -> None:
+    with played() as server:
+        certificate = over_tls(server, tmp_path, "IP:127.0.0.1")
+        address = f"https://127.0.0.1:{server.server_port}"
+        assert NetBox(address, TOKEN, timeout=2, ca_file=str(certificate)).server().version == "4.7.3"
+        message, _ = refusal(NetBox(address, TOKEN, timeout=2))
+        assert "its signer is unknown" in message
+
+
+def test_a_port_that_does_not_speak_tls_is_told_as_such(server: Played) -> None:
+    message, hint = refusal(NetBox(server.address.replace("http:", "https:"), TOKEN, timeout=2))
+    assert "there is no TLS connection to be had" in message
+    assert "is the port of netbox.url right?" in hint
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "No such file"), ("no certificate", "holds no certificates")])
+def test_a_file_of_authorities_that_cannot_be_used_is_refused_before_anything_is_asked(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / "own.pem").write_text(text)
+    with pytest.raises(ConfigError, match=f"netbox.ca_file {tmp_path}/own.pem.*{said}"):
+        checked_authorities(settings_of(tmp_path, "netbox: {ca_file: own.pem}\n"))
 
 
 def settings_of(folder: Path, text: str, environ: dict[str, str] | None = None) -> config.Settings:
@@ -280,7 +298,7 @@ def settings_of(folder: Path, text: str, environ: dict[str, str] | None = None) 
 )
 def test_an_address_that_cannot_be_meant_is_refused(tmp_path: Path, address: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
-        room.checked_address(settings_of(tmp_path, "", {"OPSCTL_NETBOX_URL": address} if address else {}))
+        checked_address(settings_of(tmp_path, "", {"OPSCTL_NETBOX_URL": address} if address else {}))
     assert "secret" not in caught.value.hint
 
 
@@ -288,7 +306,7 @@ def test_an_address_that_cannot_be_meant_is_refused(tmp_path: Path, address: str
     "address", ["http://127.0.0.1:8000", "http://[::1]:8000/", "http://localhost", "https://n.example/netbox/"]
 )
 def test_https_and_this_very_machine_are_good_addresses(tmp_path: Path, address: str) -> None:
-    assert room.checked_address(settings_of(tmp_path, "", {"OPSCTL_NETBOX_URL": address})) == address.rstrip("/")
+    assert checked_address(settings_of(tmp_path, "", {"OPSCTL_NETBOX_URL": address})) == address.rstrip("/")
 
 
 def test_the_token_comes_from_variable_file_or_command_and_is_said_once(tmp_path: Path) -> None:

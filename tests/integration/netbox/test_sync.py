@@ -15,7 +15,7 @@ from opsctl.cli.main import run
 from opsctl.inventory import files
 from tests.integration.netbox.test_changes import VMS, Api
 from tests.netbox import real
-from tests.netbox.played import Fault
+from tests.netbox.played import Fault, over_tls
 from tests.netbox.proxy import Proxy, Silence, in_front_of
 from tests.netbox.real import Real
 
@@ -169,6 +169,25 @@ def test_a_fault_on_the_way_has_its_message_bounded_retries_and_writes_nothing(
     assert said in capsys.readouterr().err
     assert texts(workspace) == before
     assert len([path for path in proxy.asked if "virtual-machines" in path]) <= 4
+
+
+def test_a_certificate_that_does_not_fit_is_refused_at_once_and_one_of_our_own_authority_is_believed(
+    real: Real, workspace: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sync() == 0
+    before = texts(workspace)
+    for named, code in (("DNS:elsewhere.example", 3), ("IP:127.0.0.1", 0)):
+        with in_front_of(real.address) as proxy:
+            certificate = over_tls(proxy, tmp_path, named)
+            monkeypatch.setenv("OPSCTL_NETBOX_URL", proxy.address.replace("http:", "https:"))
+            monkeypatch.setenv("OPSCTL_NETBOX_CA_FILE", str(certificate))
+            capsys.readouterr()
+            assert sync("--full") == code
+            said = capsys.readouterr().err
+            assert ("the certificate does not fit" in said) == (code == 3)
+            assert bool(proxy.asked) == (code == 0), "what it does not trust is not told the token"
+    # The links into NetBox have another address now, and nothing else.
+    assert texts(workspace).keys() == before.keys()
 
 
 def test_with_netbox_gone_the_copy_is_still_used(
