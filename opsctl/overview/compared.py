@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opsctl.errors import StoreError
 from opsctl.inventory.intended import Intended, Primary, intended, of_copy
 from opsctl.model.host import Host, Service
+from opsctl.monitor.probe import Probe
 from opsctl.monitor.status import HostStatus, collect
 from opsctl.overview.drift import Comparison, Difference, Uncompared, compare
 
@@ -25,17 +26,22 @@ FACT = "intended"  # what NetBox meant when drift looked last
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What became of each host that was asked; those without an answer are neither right nor wrong."""
+    """What became of each host; those without an answer, or without a record to see, are neither right nor wrong."""
 
     compared: tuple[Host, ...]
+    without_record: tuple[Host, ...]
     differences: tuple[Difference, ...]
     uncompared: tuple[Uncompared, ...]
     silent: tuple[HostStatus, ...]
 
     @property
+    def complete(self) -> bool:
+        return not (self.silent or self.without_record)
+
+    @property
     def outcome(self) -> str:
-        if self.silent:
-            return "incomplete" if self.compared else "unreachable"
+        if not self.complete:
+            return "incomplete" if self.compared or self.without_record else "unreachable"
         return "drift" if self.differences else "ok"
 
 
@@ -45,21 +51,23 @@ def look(settings: Settings, hosts: Sequence[Host], transport: Transport, store:
     Raises ConfigError and SourceFailed before any host is asked.
     """
     meant = intended(settings, hosts) | {host.key: of_copy(host) for host in hosts if not host.record}
-    found: list[Comparison] = []
+    without = tuple(host for host in hosts if host.key not in meant)
+    found: list[Comparison] = [compare(host, None, Probe()) for host in without]
     compared: list[Host] = []
     silent: list[HostStatus] = []
-    for status in collect(hosts, transport, store, now):
+    for status in collect([host for host in hosts if host.key in meant], transport, store, now):
         if status.error or status.probe is None:
             silent.append(status)
             continue
         compared.append(status.host)
-        theirs = meant.get(status.host.key)
+        theirs = meant[status.host.key]
         found.append(compare(status.host, theirs, status.probe))
-        if theirs and theirs.record:
+        if theirs.record:
             with suppress(StoreError):  # a full disk must not hide how the hosts are
                 store.put_fact(status.host.key, FACT, _encode(theirs), now)
     return Drift(
         compared=tuple(compared),
+        without_record=without,
         differences=tuple(one for comparison in found for one in comparison.differences),
         uncompared=tuple(one for comparison in found for one in comparison.uncompared),
         silent=tuple(silent),

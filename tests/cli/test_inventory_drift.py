@@ -46,6 +46,31 @@ def test_hosts_that_do_not_answer_are_never_taken_for_right(workspace: Path, cap
     assert [(one["host"], one["state"]) for one in found["not_asked"]] == [("ange.ange-web1", "unreachable")]
 
 
+def test_a_file_that_somebody_may_be_reviewing_is_not_overwritten(workspace: Path, capsys: Capture) -> None:
+    (workspace / "corrections.yml").write_text("version: 1\n")
+    assert run(["inventory", "drift", "--suggest", "corrections.yml"]) == 2
+    assert "corrections.yml is there already" in capsys.readouterr().err
+    assert (workspace / "corrections.yml").read_text() == "version: 1\n"
+
+
+def test_a_record_that_netbox_does_not_show_is_no_agreement(
+    workspace: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = workspace / "inventories/ange/hosts.yml"
+    hosts.write_text(hosts.read_text().replace("ring: early}", "ring: early, record: virtual-machine/99999}"))
+    with played() as server:
+        server.rows["ipam/services"] = []
+        monkeypatch.setenv("OPSCTL_NETBOX_URL", server.address)
+        monkeypatch.setenv("OPSCTL_NETBOX_TOKEN", TOKEN)
+        assert run(["inventory", "drift", "--limit", "ange-web1"]) == 1
+        told = capsys.readouterr().out
+        assert run(["inventory", "drift", "--limit", "ange-web1", "-o", "json"]) == 1
+    assert "compared: 0 of 1 host; not seen in NetBox: 1" in told
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outcome"], found["compared"], found["not_asked"]) == ("incomplete", [], [])
+    assert {one["host"] for one in found["not_compared"]} == {"ange.ange-web1"}
+
+
 def test_a_selection_without_a_managed_host_is_an_error(capsys: Capture) -> None:
     assert run(["inventory", "drift", "--limit", "ange-print1"]) == 3
     assert "opsctl manages none of 1 selected host" in capsys.readouterr().err

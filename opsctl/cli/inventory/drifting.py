@@ -10,7 +10,7 @@ import click
 from opsctl.cli import output as out
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.inventory import aside
-from opsctl.errors import NothingMatches
+from opsctl.errors import NothingMatches, SetupError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +35,12 @@ def drift(app: App, /, *, suggest: Path | None, exit_code: bool, output: str, **
     """NetBox against the hosts themselves.
 
     Compared are name, os_release, CPUs, memory, disks, primary addresses and listening TCP services, as NetBox and the
-    hosts are now. Exit code 1: a host could not be asked.
+    hosts are now. Exit code 1: a host could not be asked, or NetBox does not show its record.
     """
     from opsctl.overview import compared
 
+    if suggest and suggest.exists():
+        raise UsageError(f"{suggest} is there already", hint="somebody may be reviewing it: name another file")
     chosen = select(app, selection, managed_only=False)
     managed = tuple(host for host in chosen if host.managed)
     if not managed:
@@ -52,11 +54,11 @@ def drift(app: App, /, *, suggest: Path | None, exit_code: bool, output: str, **
         _print(found, others, put_aside)
     if suggest:
         _suggest(suggest, found)
-    return 1 if found.silent or (exit_code and found.differences) else 0
+    return 1 if not found.complete or (exit_code and found.differences) else 0
 
 
 def _print(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> None:
-    source = "NetBox" if any(host.record for host in found.compared) else "inventory"
+    source = "NetBox" if any(host.record for host in (*found.compared, *found.without_record)) else "inventory"
     if found.differences:
         rows = [(one.host, one.what, one.netbox, one.found) for one in found.differences]
         out.table(("host", "what", source, "host says"), rows)
@@ -83,8 +85,10 @@ def _by_reason(uncompared: Sequence[Uncompared]) -> list[tuple[str, str, str]]:
 
 def _counts(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> str:
     """How many there are of each, so that nobody takes silence for agreement."""
-    said = [f"compared: {len(found.compared)} of {out.some(len(found.compared) + len(found.silent), 'host')}"]
+    chosen = len(found.compared) + len(found.silent) + len(found.without_record)
+    said = [f"compared: {len(found.compared)} of {out.some(chosen, 'host')}"]
     said += [f"not asked: {len(found.silent)}"] if found.silent else []
+    said += [f"not seen in NetBox: {len(found.without_record)}"] if found.without_record else []
     said += [f"not managed: {len(others)}"] if others else []
     said += [f"in quarantine: {out.some(len(put_aside), 'record')}"] if put_aside else []
     return "; ".join(said)
@@ -98,7 +102,11 @@ def _suggest(file: Path, found: Drift) -> None:
     if not suggested:
         out.note("nothing that NetBox could be told: no file was written")
         return
-    file.write_text(corrections.text(suggested), encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(corrections.text(suggested))
+    except OSError as error:
+        raise SetupError(f"{file} cannot be written: {error.strerror}") from error
     doubtful = sum(bool(one.doubt) for one in suggested)
     asks = f", {doubtful} of them as a question (a comment)" if doubtful else ""
     without = len(found.differences) - len(suggested)
