@@ -138,11 +138,11 @@ def installed(folder: str = "/sys/devices/system/memory") -> int | None:
     return online * int(read(folder + "/block_size_bytes"), 16) or None
 
 
-def limit() -> int | None:
+def limit(folder: str = "/sys/fs/cgroup") -> int | None:
     """What the control group at the root of our view may use; on a machine that is the machine, without a limit."""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if os.path.exists(path):
-            said = read(path).strip()
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        if os.path.exists("%s/%s" % (folder, name)):
+            said = read("%s/%s" % (folder, name)).strip()
             # v1 says "none" with the largest number of whole pages.
             return int(said) if said.isdigit() and int(said) < 1 << 60 else None
     return None

@@ -57,6 +57,47 @@ def test_mount_points_with_blanks_are_read() -> None:
     assert probe.unescape(r"/srv/my\040files\134x") == r"/srv/my files\x"
 
 
+def kernel(folder: Path, **files: str) -> str:
+    """Files as the kernel shows them: `vda__size` is vda/size."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    return str(folder)
+
+
+def test_only_disks_of_the_machine_count_and_one_with_two_paths_counts_once(tmp_path: Path) -> None:
+    folder = kernel(
+        tmp_path, vda__size="2097152", vda__device__x="", vda__removable="0",
+        loop0__size="8", zram0__size="8", sr0__size="8", sr0__device__x="", sr0__removable="1",
+        sdb__size="4194304", sdb__device__wwid="naa.6001", sdc__size="4194304", sdc__device__wwid="naa.6001",
+        nvme0c0n1__size="8", nvme0c0n1__device__x="", nvme0c0n1__hidden="1", vdz__size="0", vdz__device__x="",
+    )  # fmt: skip
+    assert probe.disks(folder) == [{"name": "sdb", "size": 2 << 30}, {"name": "vda", "size": 1 << 30}]
+
+
+def test_the_memory_that_is_installed_is_the_sum_of_its_blocks_that_are_online(tmp_path: Path) -> None:
+    blocks = {f"memory{number}__online": str(number % 2) for number in range(4)}
+    assert probe.installed(kernel(tmp_path, block_size_bytes="8000000", **blocks)) == 2 * 0x8000000
+    assert probe.installed(str(tmp_path / "nothing")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("memory.max", "2147483648", 2 << 30),
+        ("memory.max", "max", None),
+        ("memory__memory.limit_in_bytes", "2147483648", 2 << 30),
+        ("memory__memory.limit_in_bytes", "9223372036854771712", None),
+        ("other", "1", None),
+    ],
+)
+def test_a_control_groups_limit_is_read_in_both_its_forms(
+    name: str, text: str, found: int | None, tmp_path: Path
+) -> None:
+    assert probe.limit(kernel(tmp_path, **{name: text})) == found
+
+
 def test_pending_updates_tell_security_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     simulated = (
         "Inst libssl3 [3.0.11-1] (3.0.15-1~deb12u1 Debian-Security:12/stable-security [amd64])\n"

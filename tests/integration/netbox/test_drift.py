@@ -57,7 +57,10 @@ class Ground:
 
 
 @pytest.fixture(name="ground")
-def _ground(lab: Fleet, lab_workspace: Path, real: Real, capsys: Capture) -> Iterator[Ground]:
+def _ground(
+    lab: Fleet, lab_workspace: Path, real: Real, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ground]:
+    monkeypatch.setenv("COLUMNS", "200")
     api = Api(real.address)
     capsys.readouterr()
     assert run(["host", "probe", "--limit", f"{WEB},{BALANCER},{DOWN}", "-o", "json"]) == 0
