@@ -21,9 +21,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.netbox.cache import Impossible, Tell, alone, cache, environment, key_of, quiet, well
+from tests.netbox.cache import VERSION, Impossible, Tell, alone, cache, environment, key_of, quiet, well
 
-VERSION = os.environ.get("OPSCTL_NETBOX_VERSION", "4.7.3")
 SEEDS = Path(__file__).parent
 TOKEN = "nbt_opsctltest01." + "A" * 40
 READ_TOKEN = "nbt_opsctltestro." + "B" * 40
