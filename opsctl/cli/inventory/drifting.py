@@ -45,6 +45,7 @@ def drift(app: App, /, *, suggest: Path | None, exit_code: bool, output: str, **
     managed = tuple(host for host in chosen if host.managed)
     if not managed:
         raise NothingMatches(f"opsctl manages none of {out.some(len(chosen), 'selected host')}; nothing was compared")
+    app.warn_old_inventory({host.tenant for host in managed})
     found = compared.look(app.settings, managed, app.transport, app.store, app.now())
     others = [host for host in chosen if not host.managed]
     put_aside = aside.among(app, selection)

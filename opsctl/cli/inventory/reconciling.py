@@ -44,6 +44,7 @@ def reconcile(app: App, *, tenants: tuple[str, ...], population: Path, exit_code
     machines = lists.read(population)
     for tenant in tenants:
         app.inventory.tenant(tenant)
+    app.warn_old_inventory(tenants or [tenant.name for tenant in app.inventory.tenants])
     found = room.reconcile(machines, app.inventory.hosts, app.inventory.quarantined, tenants=tenants)
     if output == "json":
         out.as_json(_document(found, machines), outcome="ok" if found.agrees else "differs")
