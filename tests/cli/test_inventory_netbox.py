@@ -88,6 +88,15 @@ def test_a_sync_writes_both_tenants_and_what_it_put_aside_and_the_next_changes_n
     assert len(again["quarantined"]) == 29
 
 
+def test_a_sync_that_changes_nothing_counts_what_is_put_aside_and_does_not_list_it_again(capsys: Capture) -> None:
+    sync()
+    assert "quarantined" in capsys.readouterr().out
+    sync()
+    shown = capsys.readouterr()
+    assert "29 records in quarantine, 0 hosts kept as they were: opsctl inventory quarantine" in shown.err
+    assert "quarantined" not in shown.out
+
+
 def test_the_token_is_in_no_file_and_no_output(workspace: Path, capsys: Capture) -> None:
     assert sync() == 0
     assert run(["config", "show"]) == 0

@@ -24,8 +24,17 @@ def show(stale: Sequence[Host], quarantined: Sequence[Quarantined], empty: str =
     if rows or empty:
         # A foreign name may hold a line break, which must not look like a row of its own.
         flat = [[str(cell).replace("\n", "\\n") for cell in row] for row in rows]
-        title = f"{len(quarantined)} records in quarantine, {len(stale)} hosts kept as they were" if rows else ""
-        out.table(_COLUMNS, flat, title=title, empty=empty)
+        out.table(_COLUMNS, flat, title=_counted(stale, quarantined) if rows else "", empty=empty)
+
+
+def count(stale: Sequence[Host], quarantined: Sequence[Quarantined]) -> None:
+    """The same in one line."""
+    if stale or quarantined:
+        out.note(f"{_counted(stale, quarantined)}: opsctl inventory quarantine")
+
+
+def _counted(stale: Sequence[Host], quarantined: Sequence[Quarantined]) -> str:
+    return f"{len(quarantined)} records in quarantine, {len(stale)} hosts kept as they were"
 
 
 def among(app: App, selection: Mapping[str, Sequence[str]]) -> list[Quarantined]:

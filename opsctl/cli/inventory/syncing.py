@@ -95,7 +95,9 @@ def _planned(app: App, tenants: tuple[str, ...], source: str | None, *, full: bo
         out.note(f"NetBox: read {planned.how}")
     if output == "table":
         _print_diff(planned.diff)
-        aside.show(planned.stale, planned.quarantined)
+        # A timer's journal is not to hold the same list again and again.
+        tell = aside.show if planned.writes else aside.count
+        tell(planned.stale, planned.quarantined)
     return planned
 
 
