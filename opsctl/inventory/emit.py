@@ -27,6 +27,9 @@ UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00
 
 _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site", "cluster", "windows", "owner")
 _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
+# One encoder for all: json.dumps makes a new one for each value.
+_JSON = json.JSONEncoder(ensure_ascii=False)
+_SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 
@@ -61,10 +64,11 @@ def _quarantined(quarantined: Iterable[Quarantined]) -> list[str]:
 
 def _host(host: Host, lines: list[str]) -> None:
     lines.append(f"  - name: {scalar(host.name)}\n")
-    for name in (*_TEXTS, "criticality", "status", "jump", *_NETBOX):
-        value = getattr(host, name)
+    given = vars(host)
+    for name in _SHOWN:
+        value = given[name]
         # A managed host's ring is always shown: it decides when the host is touched.
-        if value in ("", ()) or (value == _DEFAULTS.get(name) and not (name == "ring" and host.managed)):
+        if not value or (value == _DEFAULTS.get(name) and not (name == "ring" and host.managed)):
             continue
         if name in ("custom", "context"):
             lines.append(f"    {name}: {quoted(value)}\n")
@@ -96,7 +100,7 @@ def scalar(value: str | int) -> str:
         return str(value)
     if (_PLAIN.fullmatch(value) and value not in _NOT_TEXT) or _PLAIN_ADDRESS.fullmatch(value):
         return value
-    return UNPRINTABLE.sub(_escape, json.dumps(value, ensure_ascii=False))
+    return UNPRINTABLE.sub(_escape, _JSON.encode(value))
 
 
 def quoted(text: str) -> str:

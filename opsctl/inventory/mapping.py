@@ -54,8 +54,7 @@ class Source:
         if self.kind == "field":
             return _texts(fields.get(self.name))
         if self.kind == "tag":
-            found = (tag.removeprefix(self.name) for tag in tags if tag.startswith(self.name))
-            return tuple(value for value in found if value)
+            return tuple(tag.removeprefix(self.name) for tag in tags if tag.startswith(self.name) and tag != self.name)
         return ()
 
 
@@ -320,6 +319,7 @@ def _word(what: str, value: str, *, required: bool = False) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
 def _free(what: str, value: str) -> str:
     text = unicodedata.normalize("NFC", value)
     if not sound(text):
@@ -350,7 +350,9 @@ def _service_name(given: str) -> str:
 
 def _served(port: Port, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[str, ...]:
     """The tenants that a service is for: NetBox's slugs, or several in one text, as tenants of ours."""
-    given = (word.strip() for text in chosen.serves.given(port.fields, port.tags) for word in text.split(","))
+    if not (texts := chosen.serves.given(port.fields, port.tags)):
+        return ()
+    given = (word.strip() for text in texts for word in text.split(","))
     names = {chosen.place(word)[0] or word for word in given if word}
     return tuple(sorted(_one_of(f"the tenant served by {port.name}", name, sorted(tenants)) for name in names))
 

@@ -77,7 +77,8 @@ def refresh(
     changes = _changes(netbox, server, known)
     if changes is None:
         return in_full("the changelog has a gap, or may not be seen any more")
-    fresh = [change for change in changes if change.id not in set(known.seen)]
+    seen = set(known.seen)
+    fresh = [change for change in changes if change.id not in seen]
     asked = todo(fresh, known.pulled.records)
     if asked.why_all:
         return in_full(asked.why_all)
@@ -93,8 +94,9 @@ def refresh(
         _replace_services(netbox, asked.fetch_services, services, labels=labels)
         pulled = _pull(server, records.values(), services.values(), pulled)
     pulled = _counted(netbox, server, wanted, pulled)
-    seen = tuple(sorted({*known.seen, *(change.id for change in changes)})[-OVERLAP:])
-    return Refreshed(mirror=replace(known, pulled=pulled, seen=seen), how=f"{len(fresh)} changes")
+    seen |= {change.id for change in changes}
+    mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]))
+    return Refreshed(mirror=mirror, how=f"{len(fresh)} changes")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ Kind = Literal["device", "virtual-machine"]
 KINDS: tuple[Kind, ...] = ("device", "virtual-machine")
 # The names under which the changelog, services and addresses speak of them.
 TYPES: Mapping[str, Kind] = {"dcim.device": "device", "virtualization.virtualmachine": "virtual-machine"}
+# One encoder for all: json.dumps makes a new one for each value.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 _PAGES = {"device": "dcim/devices", "virtual-machine": "virtualization/virtual-machines"}
 
 
@@ -168,7 +170,7 @@ def with_services(records: Sequence[Record], services: Sequence[ServiceRecord]) 
 
 def canonical(value: object) -> str:
     """JSON with one spelling for one content."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _CANONICAL.encode(value)
 
 
 def _id(value: object) -> int:
