@@ -17,7 +17,7 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.output import as_json, line, note, progress, some, table
+from opsctl.cli.output import as_json, line, note, pairs, progress, some, table
 from opsctl.errors import Incomplete, OpsctlError
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opsctl.model.rollout import HostState, Plan, RolloutState
-    from opsctl.patch.pending import Pending, Readings
+    from opsctl.patch.pending import Readings
     from opsctl.rollout.drive import Progress
     from opsctl.rollout.execute import Ended
     from opsctl.rollout.means import Means
@@ -42,23 +42,31 @@ def command() -> None:
 
 
 @command.command()
+@click.argument("host", metavar="[HOST]", required=False)
 @selection_options
 @refresh_option
 @output_option
 @pass_app
-def pending(app: App, /, *, refresh: bool, output: str, **selection: tuple[str, ...]) -> int:
-    """List the updates that wait on each host. Exit code 1: a host could not be read."""
-    from opsctl.patch import pending as room
-    from opsctl.patch import run
+def pending(app: App, /, *, host: str | None, refresh: bool, output: str, **selection: tuple[str, ...]) -> int:
+    """List the updates that wait on each host; with HOST all that it says of them, package by package.
 
-    hosts, means = select(app, selection), _means(app)
+    Exit code 1: a host could not be read.
+    """
+    from opsctl.patch import pending as room
+    from opsctl.patch import run, told
+
+    hosts, means = (app.inventory.host(host),) if host else select(app, selection), _means(app)
     readings = run.refresh(means, hosts) if refresh else room.read(means.transport, hosts, means.store, means.clock)
     failed = [key for key, reading in readings.items() if isinstance(reading, OpsctlError)]
     if output == "json":
-        as_json({"hosts": [_reading(key, one) for key, one in readings.items()]}, outcome=_word(failed, readings))
+        as_json({"hosts": [told.document(key, one) for key, one in readings.items()]}, outcome=_word(failed, readings))
+    elif host and not failed:
+        for key, one in readings.items():
+            if isinstance(one, room.Pending):
+                pairs(told.sheet(one), title=key)
+                table(told.PACKAGE_COLUMNS, told.package_rows(one), empty="no package would change")
     else:
-        columns = ("host", "updates", "security", "reboot", "lists", "remarks")
-        table(columns, [_pending_row(key, one) for key, one in readings.items()])
+        table(told.COLUMNS, [told.row(key, one) for key, one in readings.items()])
         line(f"{some(len(readings), 'host')}: {len(readings) - len(failed)} read, {len(failed)} not")
     return 1 if failed else 0
 
@@ -299,38 +307,6 @@ def _finish(ended: Ended, output: str) -> None:
 
 def _word(failed: list[str], readings: Readings) -> str:
     return "ok" if not failed else "failed" if len(failed) == len(readings) else "incomplete"
-
-
-def _reading(key: str, one: Pending | OpsctlError) -> dict[str, object]:
-    from opsctl.model import wire
-
-    if isinstance(one, OpsctlError):
-        return {"host": key, "outcome": one.outcome, "error": one.message}
-    return {"host": key, "outcome": "ok", **wire.as_document(one)}
-
-
-def _pending_row(key: str, one: Pending | OpsctlError) -> tuple[object, ...]:
-    if isinstance(one, OpsctlError):
-        return (key, "", "", "", "", f"{one.outcome}: {getattr(one, 'reason', one.message)}")
-    remarks = [f"held: {', '.join(one.held)}"] if one.held else []
-    remarks += [f"kept back: {', '.join(one.kept_back)}"] if one.kept_back else []
-    remarks += [f"apt is in use: {one.dpkg.lock_holder}"] if one.dpkg.lock_holder else []
-    remarks += ["dpkg was interrupted"] if one.dpkg.audit else []
-    remarks += [f"patches itself: {', '.join(one.patchers)}"] if one.patchers else []
-    reboot = "required" if one.reboot.required else "expected" if one.reboot.coming else ""
-    return (key, one.pending, one.pending_security, reboot, _age(one.lists_age_seconds), "; ".join(remarks))
-
-
-def _age(seconds: int | None) -> str:
-    if seconds is None:
-        return "none"
-    return (
-        f"{seconds // 86400} d"
-        if seconds >= 172800
-        else f"{seconds // 3600} h"
-        if seconds >= 7200
-        else f"{seconds // 60} min"
-    )
 
 
 def _show_plan(made: Plan) -> None:

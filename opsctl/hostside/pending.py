@@ -2,17 +2,19 @@
 
 Runs as root on the host: standard library only, Python 3.9, imports nothing of opsctl. The truth is apt's own
 simulation of the whole transaction (`apt-get -s`); the words are those of apt-get(8) with LC_ALL=C. With `refresh` the
-package lists are fetched first, which (with apt's stamp of success) is the one thing that this script changes.
+package lists are fetched first, which (with apt's stamp of success) is the one thing that this script changes. What
+cannot be found out is null, with its reason in `not_known`; pending_dnf.py gives the same answer where dnf is.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
 import subprocess
 import time
-from typing import Any
+from typing import Any, Callable
 
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -26,6 +28,10 @@ APT_GET = ("apt-get", "-o", "Debug::NoLocking=true", "-o", "APT::Get::Show-User-
 INST = re.compile(r"^Inst (\S+) (?:\[(\S+)\] )?\((\S+) (.*?) ?\[\S+\]\)")
 REMV = re.compile(r"^(?:Remv|Purg) (\S+)")
 URI = re.compile(r"^'[^']*' \S+ (\d+)")
+KEPT_BACK = "The following packages have been kept back"
+PHASED = "The following upgrades have been deferred due to phasing"
+UPDATES, HISTORY = "/var/lib/dpkg/updates", "/var/log/apt/history.log"
+LATEST = 3
 LISTS, STAMP = "/var/lib/apt/lists", "/var/lib/apt/periodic/update-success-stamp"
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
 # Whose update wants a reboot: the running copy stays in use until then.
@@ -34,42 +40,65 @@ REBOOTING = re.compile(r"^(linux-image-.*|.*-kernel|libc6|systemd|dbus|dbus-daem
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`refresh`: fetch the package lists first; `security_only`: simulate the security updates alone."""
+    not_known: list[dict[str, str]] = []
+
+    def part(what: str, read: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return read(*given)
+        except Exception as error:  # noqa: BLE001 - the other parts are still worth having
+            not_known.append({"what": what, "why": str(error) or type(error).__name__})
+            return None
+
     refreshed = refresh() if arguments.get("refresh") else None
-    upgrade, kept_back = simulate("dist-upgrade")
+    age = part("age of the package lists", lists_age)
+    found = part("transaction", whole_transaction, age)
+    nothing: dict[str, Any] = {"packages": [], "removed": []}
+    upgrade, text = found or (nothing, "")
     wanted = [package for package in upgrade["packages"] if package["security"]]
     transaction = upgrade
     if arguments.get("security_only"):
         names = ["%s=%s" % (package["name"], package["candidate"]) for package in wanted if package["installed"]]
-        transaction = (
-            simulate("install", "--no-install-recommends", *names)[0] if names else {"packages": [], "removed": []}
-        )
+        transaction = simulate("install", "--no-install-recommends", *names)[0] if names else nothing
     return {
+        "manager": "apt",
         "refreshed": refreshed,
         "packages": transaction["packages"],
         "removed": transaction["removed"],
-        "pending": len(upgrade["packages"]),
-        "pending_security": len(wanted),
-        "kept_back": kept_back,
-        "held": run("apt-mark", "showhold").split(),
-        "download_bytes": download_bytes(transaction["packages"]),
-        "free_bytes": shutil.disk_usage("/var/cache/apt").free,
-        "boot_free_bytes": shutil.disk_usage("/boot").free,
+        "pending": len(upgrade["packages"]) if found else None,
+        "pending_security": len(wanted) if found else None,
+        "kept_back": below(KEPT_BACK, text) if found else None,
+        "phased": below(PHASED, text) if found else None,
+        "held": part("held packages", lambda: run("apt-mark", "showhold", check=True).split()),
+        "download_bytes": part("download size", download_bytes, transaction["packages"]) if found else None,
+        "free_bytes": part("space for the download", lambda: shutil.disk_usage("/var/cache/apt").free),
         "reboot": reboot(transaction["packages"]),
-        "dpkg": {"audit": audit(), "lock_holder": lock_holder()},
-        "lists_age_seconds": lists_age(),
-        "patchers": patchers(),
-        "clock": time.time(),
+        "dpkg": {
+            "audit": part("dpkg's health", audit),
+            "interrupted": part("dpkg's journal", interrupted),
+            "lock_holder": part("lock holder", lock_holder),
+        },
+        "lists_age_seconds": age,
+        "history": part("last updates", history),
+        "not_known": not_known,
     }
 
 
-def run(*words: str, check: bool = False) -> str:
-    done = subprocess.run(
+def command(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, env=ENVIRONMENT, timeout=300, check=False
     )
+
+
+def run(*words: str, check: bool = False) -> str:
+    done = command(*words)
     if check and done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise RuntimeError("%s: %s" % (" ".join(words[:2]), said[-1] if said else "exit %d" % done.returncode))
+        raise RuntimeError("%s: %s" % (" ".join(words[:2]), last_line(done)))
     return done.stdout.decode("utf-8", "replace")
+
+
+def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return said[-1] if said else "exit %d" % done.returncode
 
 
 def refresh() -> str:
@@ -86,8 +115,15 @@ def refresh() -> str:
     return ""
 
 
-def simulate(*words: str) -> tuple[dict[str, Any], list[str]]:
-    """The whole transaction of an apt-get command, and the packages that it keeps back."""
+def whole_transaction(age: int | None) -> tuple[dict[str, Any], str]:
+    """All that apt would do. Raises where it would say "nothing" only because it has no lists to know from."""
+    if age is None:
+        raise LookupError("the package lists were never fetched")
+    return simulate("dist-upgrade")
+
+
+def simulate(*words: str) -> tuple[dict[str, Any], str]:
+    """The whole transaction of an apt-get command, and all that apt said."""
     text = run(*APT_GET, "-s", *words, check=True)
     packages, removed = [], []
     for line in text.splitlines():
@@ -95,18 +131,20 @@ def simulate(*words: str) -> tuple[dict[str, Any], list[str]]:
         if found:
             name, old, new, origins = found.groups()
             security = any("security" in origin.lower() for origin in origins.split(","))
-            packages.append({"name": name, "installed": old or "", "candidate": new, "security": security})
+            packages.append(
+                {"name": name, "installed": old or "", "candidate": new, "security": security, "origin": origins}
+            )
         elif REMV.match(line):
             removed.append(line.split()[1])
-    return {"packages": packages, "removed": removed}, kept_back(text)
+    return {"packages": packages, "removed": removed}, text
 
 
-def kept_back(text: str) -> list[str]:
-    """The indented lines below apt's heading."""
+def below(heading: str, text: str) -> list[str]:
+    """The names in the indented lines below one of apt's headings."""
     names: list[str] = []
     inside = False
     for line in text.splitlines():
-        if line.startswith("The following packages have been kept back"):
+        if line.startswith(heading):
             inside = True
         elif inside and line.startswith("  "):
             names += line.split()
@@ -119,7 +157,8 @@ def download_bytes(packages: list[dict[str, Any]]) -> int:
     if not packages:
         return 0
     names = ["%s=%s" % (package["name"], package["candidate"]) for package in packages]
-    text = run(*APT_GET, "--print-uris", "-qq", "--no-install-recommends", "--allow-downgrades", "install", *names)
+    options = ("--print-uris", "-qq", "--no-install-recommends", "--allow-downgrades")
+    text = run(*APT_GET, *options, "install", *names, check=True)
     return sum(int(found.group(1)) for found in map(URI.match, text.splitlines()) if found)
 
 
@@ -134,7 +173,15 @@ def reboot(packages: list[dict[str, Any]]) -> dict[str, Any]:
 
 def audit() -> list[str]:
     """What dpkg --audit complains of: packages half installed, unpacked and never configured."""
-    return [line.strip() for line in run("dpkg", "--audit").splitlines() if line.startswith(" ")]
+    done = command("dpkg", "--audit")
+    if done.returncode > 1 or done.stderr:  # 1: it found something to complain of
+        raise RuntimeError(last_line(done))
+    return [line.strip() for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(" ")]
+
+
+def interrupted() -> bool:
+    """Whether dpkg was cut off: it folds these files into its database at each good end, and apt refuses to work."""
+    return any(name.isdigit() for name in os.listdir(UPDATES))
 
 
 def lock_holder() -> str:
@@ -178,9 +225,26 @@ def lists_at() -> float | None:
     return max(os.stat(path).st_mtime for path in (LISTS, STAMP) if os.path.exists(path))
 
 
-def patchers() -> list[str]:
-    """Other things that patch this host on their own: timers that are active, cron-apt."""
-    units = ("apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service", "dnf-automatic.timer")
-    active = run("systemctl", "is-active", *units).split()
-    found = [unit for unit, state in zip(units, active) if state == "active"]  # noqa: B905 - Python 3.9
-    return found + [path for path in ("/etc/cron.d/cron-apt",) if os.path.exists(path)]
+def history() -> list[dict[str, Any]]:
+    """The latest transactions of apt, newest first; its log names command lines too, which are never told."""
+    found: list[dict[str, Any]] = []
+    for path, opened in ((HISTORY, open), (HISTORY + ".1.gz", gzip.open)):
+        if os.path.exists(path):
+            with opened(path, "rt", encoding="utf-8", errors="replace") as stream:
+                blocks = [block for block in stream.read().split("\n\n") if "Start-Date" in block]
+            found += [one_transaction(block) for block in reversed(blocks)]
+        if len(found) >= LATEST:
+            break
+    return found[:LATEST]
+
+
+def one_transaction(block: str) -> dict[str, Any]:
+    """One block of the history; its times are the host's own local ones. Without an end apt was cut off."""
+    fields = dict(line.split(": ", 1) for line in block.strip().splitlines() if ": " in line)
+    at = time.mktime(time.strptime(" ".join(fields["Start-Date"].split()), "%Y-%m-%d %H:%M:%S"))
+    counts = {
+        word: fields[name].count(" (") if name in fields else 0
+        for word, name in (("upgraded", "Upgrade"), ("installed", "Install"), ("removed", "Remove"))
+    }
+    ended = "End-Date" in fields and "Error" not in fields
+    return dict(counts, at=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(at)), ended=ended)

@@ -208,9 +208,9 @@ def _updates(store: Store, known: Iterable[Known]) -> dict[str, Updates]:
             pending = wire.loads(Pending, fact.value_json)
             found[key] = Updates(
                 at=fact.at,
-                known=pending.lists_age_seconds is not None,
-                security=pending.pending_security > 0,
-                reboot=pending.reboot.required,
+                known=pending.lists_age_seconds is not None and pending.pending_security is not None,
+                security=bool(pending.pending_security),
+                reboot=bool(pending.reboot_why),
             )
     since = changed(known)
     return {key: one for key, one in found.items() if key not in since or one.at > since[key]}

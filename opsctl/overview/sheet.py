@@ -145,6 +145,8 @@ def _told(name: str, value: object) -> str:
     if name == "compliance" and isinstance(value.get("counts"), dict):
         return f"{_counted(value['counts'], value.get('failed') or [])}; run {value.get('run', '')}"
     if name == "pending" and "pending_security" in value:
+        if value["pending_security"] is None:
+            return "updates not known"
         return f"{value.get('pending')} updates, {value['pending_security']} for security"
     plain = [f"{key} {one}" for key, one in value.items() if isinstance(one, (str, int, float, bool))]
     return ", ".join(plain)[:120] or f"{len(value)} entries"

@@ -11,12 +11,14 @@ from opsctl.errors import HostFailed, OpsctlError
 from opsctl.model import wire
 from opsctl.model.host import Host
 from opsctl.model.rollout import PackageChange
+from opsctl.patch.condition import Boot, DpkgHealth, Kernel, NotKnown, PastUpdate, RebootNeed, Services
 from opsctl.rollout.contact import understood
 from opsctl.ssh.session import Transport, hostside_script
 from opsctl.state.store import Store
 
 FACT = "pending"
-FAMILIES = ("debian", "ubuntu")
+# The script that reads the transaction, by the platform's family.
+READERS = {"debian": "pending", "ubuntu": "pending", "rhel": "pending_dnf"}
 _SECONDS = 120.0
 _REFRESH_SECONDS = 420.0
 # Debian policy 5.6.1 and 5.6.12, with the architecture that apt adds.
@@ -32,6 +34,7 @@ class PendingPackage:
     installed: str
     candidate: str
     security: bool
+    origin: str = ""
 
     @property
     def change(self) -> PackageChange:
@@ -39,39 +42,40 @@ class PendingPackage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RebootNeed:
-    """Whether a restart is wanted now, by which packages, and which coming ones will want one."""
-
-    required: bool
-    because_of: tuple[str, ...]
-    coming: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DpkgHealth:
-    """What dpkg --audit complains of, and who holds apt's lock."""
-
-    audit: tuple[str, ...]
-    lock_holder: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Pending:
-    """One host's reading: the transaction in `packages` and `removed`, and what stands in its way."""
+    """One host's reading: the transaction in `packages` and `removed`, and what stands in its way.
+
+    None is never "none": it could not be found out, and `not_known` says why.
+    """
 
     packages: tuple[PendingPackage, ...]
     removed: tuple[str, ...]
-    pending: int
-    pending_security: int
-    kept_back: tuple[str, ...]
-    held: tuple[str, ...]
-    download_bytes: int
-    free_bytes: int
+    pending: int | None
+    pending_security: int | None
+    kept_back: tuple[str, ...] | None
+    held: tuple[str, ...] | None
+    download_bytes: int | None
+    free_bytes: int | None
     reboot: RebootNeed
     dpkg: DpkgHealth
     lists_age_seconds: int | None
-    patchers: tuple[str, ...]
+    patchers: tuple[str, ...] | None = None
     refreshed: str | None = None
+    manager: str = "apt"
+    phased: tuple[str, ...] | None = None
+    kernel: Kernel | None = None
+    services: Services | None = None
+    boot: Boot | None = None
+    history: tuple[PastUpdate, ...] | None = None
+    not_known: tuple[NotKnown, ...] = ()
+
+    @property
+    def reboot_why(self) -> tuple[str, ...]:
+        """Why a restart is wanted now; empty where nothing asks for one."""
+        asked = f"asked for by {', '.join(self.reboot.because_of) or 'a package'}"
+        kernel = self.kernel
+        newer = f"kernel {kernel.newest} is installed, {kernel.running} runs" if kernel and kernel.outdated else ""
+        return tuple(filter(None, (asked if self.reboot.required else "", newer)))
 
 
 Readings = Mapping[str, Pending | OpsctlError]
@@ -79,12 +83,37 @@ Readings = Mapping[str, Pending | OpsctlError]
 
 def parse(host: str, answer: object) -> Pending:
     """A host's answer as a value. Raises HostFailed for what is not a reading, or names no package could have."""
-    found = understood(Pending, host, answer)
+    found = understood(Pending, host, _flat(host, answer))
     for package in found.packages:
         versions = [version for version in (package.installed, package.candidate) if version]
         if not _NAME.fullmatch(package.name) or not all(_VERSION.fullmatch(version) for version in versions):
             raise HostFailed(host, f"it names a package that cannot be: {package.name!r} {package.candidate!r}")
     return found
+
+
+def _flat(host: str, answer: object) -> object:
+    """The answers of the scripts of one trip as one; that of a single script is as it is. Raises HostFailed."""
+    if not isinstance(answer, dict) or "condition" not in answer:
+        return answer
+    parts = {("pending" if name in READERS.values() else name): part for name, part in answer.items()}
+    first, second = (understood(_Part, host, parts.get(name)) for name in ("pending", "condition"))
+    if not isinstance(parts["pending"].get("answer"), dict):
+        raise HostFailed(host, f"the script failed: {first.error}")
+    said = dict(parts["pending"]["answer"])
+    more = parts["condition"].get("answer")
+    if not isinstance(more, dict):
+        more = {"not_known": [{"what": "kernel, services, /boot, other patchers", "why": second.error}]}
+    return {**said, **more, "not_known": [*(said.get("not_known") or ()), *(more.get("not_known") or ())]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    error: str = ""
+
+
+def _scripts(host: Host, given: Mapping[str, object]) -> dict[str, object]:
+    first = READERS[host.family]
+    return {"scripts": [(first, hostside_script(first), dict(given)), ("condition", hostside_script("condition"), {})]}
 
 
 def read(
@@ -98,11 +127,11 @@ def read(
 ) -> Readings:
     """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts."""
     chosen = tuple(hosts)
-    fit = [host for host in chosen if host.family in FAMILIES]
+    fit = [host for host in chosen if host.family in READERS]
     answers = transport.run_all(
         fit,
-        hostside_script("pending"),
-        {"security_only": security_only, "refresh": refresh},
+        hostside_script("together"),
+        lambda host: _scripts(host, {"security_only": security_only, "refresh": refresh}),
         timeout=_REFRESH_SECONDS if refresh else _SECONDS,
     )
     found: dict[str, Pending | OpsctlError] = {}
@@ -119,7 +148,7 @@ def read(
 
 
 def _one(host: Host, answer: object) -> Pending:
-    if host.family not in FAMILIES:
+    if host.family not in READERS:
         raise HostFailed(host.key, f"patching of {host.platform} is not supported yet")
     if isinstance(answer, OpsctlError):
         raise answer

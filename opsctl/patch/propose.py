@@ -10,6 +10,7 @@ from opsctl.errors import HostError, OpsctlError, StalePlan
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan
 from opsctl.patch.pending import Pending, Readings
+from opsctl.patch.told import no_room, obstacle
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.contact import balancers, unreachable
@@ -82,35 +83,35 @@ def why_left_out(host: Host, reading: Pending | OpsctlError | None) -> str:
     if isinstance(reading, OpsctlError):
         why = reading.reason if isinstance(reading, HostError) else reading.message
         return why if reading.outcome == "failed" else f"{reading.outcome}: {why}"
-    if reading.dpkg.audit:
-        return f"dpkg was interrupted there ({reading.dpkg.audit[0].partition(' ')[0]}): dpkg --configure -a"
+    if reading.manager != "apt":
+        return f"patching of {host.platform} is not supported yet"
+    if reason := obstacle(reading):
+        return reason
     if reading.lists_age_seconds is None:
         return "its package lists were never fetched: opsctl patch plan --refresh"
     if not reading.packages:
         return _why_current(reading)
     if reading.removed:
         return f"the updates would remove {', '.join(reading.removed)}: not without a person"
-    if reading.download_bytes > reading.free_bytes:
-        return f"no room: {reading.download_bytes} bytes to fetch, {reading.free_bytes} free"
-    return ""
+    return no_room(reading)
 
 
 def _why_current(reading: Pending) -> str:
     waiting = [f"held: {', '.join(reading.held)}"] if reading.held else []
     waiting += [f"kept back: {', '.join(reading.kept_back)}"] if reading.kept_back else []
     other = [f"{reading.pending} other updates"] if reading.pending else []
-    restart = ["a reboot is still required"] if reading.reboot.required else []
+    restart = ["a reboot is still required"] if reading.reboot_why else []
     return "; ".join(["current", *waiting, *other, *restart])
 
 
 def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str]) -> HostPlan:
-    wanted = reading.reboot.required or bool(reading.reboot.coming)
+    wanted = bool(reading.reboot_why) or bool(reading.reboot.coming)
     return HostPlan(
         host=key,
         packages=tuple(package.change for package in reading.packages),
         reboot_expected=wish.reboot == "always" or (wish.reboot == "if-required" and wanted),
         drain_through=fronts.get(key, ""),
-        download_bytes=reading.download_bytes,
+        download_bytes=reading.download_bytes or 0,
     )
 
 

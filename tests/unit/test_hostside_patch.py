@@ -30,7 +30,7 @@ Conf openssl (3.0.22-1~deb12u2 Debian-Security:12/oldstable-security [amd64])
 
 def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "run", lambda *words, check=False: SIMULATION)
-    transaction, kept = pending.simulate("dist-upgrade")
+    transaction, text = pending.simulate("dist-upgrade")
     assert [(p["name"], p["installed"], p["candidate"], p["security"]) for p in transaction["packages"]] == [
         ("libssl3:i386", "3.0.20-1", "3.0.22-1", True),
         ("openssl", "3.0.20-1~deb12u2", "3.0.22-1~deb12u2", True),
@@ -38,7 +38,9 @@ def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypat
         ("opslab-extra", "", "1.0-1", True),
     ]
     assert transaction["removed"] == ["mailx"]
-    assert kept == ["linux-image-amd64", "other"]
+    assert transaction["packages"][2]["origin"] == "Debian:12-updates/oldstable-updates"
+    assert pending.below(pending.KEPT_BACK, text) == ["linux-image-amd64", "other"]
+    assert pending.below(pending.PHASED, text) == []
 
 
 def test_who_holds_apts_lock_is_told_by_program_and_process_alone() -> None:
