@@ -87,6 +87,11 @@ def test_a_reboot_is_expected_by_policy_and_need(
             {"packages": [], "pending": 3, "kept_back": ["a"], "held": ["b"]},
             "current; held: b; kept back: a; 3 other updates",
         ),
+        ({"dpkg": {"audit": [], "lock_holder": "apt-get (process 7)"}}, "apt is in use there: apt-get (process 7)"),
+        ({"dpkg": {"audit": [], "lock_holder": "", "interrupted": True}},
+         "dpkg was interrupted there: dpkg --configure -a"),
+        ({"boot": {"free_bytes": 5, "needed_bytes": 6}}, "no room in /boot: 6 bytes for the new kernel, 5 free"),
+        ({"manager": "dnf"}, "patching of debian-12 is not supported yet"),
         ({"removed": ["mailx"]}, "the updates would remove mailx: not without a person"),
         (
             {"dpkg": {"audit": ["perl half-configured"], "lock_holder": ""}},
