@@ -289,6 +289,8 @@ def exporter(port: int) -> dict[str, Any]:
 def pending_updates() -> dict[str, Any]:
     """Pending updates as apt sees them with the lists it has: nothing is fetched, no lock is taken."""
     simulated = run("apt-get", "-s", "-q", "-o", "Debug::NoLocking=1", "dist-upgrade")
+    if " newly installed, " not in simulated:  # the line of numbers that every simulation has
+        raise RuntimeError("apt-get cannot simulate an upgrade")
     packages, security = [], []
     for line in simulated.splitlines():
         match = re.match(r"Inst (\S+) .*\((\S+) (.*)\)", line)

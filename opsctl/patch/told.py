@@ -8,7 +8,7 @@ from opsctl.errors import OpsctlError
 from opsctl.patch.pending import Pending
 
 COLUMNS = ("host", "updates", "security", "reboot", "lists", "remarks")
-PACKAGE_COLUMNS = ("package", "from", "to", "security", "origin")
+PACKAGE_COLUMNS = ("package", "from", "to", "security")
 UNKNOWN = "not known"
 _MEBIBYTE = 1 << 20
 # What the other columns show, and what no container knows.
@@ -122,9 +122,7 @@ def _past(one: Pending) -> list[str]:
 def package_rows(one: Pending) -> list[tuple[str, ...]]:
     """Each package from version to version; security updates first."""
     ordered = sorted(one.packages, key=lambda package: (not package.security, package.name))
-    return [
-        (p.name, p.installed or "(new)", p.candidate, "yes" if p.security else "", p.origin or UNKNOWN) for p in ordered
-    ]
+    return [(p.name, p.installed or "(new)", p.candidate, "yes" if p.security else "") for p in ordered]
 
 
 def document(key: str, one: Pending | OpsctlError) -> Mapping[str, object]:

@@ -100,6 +100,7 @@ def test_a_control_groups_limit_is_read_in_both_its_forms(
 
 def test_pending_updates_tell_security_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     simulated = (
+        "2 upgraded, 1 newly installed, 0 to remove and 0 not upgraded.\n"
         "Inst libssl3 [3.0.11-1] (3.0.15-1~deb12u1 Debian-Security:12/stable-security [amd64])\n"
         "Inst nginx [1.22.1-9] (1.22.1-9+deb12u1 Debian:12.9/stable [amd64]) []\n"
         "Inst linux-image-6.1.0-30-amd64 (6.1.124-1 Debian-Security:12/oldstable-security [amd64])\n"
@@ -110,6 +111,12 @@ def test_pending_updates_tell_security_from_the_rest(monkeypatch: pytest.MonkeyP
     found = probe.pending_updates()
     assert found["packages"] == ["libssl3", "nginx", "linux-image-6.1.0-30-amd64"]
     assert found["security"] == ["libssl3", "linux-image-6.1.0-30-amd64"]
+
+
+def test_an_apt_that_cannot_work_is_never_taken_for_no_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "run", lambda *_command: "")
+    with pytest.raises(RuntimeError, match="cannot simulate"):
+        probe.pending_updates()
 
 
 @pytest.fixture(name="lists")

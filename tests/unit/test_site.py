@@ -14,7 +14,8 @@ from opsctl.inventory import sync
 from opsctl.model import wire
 from opsctl.model.rollout import Batch, HostPlan, HostState, Plan, Stage, Status, Wave
 from opsctl.overview import site, workspace
-from opsctl.patch.pending import DpkgHealth, Pending, RebootNeed
+from opsctl.patch.condition import DpkgHealth, RebootNeed
+from opsctl.patch.pending import Pending
 from opsctl.rollout.journal import Journal
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
