@@ -45,7 +45,10 @@ def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypat
 
 def test_who_holds_apts_lock_is_told_by_program_and_process_alone() -> None:
     """What a reading holds is kept in the store; a command line may hold a password."""
-    with subprocess.Popen([sys.executable, "-c", "input()", "--password=canary"], stdin=subprocess.PIPE) as holder:
+    program = [sys.executable, "-c", "print(flush=True); input()", "--password=canary"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()  # the kernel names a process a moment after exec has succeeded
         told = pending.described(holder.pid)
         holder.communicate(b"\n")
     assert told.startswith("python")
