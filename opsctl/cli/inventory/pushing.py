@@ -60,7 +60,7 @@ def push(
     """
     from opsctl.inventory import correct, corrections, wanted
     from opsctl.inventory import push as room
-    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.address import checked_address
     from opsctl.overview import compared, told
 
     if file is not None and wanted.holds(file):
@@ -75,8 +75,9 @@ def push(
     rows = [(w.host, w.field, "-" if w.before is None else w.before, "-" if w.after is None else w.after)
             for w in planned.writes]  # fmt: skip
     if output == "table":
-        title = f"{len(planned.writes)} values of {len(planned.hosts)} hosts"
-        out.table(("host", "field", "before", "after"), rows, title=title, empty="NetBox has it all")
+        title = f"{out.some(len(planned.writes), 'value')} of {out.some(len(planned.hosts), 'host')}"
+        empty = "NetBox has it all" if file is None else "NetBox says all of this already; lines with # ask for nothing"
+        out.table(("host", "field", "before", "after"), rows, title=title, empty=empty)
     written = bool(planned.writes) and not dry_run
     if written:
         app.confirm(f"Write this to {checked_address(app.settings)}?", yes=yes)
@@ -100,7 +101,7 @@ def push(
 def _make(app: App, file: Path, selection: Selection, *, dry_run: bool, yes: bool, output: str) -> None:
     """Make the records of a reviewed file, as far as NetBox lacks them."""
     from opsctl.inventory import making, wanted
-    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.address import checked_address
 
     if selection["limit"] or selection["roles"] or selection["rings"]:
         raise UsageError(
