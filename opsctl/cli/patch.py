@@ -86,7 +86,7 @@ def plan(
     output: str,
     **selection: tuple[str, ...],
 ) -> int:
-    """Freeze a plan: which host gets which package version, in which wave and batch.
+    """Freeze a plan. It says which host gets which package version, in which wave and batch.
 
     Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that its cluster needs.
     """
@@ -150,7 +150,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 @output_option
 @pass_app
 def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
-    """Go on with a rollout that was stopped, halted or killed, from what each host itself says."""
+    """Go on with a rollout that was stopped, halted or killed. Each host itself says how far it is."""
     from opsctl.inventory import snapshot
     from opsctl.patch import run
 
@@ -220,7 +220,7 @@ def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -
 @output_option
 @pass_app
 def status(app: App, rollout_id: str | None, *, output: str) -> None:
-    """How far a rollout is, host by host; without a name every plan and rollout."""
+    """How far a rollout is, host by host. Without a name every plan and rollout."""
     journal = Journal(app.store)
     if rollout_id is None:
         found = journal.all("patch")

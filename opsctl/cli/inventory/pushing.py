@@ -23,7 +23,7 @@ Selection = Mapping[str, tuple[str, ...]]
 @yes_option
 @pass_app
 def setup_netbox(app: App, *, dry_run: bool, yes: bool) -> None:
-    """Make opsctl's own custom fields in NetBox, as far as they are missing."""
+    """Make opsctl's own custom fields in NetBox, where missing."""
     from opsctl.inventory import push as room
     from opsctl.inventory.netbox import NetBox
 
@@ -53,7 +53,7 @@ def setup_netbox(app: App, *, dry_run: bool, yes: bool) -> None:
 def push(
     app: App, /, *, file: Path | None, dry_run: bool, yes: bool, output: str, **selection: tuple[str, ...]
 ) -> None:
-    """Write what opsctl knows of the hosts into its own custom fields in NetBox.
+    """Write what opsctl knows of the hosts into NetBox. It touches its own custom fields alone.
 
     With a file of records, as `inventory import --for-netbox` writes it, those that are missing are made; what is there
     is left as it is. A push that was cut off is finished by the next one.
