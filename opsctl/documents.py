@@ -71,9 +71,12 @@ def read(path: Path, problems: Problems) -> Section:
     return Section(node, path, problems)
 
 
-def nowhere(path: Path, problems: Problems) -> Section:
-    """An empty section for what was read from no file; `path` names it in faults."""
-    return Section(yaml.MappingNode("tag:yaml.org,2002:map", []), path, problems, broken=True)
+_NOTHING = yaml.MappingNode("tag:yaml.org,2002:map", [])
+
+
+def nowhere(name: str, problems: Problems) -> Section:
+    """An empty section for what was read from no file; `name` stands for it in faults."""
+    return Section(_NOTHING, name, problems, broken=True)
 
 
 def _too_deep(text: str) -> bool:
@@ -90,7 +93,7 @@ def _too_deep(text: str) -> bool:
 class Section:
     """One mapping of a file. Every reader takes the key away; `done` notes what nobody asked for."""
 
-    def __init__(self, node: yaml.MappingNode, path: Path, problems: Problems, *, broken: bool = False) -> None:
+    def __init__(self, node: yaml.MappingNode, path: Path | str, problems: Problems, *, broken: bool = False) -> None:
         self.path = path
         self.problems = problems
         self.broken = broken

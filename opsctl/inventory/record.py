@@ -129,11 +129,13 @@ def read_service(row: Mapping[str, Any]) -> ServiceRecord | None:
 
 
 def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(str(tag["slug"]) for tag in row.get("tags") or ()))
+    tags = row.get("tags")
+    return tuple(sorted(str(tag["slug"]) for tag in tags)) if tags else ()
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, object]:
-    return {str(name): _plain(value) for name, value in (row.get("custom_fields") or {}).items()}
+    fields = row.get("custom_fields")
+    return {str(name): _plain(value) for name, value in fields.items()} if fields else {}
 
 
 def _parent(row: Mapping[str, Any]) -> str:

@@ -221,7 +221,7 @@ def _described(tenant: Tenant, settings: Settings) -> TenantFile:
 
 def _located(host: Host, problems: Problems) -> Located:
     """A host that comes from no line of a file; faults name its record."""
-    return Located(host=host, section=nowhere(Path(host.record or host.key), problems))
+    return Located(host=host, section=nowhere(host.record or host.key, problems))
 
 
 def _from_files(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Source:
