@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from opsctl.model.host import (
@@ -21,6 +22,7 @@ from opsctl.model.host import (
     Window,
 )
 
+_SERVICE_ORDER = attrgetter("name", "port", "protocol")
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -49,7 +51,7 @@ def encode_host(host: Host) -> dict[str, Any]:
     found["tags"] = sorted(host.tags)
     found["services"] = [
         {**vars(service), "serves": sorted(service.serves)}
-        for service in sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
+        for service in sorted(host.services, key=_SERVICE_ORDER)
     ]
     return found
 
