@@ -14,6 +14,7 @@ from opsctl.model.host import (
     Host,
     Inventory,
     Organisation,
+    OutLimit,
     Quarantined,
     Service,
     Site,
@@ -27,6 +28,7 @@ _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
     "clusters": Cluster,
+    "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
 }

@@ -107,10 +107,41 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Hosts that carry one service together; fewer than `minimum` in service is an outage."""
+    """Hosts that carry one service together; fewer than `minimum` in service is an outage.
+
+    `primary` names the member that leads, as a database's primary: it is changed after all the others.
+    """
 
     name: str
     minimum: int = 1
+    primary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutLimit:
+    """At most so many hosts of a role, of a site, or of a role at a site are out of service at once.
+
+    Where number and percentage are both given, the smaller one holds.
+    """
+
+    role: str = ""
+    site: str = ""
+    max_out: int | None = None
+    max_out_percent: int | None = None
+
+    @property
+    def name(self) -> str:
+        """`role web`, `site hall` or `role web at site hall`."""
+        parts = (f"role {self.role}" if self.role else "", f"site {self.site}" if self.site else "")
+        return " at ".join(filter(None, parts))
+
+    def covers(self, host: Host) -> bool:
+        return self.role in ("", host.role) and self.site in ("", host.site)
+
+    def may_be_out(self, count: int) -> int:
+        """How many of `count` hosts may be out at once: always one, or nothing could ever be changed."""
+        most = count if self.max_out is None else self.max_out
+        return max(1, most if self.max_out_percent is None else min(most, count * self.max_out_percent // 100))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +175,7 @@ class Tenant:
     organisations: tuple[Organisation, ...] = ()
     sites: tuple[Site, ...] = ()
     clusters: tuple[Cluster, ...] = ()
+    limits: tuple[OutLimit, ...] = ()
     rings: tuple[str, ...] = DEFAULT_RINGS
     windows: tuple[Window, ...] = ()
     management_networks: tuple[str, ...] | None = None

@@ -14,7 +14,7 @@ from opsctl.inventory import emit, faults, files, sync
 from opsctl.inventory.tenantfile import read_tenant
 from opsctl.lab import fleet
 from opsctl.lab.fleet import Fleet
-from opsctl.model.host import Account, Cluster, Organisation, Site, Tenant, Window
+from opsctl.model.host import Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
 from opsctl.overview import workspace
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
@@ -120,7 +120,15 @@ TEXTS = st.sampled_from(["Ånge kommun", "a: b", "# c", "'\"", "{x}", "- y", "\\
         operator=NAMES | st.just(""),
         organisations=st.lists(st.builds(Organisation, name=NAMES, title=TEXTS), unique_by=lambda o: o.name).map(tuple),
         sites=st.lists(st.builds(Site, name=NAMES, title=TEXTS), unique_by=lambda s: s.name).map(tuple),
-        clusters=st.lists(st.builds(Cluster, name=NAMES, minimum=st.just(2)), unique_by=lambda c: c.name).map(tuple),
+        clusters=st.lists(
+            st.builds(Cluster, name=NAMES, minimum=st.just(2), primary=st.just("") | NAMES), unique_by=lambda c: c.name
+        ).map(tuple),
+        limits=st.lists(
+            st.builds(
+                OutLimit, role=NAMES, site=NAMES | st.just(""), max_out=st.just(3),
+                max_out_percent=st.none() | st.just(10),
+            ), unique_by=lambda limit: limit.name,
+        ).map(tuple),
         rings=st.lists(NAMES, unique=True).map(tuple),
         windows=st.lists(
             st.builds(
@@ -149,5 +157,6 @@ def test_a_written_tenant_is_read_back_as_it_was(tmp_path_factory: pytest.TempPa
         organisations=tuple(sorted(tenant.organisations, key=lambda entry: entry.name)),
         sites=tuple(sorted(tenant.sites, key=lambda entry: entry.name)),
         clusters=tuple(sorted(tenant.clusters, key=lambda entry: entry.name)),
+        limits=tuple(sorted(tenant.limits, key=lambda entry: entry.name)),
         windows=tuple(sorted(tenant.windows, key=lambda entry: entry.name)),
     )
