@@ -51,7 +51,10 @@ class _Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Drivers:
-    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer."""
+    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
+
+    `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down.
+    """
 
     journal: Journal
     leases: Leases
@@ -62,6 +65,7 @@ class Drivers:
     observe: Callable[[Progress], None]
     stop: threading.Event
     down: frozenset[str] = frozenset()
+    alerting: Callable[[], frozenset[str]] = frozenset
 
 
 class Driver:
@@ -81,6 +85,7 @@ class Driver:
         self._claiming = Claims(state.plan, parts.leases, parts.limits, parts.clock)
         self._claims: Mapping[str, Claim] = {}
         self._failed = sum(state.counts_against_budget for state in state.hosts)
+        self._out = {key for key in (*parts.down, *self._now) if self._is_out(key)}
 
     # --- the rollout as a whole ----------------------------------------------------------------------------------
 
@@ -201,6 +206,7 @@ class Driver:
             if step is None or self._holds_back(state, step):
                 return False
             if step is Step.INSTALL and self._parts.change.together and key not in self._prepared:
+                self._out.add(key)  # the others of the batch that are asked now go out together with it
                 return True
             if step in machine.EFFECTS:
                 self._save(machine.begin(state, step, self._parts.clock()))
@@ -217,22 +223,22 @@ class Driver:
         spent = self._failed >= self._plan.failure_budget
         if spent or step not in (Step.DRAIN, Step.INSTALL):
             return spent
-        why = self._parts.limits.why_not(state.host, self._out_of_service(state.host))
+        why = self._parts.limits.why_not(state.host, self._out | self._parts.alerting(), self._undone(state.host))
         if why:
             self._waiting[state.host] = why
         return bool(why)
 
-    def _out_of_service(self, key: str) -> set[str]:
-        """Members of the host's cluster that must count as out of service now."""
-        limit = self._parts.limits.clusters.get(key)
-        return {other for other in limit.members if other != key and self._is_out(other)} if limit else set()
+    def _undone(self, key: str) -> set[str]:
+        """The hosts of this rollout that come before this one and are not done."""
+        before = self._parts.limits.after.get(key, frozenset()) & self._now.keys()
+        return {other for other in before if self._now[other].stage is not Stage.DONE}
 
     def _is_out(self, key: str) -> bool:
-        """Down, failed or unknown, or in the middle of its own change."""
+        """Down, drained, failed or unknown, or in the middle of its own change."""
         state = self._now.get(key)
-        if state is None or state.stage is Stage.PLANNED:
-            return key in self._parts.down
-        if state.stage in (Stage.DONE, Stage.SKIPPED):
+        if state is None or state.stage in (Stage.PLANNED, Stage.SKIPPED):
+            return key in self._parts.down or bool(state and state.drained)
+        if state.stage is Stage.DONE:
             return False
         return state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched or key in self._parts.down
 
@@ -310,6 +316,7 @@ class Driver:
         shown = state.stage is not before.stage
         self._failed += state.counts_against_budget - before.counts_against_budget
         self._now[state.host] = state
+        (self._out.add if self._is_out(state.host) else self._out.discard)(state.host)
         if shown and state.stage not in _QUIET:
             self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")
         elif before.drained and not state.drained:

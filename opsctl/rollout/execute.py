@@ -13,7 +13,7 @@ from opsctl.model.rollout import LeftOut, Plan, RolloutState, Stage, Status
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
-from opsctl.rollout.limits import KEPT_IN, Limits
+from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
 from opsctl.state.leases import Leases
@@ -23,7 +23,11 @@ from opsctl.state.store import Store
 # Words of the reasons for which hosts are left out, and what to do about each.
 NO_KEY = ("no key is approved for it", "it shows another key than the approved one")
 _APPROVE = "compare its key with the owner's, then: opsctl host approve NAME --fingerprints FILE"
-_LIMIT = "a cluster needs its members: change clusters: minimum in tenant.yml, or bring the others back first"
+_LIMIT = (
+    "a cluster, role or site needs its hosts: change clusters: minimum in tenant.yml (or limits), "
+    "or bring the others back first"
+)
+_ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
 
@@ -52,12 +56,14 @@ def why_missed(plan: Plan) -> str:
 def mend_missed(plan: Plan) -> str:
     """What to do so that the next plan has them."""
     found = {_mend(one) for one in plan.left_out if one.missed}
-    return "; ".join(text for text in (_APPROVE, _LIMIT, _LOOK) if text in found) + "; then begin anew for them"
+    return "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _LOOK) if text in found) + "; then begin anew for them"
 
 
 def _mend(one: LeftOut) -> str:
     if any(words in one.reason for words in NO_KEY):
         return _APPROVE
+    if COMES_AFTER in one.reason:
+        return _ORDER
     return _LIMIT if KEPT_IN in one.reason else _LOOK
 
 
@@ -106,6 +112,7 @@ def execute(
     clock: Callable[[], datetime],
     observe: Callable[[Progress], None],
     down: frozenset[str] = frozenset(),
+    alerting: Callable[[], frozenset[str]] = frozenset,
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
@@ -125,6 +132,7 @@ def execute(
             observe=observe,
             stop=stop,
             down=down,
+            alerting=alerting,
         )
         driver = Driver(state, parts)
         with driver.alone(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}"):

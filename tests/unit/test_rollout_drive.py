@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from opsctl.errors import HostFailed, Incomplete, Interrupted, Locked, StalePlan, Stopped, Unreachable
-from opsctl.model.host import Cluster, Host, Inventory, Tenant
+from opsctl.model.host import Cluster, Host, Inventory, OutLimit, Tenant
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
@@ -152,11 +152,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def plan(store: Store, *, budget: int = 1, parallel: int = 5, hosts: Sequence[Host] = FLEET) -> RolloutState:
+def plan(
+    store: Store, *, budget: int = 1, parallel: int = 5, hosts: Sequence[Host] = FLEET, stock: Inventory = STOCK
+) -> RolloutState:
     balancers = BALANCERS
     items = [HostPlan(host=h.key, drain_through=balancers.get(h.key, "")) for h in hosts]
     pace = planning.Pace(limit=parallel)
-    found = planning.arrange(items, STOCK, limiting.of(STOCK, balancers=balancers), pace=pace)
+    found = planning.arrange(items, stock, limiting.of(stock, balancers=balancers), pace=pace)
     return Journal(store).add(
         planning.freeze(
             found, kind="patch", now=START, made_by="anna", inventory_digest="d", content_digest="c", pace=pace,
@@ -182,12 +184,14 @@ def drive(
     journal: Journal | None = None,
     stop: threading.Event | None = None,
     down: frozenset[str] = frozenset(),
+    alerting: Callable[[], frozenset[str]] = frozenset,
+    stock: Inventory = STOCK,
     observe: Callable[[Progress], None] = lambda progress: None,
 ) -> RolloutState:
     parts = Drivers(
-        journal=journal or Journal(store), leases=Leases(store), change=change, inventory=STOCK,
-        limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=observe,
-        stop=stop or threading.Event(), down=down,
+        journal=journal or Journal(store), leases=Leases(store), change=change, inventory=stock,
+        limits=limiting.of(stock, balancers=BALANCERS), clock=Clock(), observe=observe,
+        stop=stop or threading.Event(), down=down, alerting=alerting,
     )  # fmt: skip
     driver = Driver(state, parts)
     with driver.alone("anna, process 1"):
@@ -287,6 +291,44 @@ def test_a_member_waits_while_the_other_is_known_to_be_down(store: Store) -> Non
     state = plan(store, hosts=FLEET[1:2])
     end = drive(store, state, FakeChange(World()), down=frozenset({"ange.web2"}))
     assert (end.status, stages(end)) == (Status.PAUSED, {"web1": Stage.PRECHECKED})
+
+
+def fleet_of(*names: str, together: str = "", **more: object) -> Inventory:
+    """Application hosts of one tenant; `together`: the cluster that all of them form."""
+    hosts = tuple(
+        Host(name=n, tenant="ange", address="192.0.2.9", role="app", platform="debian-12", cluster=together)
+        for n in names
+    )
+    tenant = Tenant(name="ange", title="Ånge kommun", **more)  # type: ignore[arg-type] # test shorthand
+    return Inventory(tenants=(tenant,), hosts=hosts, digest="d")
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_batch_that_lost_its_allowance_meanwhile_takes_one_host_instead_of_two(store: Store, together: bool) -> None:
+    stock = fleet_of("a", "b", "c", limits=(OutLimit(role="app", max_out=2),))
+    state = plan(store, stock=stock, hosts=stock.hosts[:2])
+    change = FakeChange(World(), together=together, reboots=frozenset())
+    end = drive(store, state, change, stock=stock, alerting=lambda: frozenset({"ange.c"}))
+    assert set(stages(end).values()) == {Stage.DONE}
+    begun = change.world.log.index(("prepare" if together else "install", "ange.b"))
+    assert change.world.log.index(("verify", "ange.a")) < begun
+
+
+def test_a_primary_waits_for_a_member_that_failed(store: Store) -> None:
+    stock = fleet_of("a", "b", "c", together="db", clusters=(Cluster(name="db", minimum=0, primary="a"),))
+    change = FakeChange(World(), trouble={("install", "ange.b"): [HostFailed("ange.b", "x")]})
+    end = drive(store, plan(store, stock=stock, hosts=stock.hosts, budget=3), change, stock=stock)
+    assert stages(end) == {"b": Stage.FAILED, "c": Stage.DONE, "a": Stage.PRECHECKED}
+    assert end.reason == "ange.a waits: it is its cluster's primary and comes after ange.b, not done yet"
+
+
+def test_a_second_rollout_within_the_limit_of_a_role_is_refused(store: Store) -> None:
+    stock = fleet_of("a", "b", "c", limits=(OutLimit(role="app", max_out=2),))
+    first, second = (plan(store, stock=stock, hosts=stock.hosts[n : n + 1]) for n in (0, 1))
+    limits = limiting.of(stock)
+    with Claims(first.plan, Leases(store), limits, Clock()).held(), pytest.raises(Locked) as refused:
+        drive(store, second, FakeChange(World()), stock=stock)
+    assert "limit:role app of ange is held by rollout" in refused.value.message
 
 
 def test_lost_contact_pauses_and_a_resume_goes_on_with_the_same_host(store: Store) -> None:
