@@ -7,15 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
-from zoneinfo import ZoneInfo
 
 from opsctl.documents import Problems, Section, read
 from opsctl.inventory import publickey
-from opsctl.inventory.words import ACCOUNT, ACCOUNT_RULE, free_text, names, networks, sound
+from opsctl.inventory.words import (
+    ACCOUNT,
+    ACCOUNT_RULE,
+    CLOCK,
+    CLOCK_END,
+    CLOCK_END_RULE,
+    CLOCK_RULE,
+    free_text,
+    names,
+    networks,
+    read_days,
+    read_zone,
+    sound,
+)
 from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
 SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
@@ -115,23 +125,12 @@ def _limit(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Out
 
 def _window(section: Section) -> Window:
     name = section.name("name", required=True)
-    days = section.texts("days")
-    if not days:
-        section.wrong("days", "days is missing or empty", "a list of: " + ", ".join(DAYS))
-    for day in days:
-        if day not in DAYS:
-            section.wrong("days", f"days: {day!r} is not known", "a list of: " + ", ".join(DAYS))
-    start = section.text("start", required=True, pattern=CLOCK, allowed='HH:MM in quotes, as "22:00"')
-    end = section.text("end", required=True, pattern=CLOCK, allowed='HH:MM in quotes, as "04:00"')
+    days = read_days(section)
+    start = section.text("start", required=True, pattern=CLOCK, allowed=CLOCK_RULE)
+    end = section.text("end", required=True, pattern=CLOCK_END, allowed=CLOCK_END_RULE)
     if start and start == end:
         section.wrong("end", f"end: the window ends when it starts, at {start}")
-    zone = section.text("zone", "Europe/Stockholm")
-    try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; odd keys raise the others
-        section.wrong("zone", f"zone: {zone!r} is not known", "a name as Europe/Stockholm")
-    ordered = tuple(day for day in DAYS if day in days)
-    return Window(name=name, days=ordered, start=start, end=end, zone=zone)
+    return Window(name=name, days=days, start=start, end=end, zone=read_zone(section))
 
 
 def _groups(document: Section, key: str) -> tuple[str, ...] | None:

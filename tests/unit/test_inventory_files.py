@@ -3,6 +3,7 @@
 import base64
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from opsctl.inventory import cache, emit, faults, files
 from opsctl.inventory.hostfile import read_hosts
 from opsctl.model.host import Cluster, Host, OutLimit, Service
 
+NOW = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
 TENANT = f"""\
 version: 1
@@ -278,7 +280,7 @@ def test_all_faults_of_all_files_come_at_once(workspace: Workspace) -> None:
 
 def test_a_fault_of_the_source_and_another_automation_account_show_in_the_check(workspace: Workspace) -> None:
     settings = workspace(tenant=TENANT.replace("name: opsctl", "name: robot"), source=HOST + "    ring: pilot\n")
-    found = [str(problem) for problem in faults.faults(settings)]
+    found = [str(problem) for problem in faults.faults(settings, NOW)]
     assert len(found) == 2
     assert "the automation account is robot, and opsctl logs in as opsctl" in found[0]
     assert "source.yml:8: ring: 'pilot'" in found[1]
@@ -311,7 +313,7 @@ def test_a_broken_parsed_copy_is_as_none(workspace: Workspace, monkeypatch: pyte
 
 def test_the_example_workspace_is_sound_and_written_as_a_sync_would_write_it() -> None:
     settings = config.load(Path(__file__).parents[2], {})
-    assert faults.faults(settings) == ()
+    assert faults.faults(settings, NOW) == ()
     inventory = files.load(settings)
     for tenant in inventory.tenants:
         text = (settings.inventories / tenant.name / "hosts.yml").read_text()
@@ -357,4 +359,4 @@ def test_a_copy_that_was_lost_is_no_tenant_without_hosts(workspace: Workspace) -
 def test_an_approved_key_that_is_none_shows_in_the_check(workspace: Workspace) -> None:
     settings = workspace(source=HOST)
     (settings.inventories / "ange/pins").write_text("ange-web1 ssh-ed25519\n")
-    assert "ange/pins:1" in faults.faults(settings)[0].where
+    assert "ange/pins:1" in faults.faults(settings, NOW)[0].where

@@ -1,6 +1,7 @@
 """`opsctl init`: what a new workspace holds, and that nothing is overwritten."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from opsctl.lab import fleet
 from opsctl.lab.fleet import Fleet
 from opsctl.model.host import Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
 from opsctl.overview import workspace
+
+NOW = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
 
@@ -43,7 +46,7 @@ def _lab(tmp_path: Path) -> Fleet:
 def test_a_new_workspace_is_usable_at_once(tmp_path: Path) -> None:
     made = workspace.make(tmp_path / "drift", [Tenant(name="ange", title="Ånge kommun")])
     settings = config.load(made.workspace, {})
-    assert faults.faults(settings) == ()
+    assert faults.faults(settings, NOW) == ()
     assert files.load(settings).tenant("ange").title == "Ånge kommun"
     assert ".state/" in (made.workspace / ".gitignore").read_text()
     assert (made.workspace / "README.md").exists()
@@ -89,7 +92,7 @@ def test_name_and_title_of_a_tenant_are_read_from_one_word() -> None:
 def test_a_workspace_for_a_lab_takes_its_hosts_over_without_a_fault(tmp_path: Path, lab: Fleet) -> None:
     made = workspace.make(tmp_path / "ws", lab=lab)
     settings = config.load(made.workspace, {})
-    assert faults.faults(settings) == ()
+    assert faults.faults(settings, NOW) == ()
     assert settings.text("ssh.identity") == str(lab.identity_file)
     assert (made.workspace / workspace.FINGERPRINTS).read_text() == lab.fingerprints_file.read_text()
     inventory = sync.plan(settings).inventory

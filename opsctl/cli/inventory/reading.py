@@ -109,7 +109,7 @@ def _problems(app: App) -> tuple[Problem, ...]:
         if not error.problems:
             raise
         return error.problems
-    return faults(settings)
+    return faults(settings, app.now())
 
 
 def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quarantined]:
