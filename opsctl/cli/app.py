@@ -40,6 +40,7 @@ class Verb:
 COMMANDS = {
     "inventory": Verb(EVERY_DAY, "The hosts: take them from the source, list, show, compare, check."),
     "host": Verb(EVERY_DAY, "One host: approve its key, probe it, show all that is known."),
+    "calendar": Verb(EVERY_DAY, "The coming windows, freezes and holidays, and what may start now."),
     "provision": Verb(EVERY_DAY, "Bring hosts to their configured state, ring by ring."),
     "patch": Verb(EVERY_DAY, "Security updates: plan, roll out, follow."),
     "monitor": Verb(ON_CALL, "Live state of every host, and targets for Prometheus."),
@@ -181,6 +182,25 @@ old_inventory_option = click.option(
     "--old-inventory", is_flag=True, help="Start although the copy of NetBox is older than inventory.max_age_hours."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+
+
+def moment_option(*names: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: A002 - as click
+    """An option that takes a day or a moment, in UTC where it says so and else by the clocks of Europe/Stockholm."""
+    return click.option(*names, callback=_moment, metavar="MOMENT", help=help)
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    from zoneinfo import ZoneInfo
+
+    from opsctl.model.calendar import ZONE
+
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no moment: YYYY-MM-DD, or YYYY-MM-DD HH:MM") from None
+    return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(ZONE))).astimezone(UTC)
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -163,6 +163,10 @@ class Hours:
         """A moment as the tenant's clocks show it."""
         return f"{at.astimezone(ZoneInfo(self.of(tenant).zone)):%a %Y-%m-%d %H:%M %Z}"
 
+    def next_words(self, tenant: str, verdict: Verdict) -> str:
+        """When it may, after a verdict that says no."""
+        return f"next {self.local(tenant, verdict.next_at)}" if verdict.next_at else "and at no time within a year"
+
     @cached_property
     def _freezes(self) -> tuple[Freeze, ...]:
         return tuple(freeze for calendar in self.calendars.values() for freeze in calendar.freezes)
