@@ -114,7 +114,11 @@ class Wave:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would be done, frozen. `hash` covers everything but the id and the time of planning."""
+    """What would be done, frozen. `hash` covers everything but the id and the time of planning.
+
+    `packages`: it was narrowed to these and what they need. `down`: hosts that counted as out of service when it was
+    made, in the plan or not.
+    """
 
     id: str
     hash: str
@@ -130,6 +134,9 @@ class Plan:
     reboot: str = "if-required"
     security_only: bool = False
     options: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    ticket: str = ""
+    down: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:

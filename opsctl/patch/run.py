@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from opsctl.errors import HostFailed, Refused
 from opsctl.inventory import snapshot
 from opsctl.model.host import Host
-from opsctl.model.rollout import RolloutState, Status
-from opsctl.patch import pending, propose
+from opsctl.model.rollout import Plan, RolloutState, Status
+from opsctl.patch import pending, propose, stale
 from opsctl.patch.change import PatchChange
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
@@ -25,7 +25,7 @@ from opsctl.state.leases import Leases
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A rollout that may begin or go on now; `down` are hosts of it that do not answer."""
+    """A rollout that may begin or go on now; `down` are hosts of it, and their fellows, that do not answer."""
 
     state: RolloutState
     down: frozenset[str]
@@ -48,21 +48,40 @@ def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
 
 
 def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
-    """Read every host, freeze a plan over them and keep it. The hosts are only read."""
+    """Read every host and its fellows, freeze a plan over the hosts and keep it. The hosts are only read.
+
+    Raises UnknownName for a package that none of them has; then nothing is kept.
+    """
     chosen = tuple(hosts)
-    managed = [host for host in chosen if host.managed]
-    readings = pending.read(means.transport, managed, means.store, means.clock, security_only=wish.security_only)
-    return means.journal.add(
-        propose.propose(
-            means.inventory,
-            chosen,
-            readings,
-            wish,
-            now=means.clock(),
-            who=means.who,
-            content_digest=means.content_digest,
-        )
+    managed = [host for host in chosen if host.managed and host.key not in wish.excluded]
+    asked = (*managed, *_fellows(means, managed))
+    only, names = wish.security_only, wish.packages
+    readings = pending.read(means.transport, asked, means.store, means.clock, security_only=only, packages=names)
+    propose.refuse_unknown(wish.packages, {host.key: readings[host.key] for host in managed})
+    made = propose.propose(
+        means.inventory,
+        chosen,
+        readings,
+        wish,
+        now=means.clock(),
+        who=means.who,
+        content_digest=means.content_digest,
     )
+    with means.store.transaction():
+        state = means.journal.add(made)
+        _keep_inventory(means, made)
+    return state
+
+
+def _keep_inventory(means: Means, plan: Plan) -> None:
+    """Its copy of the inventory: what has moved is told from it, and a resume works from it."""
+    snapshot.save(means.store, plan.id, means.inventory, [item.host for item in plan.hosts], means.clock())
+
+
+def _fellows(means: Means, hosts: Iterable[Host]) -> tuple[Host, ...]:
+    """The managed hosts whose state decides whether these may be out of service."""
+    keys = limits(means).fellows(host.key for host in hosts)
+    return tuple(host for host in means.inventory if host.key in keys and host.managed)
 
 
 def ready(means: Means, plan_id: str) -> Ready:
@@ -73,13 +92,14 @@ def ready(means: Means, plan_id: str) -> Ready:
         hint = f"opsctl patch resume {state.plan.id}" if state.status is not Status.DONE else "opsctl patch plan"
         raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
     claims.refuse_held(state.plan, Leases(means.store), limits(means), means.clock())
+    plan, before = state.plan, snapshot.load(means.store, state.plan.id)
     # Compared first without the hosts: that says more than a host which is gone from the inventory.
-    propose.refuse_stale(state.plan, means.inventory, means.content_digest, {})
-    hosts = [means.inventory.host(item.host) for item in state.plan.hosts]
-    only = state.plan.security_only
-    readings = pending.read(means.transport, hosts, means.store, means.clock, security_only=only)
-    propose.refuse_stale(state.plan, means.inventory, means.content_digest, readings)
-    return Ready(state=state, down=contact.unreachable(readings.items()))
+    stale.refuse_stale(plan, means.inventory, means.content_digest, {}, before=before)
+    hosts = [means.inventory.host(item.host) for item in plan.hosts]
+    only, names = plan.security_only, plan.packages
+    readings = pending.read(means.transport, hosts, means.store, means.clock, security_only=only, packages=names)
+    stale.refuse_stale(plan, means.inventory, means.content_digest, readings, before=before)
+    return Ready(state=state, down=contact.unreachable(readings.items()) | _silent(means, _fellows(means, hosts)))
 
 
 def take_up_again(means: Means, rollout_id: str, *, retry: bool) -> tuple[Ready, Taken]:
@@ -88,19 +108,20 @@ def take_up_again(means: Means, rollout_id: str, *, retry: bool) -> tuple[Ready,
     means.journal.refuse_at_work(state.plan.id)
     taken = take_up(state, now=means.clock(), retry=retry)
     hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts]
+    return Ready(state=taken.state, down=_silent(means, (*hosts, *_fellows(means, hosts)))), taken
+
+
+def _silent(means: Means, hosts: Sequence[Host]) -> frozenset[str]:
+    """The hosts whose health nobody can read now."""
     answers = contact.health_of_all(means.transport, hosts)
-    down = frozenset(key for key, answer in answers.items() if isinstance(answer, str))
-    return Ready(state=taken.state, down=down), taken
+    return frozenset(key for key, answer in answers.items() if isinstance(answer, str))
 
 
 def start(means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
     """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
     plan = rollout.state.plan
 
-    def keep() -> None:
-        snapshot.save(means.store, plan.id, means.inventory, [item.host for item in plan.hosts], means.clock())
-
-    return _run(means, rollout, observe, verb="patch start", keep=keep)
+    return _run(means, rollout, observe, verb="patch start", keep=lambda: _keep_inventory(means, plan))
 
 
 def resume(means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:

@@ -43,15 +43,18 @@ def pace(settings: Settings, hosts: int | None) -> Pace:
 def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
     """Who comes when; hosts that do not answer are left out, and count as out of service. Changes nothing."""
     managed = [host for host in hosts if host.managed]
-    answers = contact.health_of_all(means.transport, managed)
+    keys = limits(means).fellows(host.key for host in managed)
+    fellows = [host for host in means.inventory if host.key in keys and host.managed]
+    answers = contact.health_of_all(means.transport, [*managed, *fellows])
+    silent = {key: answer for key, answer in answers.items() if isinstance(answer, str)}
     why = {host.key: f"not managed: {host.why_not_managed}" for host in hosts if not host.managed}
-    why |= {key: f"unreachable: {answer}" for key, answer in answers.items() if isinstance(answer, str)}
+    why |= {host.key: f"unreachable: {silent[host.key]}" for host in managed if host.key in silent}
     arrangement = planning.arrange(
         [HostPlan(host=host.key) for host in managed if host.key not in why],
         means.inventory,
         limits(means),
         pace=pace,
-        down=frozenset(key for key, answer in answers.items() if isinstance(answer, str)),
+        down=frozenset(silent),
     )
     return planning.freeze(
         arrangement,
@@ -63,6 +66,7 @@ def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
         left_out=[LeftOut(host=key, reason=reason, missed=key in answers) for key, reason in why.items()],
         pace=pace,
         failure_budget=BUDGET,
+        down=silent,
     )
 
 
@@ -95,7 +99,7 @@ def run(
         limits=limits(means),
         clock=means.clock,
         observe=observe,
-        down=frozenset(one.host for one in made.left_out if one.missed),
+        down=frozenset(made.down),
     )
 
 

@@ -16,6 +16,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
+from opsctl.rollout.versions import ANOTHER_STATE
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Head, Ledger
 from opsctl.state.store import Store
@@ -28,6 +29,7 @@ _LIMIT = (
     "or bring the others back first"
 )
 _ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
+_MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the mirror: opsctl patch plan --refresh"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
 
@@ -56,7 +58,10 @@ def why_missed(plan: Plan) -> str:
 def mend_missed(plan: Plan) -> str:
     """What to do so that the next plan has them."""
     found = {_mend(one) for one in plan.left_out if one.missed}
-    return "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _LOOK) if text in found) + "; then begin anew for them"
+    return (
+        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _LOOK) if text in found)
+        + "; then begin anew for them"
+    )
 
 
 def _mend(one: LeftOut) -> str:
@@ -64,6 +69,8 @@ def _mend(one: LeftOut) -> str:
         return _APPROVE
     if COMES_AFTER in one.reason:
         return _ORDER
+    if ANOTHER_STATE in one.reason:
+        return _MIRROR
     return _LIMIT if KEPT_IN in one.reason else _LOOK
 
 

@@ -175,6 +175,9 @@ def freeze(
     reboot: str = "never",
     security_only: bool = False,
     options: tuple[str, ...] = (),
+    packages: tuple[str, ...] = (),
+    ticket: str = "",
+    down: Iterable[str] = (),
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
     draft = Plan(
@@ -192,6 +195,9 @@ def freeze(
         reboot=reboot,
         security_only=security_only,
         options=options,
+        packages=packages,
+        ticket=ticket,
+        down=tuple(sorted(down)),
     )
     digest = hash_of(draft)
     return replace(draft, id=f"{kind}-{now:%Y%m%d-%H%M%S}-{digest[:6]}", hash=digest)
