@@ -68,13 +68,19 @@ class PackageChange:
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlan:
-    """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty."""
+    """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty.
+
+    `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it.
+    """
 
     host: str
     packages: tuple[PackageChange, ...] = ()
     reboot_expected: bool = False
     drain_through: str = ""
     download_bytes: int = 0
+    expected_seconds: int = 0
+    window: str = ""
+    opens_at: datetime | None = None
 
     @property
     def security(self) -> int:

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from opsctl.errors import HostError, Interrupted, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostState, Reference, RolloutState, Stage, Status
+from opsctl.model.rollout import Batch, HostPlan, HostState, Reference, RolloutState, Stage, Status
 from opsctl.rollout import gates, machine
 from opsctl.rollout.change import Change, Claim, Installed
 from opsctl.rollout.claims import Claims
@@ -53,7 +53,8 @@ class _Outcome:
 class Drivers:
     """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
 
-    `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down.
+    `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
+    why nothing may start on a host now, its window or a freeze; empty where it may.
     """
 
     journal: Journal
@@ -66,6 +67,7 @@ class Drivers:
     stop: threading.Event
     down: frozenset[str] = frozenset()
     alerting: Callable[[], frozenset[str]] = frozenset
+    closed: Callable[[HostPlan], str] = lambda _item: ""
 
 
 class Driver:
@@ -82,6 +84,8 @@ class Driver:
         self._flying: dict[str, Step] = {}
         self._prepared: set[str] = set()
         self._waiting: dict[str, str] = {}
+        self._wave = {item.host: w for w, _, _, batch in state.plan.batches() for item in batch.hosts}
+        self._closed: set[str] = set()
         self._claiming = Claims(state.plan, parts.leases, parts.limits, parts.clock)
         self._claims: Mapping[str, Claim] = {}
         self._failed = sum(state.counts_against_budget for state in state.hosts)
@@ -152,6 +156,8 @@ class Driver:
             ungated = None
             if self._parts.stop.is_set():
                 break
+            if self._all_shut(batch):
+                continue
             self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
             self._work_on(batch)
             if not (verdict := self._gate(batch)).passed:
@@ -163,7 +169,7 @@ class Driver:
             return Status.INTERRUPTED, "stopped by hand"
         waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
         if waiting:
-            return Status.PAUSED, "; ".join(f"{host} waits: {why}" for host, why in waiting.items())
+            return Status.PAUSED, _who_waits(waiting)
         drained = [state.host for state in self._now.values() if state.drained]
         return (Status.HALTED, f"still drained: {', '.join(drained)}") if drained else (Status.DONE, "")
 
@@ -221,12 +227,29 @@ class Driver:
         if not state.untouched:
             return False
         spent = self._failed >= self._plan.failure_budget
-        if spent or step not in (Step.DRAIN, Step.INSTALL):
-            return spent
+        if spent or self._shut(state.host):
+            return True
+        if step not in (Step.DRAIN, Step.INSTALL):
+            return False
         why = self._parts.limits.why_not(state.host, self._out | self._parts.alerting(), self._undone(state.host))
         if why:
             self._waiting[state.host] = why
         return bool(why)
+
+    def _all_shut(self, batch: Batch) -> bool:
+        """Nothing of this batch may start now, and nothing of it has."""
+        waiting = [item.host for item in batch.hosts if self._open(item.host)]
+        return all(self._now[key].untouched and bool(self._shut(key)) for key in waiting)
+
+    def _shut(self, key: str) -> str:
+        """Why nothing may start on a host now: its window or a freeze, or an earlier ring that waits for its own."""
+        why = self._parts.closed(self._items[key])
+        (self._closed.add if why else self._closed.discard)(key)
+        if not why and (first := [other for other in self._closed if self._wave[other] < self._wave[key]]):
+            why = f"an earlier ring has not had its turn ({min(first)})"
+        if why:
+            self._waiting[key] = why
+        return why
 
     def _undone(self, key: str) -> set[str]:
         """The hosts of this rollout that come before this one and are not done."""
@@ -324,3 +347,15 @@ class Driver:
 
     def _say(self, key: str, text: str) -> None:
         self._parts.observe(Progress(host=key, text=text, at=self._parts.clock()))
+
+
+def _who_waits(waiting: Mapping[str, str], most: int = 5) -> str:
+    """Each reason once, with the hosts that wait for it."""
+    by_reason: dict[str, list[str]] = {}
+    for host, why in waiting.items():
+        by_reason.setdefault(why, []).append(host)
+    told = []
+    for why, hosts in by_reason.items():
+        rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
+        told.append(f"{', '.join(hosts[:most])}{rest} {'waits' if len(hosts) == 1 else 'wait'}: {why}")
+    return "; ".join(told)

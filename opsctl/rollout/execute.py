@@ -9,7 +9,7 @@ from datetime import datetime
 
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import LeftOut, Plan, RolloutState, Stage, Status
+from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
@@ -120,6 +120,7 @@ def execute(
     observe: Callable[[Progress], None],
     down: frozenset[str] = frozenset(),
     alerting: Callable[[], frozenset[str]] = frozenset,
+    closed: Callable[[HostPlan], str] = lambda _item: "",
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
@@ -128,6 +129,7 @@ def execute(
     """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
+    detail |= {"ticket": plan.ticket} if plan.ticket else {}
     with on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop:
         parts = Drivers(
             journal=Journal(store),
@@ -140,6 +142,7 @@ def execute(
             stop=stop,
             down=down,
             alerting=alerting,
+            closed=closed,
         )
         driver = Driver(state, parts)
         with driver.alone(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}"):

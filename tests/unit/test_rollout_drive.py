@@ -185,13 +185,14 @@ def drive(
     stop: threading.Event | None = None,
     down: frozenset[str] = frozenset(),
     alerting: Callable[[], frozenset[str]] = frozenset,
+    closed: Callable[[HostPlan], str] = lambda item: "",
     stock: Inventory = STOCK,
     observe: Callable[[Progress], None] = lambda progress: None,
 ) -> RolloutState:
     parts = Drivers(
         journal=journal or Journal(store), leases=Leases(store), change=change, inventory=stock,
         limits=limiting.of(stock, balancers=BALANCERS), clock=Clock(), observe=observe,
-        stop=stop or threading.Event(), down=down, alerting=alerting,
+        stop=stop or threading.Event(), down=down, alerting=alerting, closed=closed,
     )  # fmt: skip
     driver = Driver(state, parts)
     with driver.alone("anna, process 1"):
@@ -320,6 +321,46 @@ def test_a_primary_waits_for_a_member_that_failed(store: Store) -> None:
     end = drive(store, plan(store, stock=stock, hosts=stock.hosts, budget=3), change, stock=stock)
     assert stages(end) == {"b": Stage.FAILED, "c": Stage.DONE, "a": Stage.PRECHECKED}
     assert end.reason == "ange.a waits: it is its cluster's primary and comes after ange.b, not done yet"
+
+
+def test_what_does_not_start_before_its_window_ends_waits_and_is_done_when_it_opens(store: Store) -> None:
+    change, night_is_over = FakeChange(World()), set[str]()
+    change.after = lambda step, host: night_is_over.add(host) if (step, host) == ("install", "ange.app1") else None
+    state = plan(store)
+    end = drive(store, state, change, closed=lambda item: "outside its window; next 22:00" if night_is_over else "")
+    assert stages(end) == {**dict.fromkeys(ALL_DONE, Stage.PLANNED), "app1": Stage.DONE}
+    assert end.status is Status.PAUSED
+    assert end.reason == "ange.web1, ange.web2, ange.lb1 wait: outside its window; next 22:00"
+    assert Leases(store).held() == ()
+    taken = take_up(Journal(store).load(state.plan.id), now=START)
+    assert stages(drive(store, taken.state, change)) == ALL_DONE
+
+
+def test_no_ring_goes_before_an_earlier_one_whose_window_is_closed(store: Store) -> None:
+    world = World()
+    end = drive(store, plan(store), FakeChange(world), closed=lambda item: "frozen" if "app1" in item.host else "")
+    assert (end.status, world.log) == (Status.PAUSED, [])
+    assert end.reason == (
+        "ange.app1 waits: frozen; ange.web1, ange.web2, ange.lb1 wait: an earlier ring has not had its turn (ange.app1)"
+    )
+
+
+def test_a_host_in_the_middle_is_finished_and_undrained_whatever_the_calendar_says(store: Store) -> None:
+    world, state = World(), plan(store, hosts=FLEET[1:2])
+    journal = DyingJournal(store, 6, before=False)
+    with pytest.raises(Killed):
+        drive(store, state, FakeChange(world), journal=journal)
+    assert world.drained == {"ange.web1"}
+    taken = take_up(Journal(store).load(state.plan.id), now=START)
+    end = drive(store, taken.state, FakeChange(world), closed=lambda item: "frozen")
+    assert (end.status, stages(end), world.drained) == (Status.DONE, {"web1": Stage.DONE}, set())
+
+
+def test_many_hosts_that_wait_for_the_same_are_counted(store: Store) -> None:
+    stock = fleet_of(*"abcdefg")
+    state = plan(store, stock=stock, hosts=stock.hosts)
+    end = drive(store, state, FakeChange(World()), stock=stock, closed=lambda item: "frozen")
+    assert end.reason == "ange.a, ange.b, ange.c, ange.d, ange.e and 2 more wait: frozen"
 
 
 def test_a_second_rollout_within_the_limit_of_a_role_is_refused(store: Store) -> None:
