@@ -18,15 +18,17 @@ from opsctl.cli.app import (
     yes_option,
 )
 from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.errors import Incomplete, OpsctlError
+from opsctl.errors import Incomplete, OpsctlError, UnknownName
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.limits import listed
 from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opsctl.model.host import Host
     from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.patch.pending import Pending, Readings
     from opsctl.rollout.drive import Progress
@@ -66,11 +68,15 @@ def pending(app: App, /, *, refresh: bool, output: str, **selection: tuple[str, 
 @command.command()
 @selection_options
 @click.option("--security-only", is_flag=True, help="Only security updates, and what they need.")
+@click.option("--package", "packages", multiple=True, metavar="NAME", help="Only this package, and what it needs.")
+@click.option("--exclude", multiple=True, metavar="HOST", help="Not these hosts: names or patterns, comma-separated.")
 @click.option("--max-parallel", type=click.IntRange(1), help="Hosts changed at once.  [default: patch.max_parallel]")
 @click.option("--budget", type=click.IntRange(1), help="Failed hosts that halt it.  [default: patch.failure_budget]")
 @click.option(
     "--reboot", type=click.Choice(["never", "if-required", "always"]), help="Restart hosts.  [default: patch.reboot]"
 )
+@click.option("--ticket", default="", metavar="TEXT", help="Kept with the plan and in the ledger.")
+@click.option("--explain", metavar="HOST", help="Say also why this host stands where it stands, or was left out.")
 @refresh_option
 @output_option
 @pass_app
@@ -79,37 +85,50 @@ def plan(
     /,
     *,
     security_only: bool,
+    packages: tuple[str, ...],
+    exclude: tuple[str, ...],
     max_parallel: int | None,
     budget: int | None,
     reboot: str | None,
+    ticket: str,
+    explain: str | None,
     refresh: bool,
     output: str,
     **selection: tuple[str, ...],
 ) -> int:
     """Freeze a plan: which host gets which package version, in which wave and batch.
 
-    Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that its cluster needs.
+    Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that a limit needs in service.
     """
     from opsctl.patch import run
-    from opsctl.patch.propose import Wish
+    from opsctl.patch.propose import Wish, package_names, ticket_of
     from opsctl.rollout import execute
 
     means, hosts = _means(app), select(app, selection, managed_only=False)
-    if refresh:
-        run.refresh(means, [host for host in hosts if host.managed])
+    explained = _one_of(app, hosts, explain) if explain else ""
+    said = {**selection, "exclude": exclude, "package": packages}
     wish = Wish(
         max_parallel=max_parallel or app.settings.number("patch.max_parallel"),
         failure_budget=budget or app.settings.number("patch.failure_budget"),
         reboot=reboot or app.settings.text("patch.reboot"),
         security_only=security_only,
-        options=tuple(f"{name}={','.join(words)}" for name, words in selection.items() if words),
+        options=tuple(f"{name}={','.join(words)}" for name, words in said.items() if words),
+        packages=package_names(packages),
+        excluded=frozenset(host.key for host in app.inventory.named(exclude)),
+        ticket=ticket_of(ticket),
     )
+    if refresh:
+        run.refresh(means, [host for host in hosts if host.managed and host.key not in wish.excluded])
     made = run.plan(means, hosts, wish).plan
-    missed = execute.missed(made)
+    missed, why = execute.missed(made), run.explain(means, made, explained) if explained else ()
     if output == "json":
-        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed else "ok")
+        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made)}
+        asked = {"explained": {"host": explained, "why": why}} if explained else {}
+        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
+        for text in why:
+            line(f"{explained}: {text}")
     if missed:
         note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
     return 1 if missed else 0
@@ -258,6 +277,14 @@ def _means(app: App) -> Means:
     )
 
 
+def _one_of(app: App, hosts: Sequence[Host], name: str) -> str:
+    """The key of a host by its name, which must be selected: asked before anything is read."""
+    host = app.inventory.host(name)
+    if host not in hosts:
+        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
+    return host.key
+
+
 def _described(hosts: Sequence[HostState]) -> str:
     return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
 
@@ -331,7 +358,7 @@ def _age(seconds: int | None) -> str:
 
 
 def _show_plan(made: Plan) -> None:
-    empty = f"plan {made.id} is empty: no host has anything to install"
+    empty = f"plan {made.id} is empty: {shown.why_empty(made)}"
     table(shown.PLAN_COLUMNS, shown.plan_rows(made), title=f"plan {made.id}", empty=empty)
     if rows := shown.package_rows(made):
         table(shown.PACKAGE_COLUMNS, rows)
@@ -341,7 +368,12 @@ def _show_plan(made: Plan) -> None:
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
         f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
+        f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    if made.packages:
+        line(f"only {', '.join(made.packages)} and what they need")
+    if made.down:
+        line(f"counted as out of service: {listed(made.down)}")
     line(f"hash {made.hash}")
 
 

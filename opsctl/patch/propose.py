@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from opsctl.errors import HostError, OpsctlError, UnknownName
+from opsctl.errors import HostError, OpsctlError, UnknownName, UsageError
 from opsctl.model.host import Host, Inventory
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostPlan, LeftOut, Plan
-from opsctl.patch.pending import Pending, Readings
+from opsctl.patch.pending import NAME, Pending, Readings
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout import versions
@@ -106,6 +106,25 @@ def _offers(inventory: Inventory, fit: Mapping[Host, Pending]) -> Iterator[Offer
 def _has_updates(reading: Pending | OpsctlError) -> bool:
     """Also where nobody could see whether it has."""
     return isinstance(reading, OpsctlError) or bool(reading.packages)
+
+
+def package_names(words: Iterable[str]) -> tuple[str, ...]:
+    """The packages that comma-separated words name, each once. Raises UnknownName for what no package could be."""
+    given = tuple(words)
+    names = tuple(dict.fromkeys(name for word in given for name in word.split(",") if name))
+    if given and not names:
+        raise UnknownName("--package names no package")
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise UnknownName(f"no package can be called {name!r}", hint="a name as dpkg writes it, as openssl")
+    return names
+
+
+def ticket_of(text: str) -> str:
+    """A ticket as the plan and the ledger keep it. Raises UsageError for what is none."""
+    if len(text) > 100 or not text.isprintable():
+        raise UsageError("--ticket takes one line of at most 100 characters")
+    return text.strip()
 
 
 def refuse_unknown(packages: Iterable[str], readings: Readings) -> None:

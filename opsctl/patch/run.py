@@ -14,6 +14,7 @@ from opsctl.patch.change import PatchChange
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
 from opsctl.rollout import claims, contact
+from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
@@ -71,6 +72,11 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         state = means.journal.add(made)
         _keep_inventory(means, made)
     return state
+
+
+def explain(means: Means, made: Plan, key: str) -> tuple[str, ...]:
+    """Why a host stands where it stands in a plan that was made now, or why it was left out."""
+    return explaining.explain(made, key, limits(means))
 
 
 def _keep_inventory(means: Means, plan: Plan) -> None:

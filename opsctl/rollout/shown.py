@@ -52,6 +52,14 @@ def plan_document(made: Plan) -> dict[str, object]:
     return found
 
 
+def why_empty(made: Plan) -> str:
+    """Why a plan holds no host: each reason with the number of hosts that it keeps out; empty where it holds some."""
+    if made.hosts:
+        return ""
+    reasons = Counter(one.reason for one in made.left_out)
+    return "; ".join(f"{reason} ({some})" for reason, some in reasons.most_common()) or "no host was selected"
+
+
 def rollout_row(state: RolloutState, at_work: str) -> Row:
     word = "stalled" if stalled(state, at_work) else state.status
     counts = (state.count(Stage.DONE), state.count(Stage.FAILED), state.count(Stage.UNKNOWN))

@@ -268,6 +268,65 @@ def test_a_check_of_hosts_that_do_not_answer_ends_with_1(workspace: Path, capsys
     assert json.loads(capsys.readouterr().out)["outcome"] == "incomplete"
 
 
+def test_an_empty_plan_is_no_error_and_says_why_it_is_empty(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["patch", "plan", "--exclude", "ange-web*"]) == 0
+    shown = capsys.readouterr()
+    assert "is empty: excluded (--exclude) (2)" in shown.out + shown.err
+    assert run(["patch", "plan", "--exclude", "ange-web1,ange-web2", "--ticket", "CHG-7", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["empty_because"] == "excluded (--exclude) (2)"
+    assert told["plan"]["ticket"] == "CHG-7"
+    assert told["plan"]["options"] == ["exclude=ange-web1,ange-web2"]
+
+
+def test_an_explanation_is_told_for_people_and_programs(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["patch", "plan", "--exclude", "ange-web1", "--explain", "ange-web1"]) == 1
+    assert "ange.ange-web1: left out: excluded (--exclude)" in capsys.readouterr().out
+    assert (
+        run(["patch", "plan", "--exclude", "ange-web1", "--explain", "ange-web2", "--ticket", "7", "-o", "json"]) == 1
+    )
+    told = json.loads(capsys.readouterr().out)["explained"]
+    assert told["host"] == "ange.ange-web2"
+    assert told["why"][0].startswith("left out: unreachable")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message", "hint"),
+    [
+        (["--limit", "ange-wbe1"], 3, "no host fits 'ange-wbe1'", "is it ange-web1 or ange-web2?"),
+        (["--exclude", "ange-wbe1"], 3, "no host fits 'ange-wbe1'", "is it ange-web1 or ange-web2?"),
+        (["--ring", "canari"], 3, "no host has the ring 'canari'", "is it canary?"),
+        (["--role", "wbe"], 3, "no host has the role 'wbe'", "is it web?"),
+        (["--tenant", "angee"], 3, "no tenant is called 'angee'", "is it ange?"),
+        (["--explain", "ange-web3"], 3, "no host is called 'ange-web3'", "is it ange-web2 or ange-web1?"),
+        (["--ring", "canary", "--explain", "ange-web2"], 3, "ange.ange-web2 is not among the selected hosts", ""),
+        (["--package", "open ssl"], 3, "no package can be called 'open ssl'", "as dpkg writes it"),
+        (["--package", ""], 3, "--package names no package", ""),
+        (["--ticket", "a\x1b[1mb"], 2, "--ticket takes one line", ""),
+    ],
+)
+def test_what_a_plan_cannot_be_made_of_is_named_with_the_nearest_match_and_nothing_is_kept(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str, hint: str
+) -> None:
+    capsys.readouterr()
+    assert run(["patch", "plan", *words]) == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert hint in told
+    assert run(["patch", "status", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollouts"] == []
+
+
+def test_an_unknown_plan_is_named_with_the_nearest_one(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "start", plan[:-1] + "x", "--yes"]) == 3
+    assert f"is it {plan}?" in capsys.readouterr().err
+
+
 def test_a_start_without_a_terminal_wants_yes(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = keep(workspace)
     assert run(["patch", "start", plan]) == 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opsctl.errors import UnknownName
 from opsctl.model import wire
 from opsctl.model.host import Cluster, Host, Inventory, OutLimit, Tenant
 from opsctl.model.rollout import HostPlan, LeftOut, PackageChange, Plan
+from opsctl.rollout import explain
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.plan import Pace
@@ -182,6 +186,50 @@ def test_the_same_question_gives_the_same_plan_in_whatever_order_it_is_asked(fle
 def test_waves_come_in_the_order_of_the_rings(fleet: Fleet) -> None:
     rings = [wave.ring for wave in fleet.arranged().waves]
     assert rings == [ring for ring in RINGS if ring in rings]
+
+
+def as_plan(stock: Inventory, found: planning.Arrangement, parallel: int, down: frozenset[str] = frozenset()) -> Plan:
+    return planning.freeze(
+        found, kind="patch", now=NOW, made_by="anna", inventory_digest="d1", content_digest="c1",
+        pace=Pace(limit=parallel), failure_budget=1, down=down,
+    )  # fmt: skip
+
+
+@given(fleets())
+def test_every_host_has_an_explanation_and_no_batch_is_called_full_that_is_not(fleet: Fleet) -> None:
+    made = as_plan(fleet.stock, fleet.arranged(), fleet.parallel, fleet.down)
+    for host_ in fleet.stock:
+        told = explain.explain(made, host_.key, limiting.of(fleet.stock))
+        assert told
+        for full in re.findall(r"it is full, with (\d+) of at most (\d+)", "; ".join(told)):
+            assert full[0] == full[1]
+
+
+def test_an_explanation_names_ring_limit_and_pace() -> None:
+    stock = inventory(
+        host("a", ring="canary"), host("w0", cluster="c"), host("w1", cluster="c"), host("w2", cluster="c"),
+        host("x", role="database", jump="w0"), host("y", role="database"), host("z", role="database"),
+        clusters=[Cluster(name="c", minimum=2)],
+    )  # fmt: skip
+    made = as_plan(stock, arrange(stock, pace=Pace(limit=2)), 2)
+    limits = limiting.of(stock)
+    assert explain.explain(made, "ange.a", limits) == (
+        "in the plan: it was selected and answers",
+        "wave 1: its ring is canary, the first of this plan",
+        "batch 1: the first of its wave that has room and that no limit forbids; alone",
+    )
+    assert explain.explain(made, "ange.w1", limits)[1:3] == (
+        "wave 2: its ring is broad, which comes after canary",
+        "not in batch 1: ange.c needs 2 of 3 in service, and ange.w0 is out",
+    )
+    assert "not in batch 1: one of it and ange.w0 is reached through the other" in explain.explain(
+        made, "ange.x", limits
+    )
+    assert "not in batches 1 to 2: it is full, with 2 of at most 2 at once (--max-parallel)" in explain.explain(
+        made, "ange.z", limits
+    )
+    with pytest.raises(UnknownName, match="was not among the hosts"):
+        explain.explain(made, "ange.nobody", limits)
 
 
 def test_a_limit_of_a_role_at_a_site_spreads_its_hosts_over_batches() -> None:
