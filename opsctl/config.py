@@ -111,6 +111,8 @@ OPTIONS = (
     Option(name="patch.max_parallel", default=5, meaning="hosts changed at once within a wave", low=1),
     Option(name="patch.reboot", default="if-required", meaning="reboot after updates",
            choices=("never", "if-required", "always")),
+    Option(name="patch.expected_minutes", default=15, meaning="how long a host takes that was never patched here", low=1,
+           high=1440),
     Option(name="patch.timeout", default=3600, meaning="seconds for one host's installation", low=60),
     Option(name="monitor.targets", default="monitoring/targets", meaning="folder of the Prometheus file_sd files"),
     Option(name="comply.profile", default="standard", meaning="profile that comply run uses"),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,12 @@ class App:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def coming(self, moment: datetime | None) -> datetime | None:
+        """A moment that is not over yet, within a year. Raises UsageError."""
+        if moment is not None and not timedelta(0) <= moment - self.now() <= timedelta(days=366):
+            raise UsageError(f"{moment:%Y-%m-%d %H:%MZ} is over, or too far away", hint="a time of the coming year")
+        return moment
 
     def ground(self, digest: str) -> Ground:
         """The written inventory, against the one that a plan was made from."""

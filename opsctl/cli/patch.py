@@ -10,6 +10,7 @@ from opsctl.cli.app import (
     GROUND_MOVED,
     App,
     dry_run_option,
+    moment_option,
     old_inventory_option,
     output_option,
     pass_app,
@@ -18,7 +19,7 @@ from opsctl.cli.app import (
     yes_option,
 )
 from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.errors import Incomplete, OpsctlError, UnknownName
+from opsctl.errors import Incomplete, OpsctlError, Refused, UnknownName
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
 from opsctl.rollout.journal import Journal
@@ -27,6 +28,7 @@ from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from opsctl.model.host import Host
     from opsctl.model.rollout import HostState, Plan, RolloutState
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from opsctl.rollout.execute import Ended
     from opsctl.rollout.means import Means
 
+WHEN = "opsctl calendar says when; in an emergency: opsctl patch plan --emergency --reason TEXT --ticket TEXT"
 refresh_option = click.option("--refresh", is_flag=True, help="Fetch the package lists on the hosts first.")
 
 
@@ -76,6 +79,11 @@ def pending(app: App, /, *, refresh: bool, output: str, **selection: tuple[str, 
     "--reboot", type=click.Choice(["never", "if-required", "always"]), help="Restart hosts.  [default: patch.reboot]"
 )
 @click.option("--ticket", default="", metavar="TEXT", help="Kept with the plan and in the ledger.")
+@moment_option("--at", "at", help="For this time, instead of within a day: YYYY-MM-DD HH:MM.")
+@click.option(
+    "--emergency", is_flag=True, help="Go over windows and freezes, never over limits; with --reason, --ticket."
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why it is an emergency.")
 @click.option("--explain", metavar="HOST", help="Say also why this host stands where it stands, or was left out.")
 @refresh_option
 @output_option
@@ -91,6 +99,9 @@ def plan(
     budget: int | None,
     reboot: str | None,
     ticket: str,
+    at: datetime | None,
+    emergency: bool,
+    reason: str,
     explain: str | None,
     refresh: bool,
     output: str,
@@ -101,7 +112,7 @@ def plan(
     Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that a limit needs in service.
     """
     from opsctl.patch import run
-    from opsctl.patch.propose import Wish, package_names, ticket_of
+    from opsctl.patch.propose import Wish, emergency_of, package_names, ticket_of
     from opsctl.rollout import execute
 
     means, hosts = _means(app), select(app, selection, managed_only=False)
@@ -116,6 +127,8 @@ def plan(
         packages=package_names(packages),
         excluded=frozenset(host.key for host in app.inventory.named(exclude)),
         ticket=ticket_of(ticket),
+        at=app.coming(at),
+        emergency=emergency_of(emergency, reason, ticket),
     )
     if refresh:
         run.refresh(means, [host for host in hosts if host.managed and host.key not in wish.excluded])
@@ -129,6 +142,8 @@ def plan(
         _show_plan(made)
         for text in why:
             line(f"{explained}: {text}")
+    if made.emergency:
+        note(f"ledger: {app.ledger.head()}")
     if missed:
         note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
     return 1 if missed else 0
@@ -152,9 +167,14 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     ready = run.ready(means, plan_id)
     if output == "table":
         _show_plan(ready.state.plan)
+    closed = run.why_closed(means, ready.state.plan)
+    if dry_run and closed:
+        note(f"it may not start now: {closed}")
     if dry_run or not ready.state.plan.hosts:
         _nothing_done(ready.state.plan, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
+    if closed:
+        raise Refused(f"{ready.state.plan.id} may not start now: {closed}", hint=WHEN)
     planned = {item.host for item in ready.state.plan.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
@@ -370,6 +390,10 @@ def _show_plan(made: Plan) -> None:
         f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    if made.start_at:
+        line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
+    if made.emergency:
+        line(f"EMERGENCY, over windows and freezes: {made.emergency}")
     if made.packages:
         line(f"only {', '.join(made.packages)} and what they need")
     if made.down:

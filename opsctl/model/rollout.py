@@ -70,7 +70,8 @@ class PackageChange:
 class HostPlan:
     """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty.
 
-    `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it.
+    `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it
+    (None: at once).
     """
 
     host: str
@@ -122,8 +123,9 @@ class Wave:
 class Plan:
     """What would be done, frozen. `hash` covers everything but the id and the time of planning.
 
-    `packages`: it was narrowed to these and what they need. `down`: hosts that counted as out of service when it was
-    made, in the plan or not.
+    `packages`: it was narrowed to these and what they need. `emergency`: why it goes over windows and freezes.
+    `start_at`: the time that it was made for, where one was named. `down`: hosts that counted as out of service when
+    it was made, in the plan or not.
     """
 
     id: str
@@ -142,6 +144,8 @@ class Plan:
     options: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     ticket: str = ""
+    start_at: datetime | None = None
+    emergency: str = ""
     down: tuple[str, ...] = ()
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from opsctl.errors import HostError, OpsctlError, UnknownName, UsageError
+from opsctl.model.calendar import Hours
 from opsctl.model.host import Host, Inventory
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostPlan, LeftOut, Plan
@@ -16,6 +17,7 @@ from opsctl.rollout import plan as planning
 from opsctl.rollout import versions
 from opsctl.rollout.contact import balancers, unreachable
 from opsctl.rollout.plan import Pace
+from opsctl.rollout.timing import Slot, Timing
 from opsctl.rollout.versions import Offer
 
 KIND = "patch"
@@ -34,6 +36,8 @@ class Wish:
     packages: tuple[str, ...] = ()
     excluded: frozenset[str] = frozenset()
     ticket: str = ""
+    at: datetime | None = None
+    emergency: str = ""
 
 
 def propose(
@@ -46,19 +50,26 @@ def propose(
     who: str,
     content_digest: str,
     alerting: frozenset[str] = frozenset(),
+    timing: Timing | None = None,
 ) -> Plan:
     """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason.
 
     `readings` may hold more hosts than these: their fellows within the same limits. Hosts that do not answer, and those
-    in `alerting`, count as out of service.
+    in `alerting`, count as out of service. `timing` tells when each host may start; without it, at any time.
     """
+    timing = timing or Timing(hours=Hours(()), now=now)
     fronts = balancers(inventory)
     asked = {host.key for host in hosts}
     chosen = [host for host in inventory if host.key in asked]
     left = {host.key: why for host in chosen if (why := why_left_out(host, readings.get(host.key), wish.excluded))}
     fit = {host: one for host in chosen if host.key not in left and isinstance(one := readings[host.key], Pending)}
+    slots = {host.key: timing.slot(host) for host in fit}
+    closed = {key: slot.reason for key, slot in slots.items() if slot.reason}
+    fit = {host: one for host, one in fit.items() if host.key not in closed}
     odd = versions.differing(_offers(inventory, fit))
-    wanted = [_host_plan(host.key, one, wish, fronts) for host, one in fit.items() if host.key not in odd]
+    wanted = [
+        _host_plan(host.key, one, wish, fronts, slots[host.key]) for host, one in fit.items() if host.key not in odd
+    ]
     planned = {item.host for item in wanted}
     down = unreachable(readings.items()) | alerting
     arrangement = planning.arrange(
@@ -70,8 +81,12 @@ def propose(
         behind=frozenset(key for key, one in readings.items() if key not in planned and _has_updates(one)),
     )
     left_out = (
-        LeftOut(host=key, reason=why, missed=key in odd or isinstance(readings.get(key), OpsctlError))
-        for key, why in {**left, **odd}.items()
+        LeftOut(
+            host=key,
+            reason=why,
+            missed=key in odd or (key in closed and slots[key].missed) or isinstance(readings.get(key), OpsctlError),
+        )
+        for key, why in {**left, **closed, **odd}.items()
     )
     return planning.freeze(
         arrangement,
@@ -88,6 +103,8 @@ def propose(
         options=wish.options,
         packages=wish.packages,
         ticket=wish.ticket,
+        start_at=wish.at,
+        emergency=wish.emergency,
         down=down,
     )
 
@@ -120,11 +137,21 @@ def package_names(words: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def ticket_of(text: str) -> str:
+def ticket_of(text: str, option: str = "--ticket") -> str:
     """A ticket as the plan and the ledger keep it. Raises UsageError for what is none."""
     if len(text) > 100 or not text.isprintable():
-        raise UsageError("--ticket takes one line of at most 100 characters")
+        raise UsageError(f"{option} takes one line of at most 100 characters")
     return text.strip()
+
+
+def emergency_of(emergency: bool, reason: str, ticket: str) -> str:  # noqa: FBT001 - the flag of the command line
+    """Why a plan goes over windows and freezes; empty where it does not. Raises UsageError."""
+    why = ticket_of(reason, "--reason")
+    if emergency and not (why and ticket):
+        raise UsageError("--emergency takes --reason and --ticket: both stand in the plan and in the ledger")
+    if why and not emergency:
+        raise UsageError("--reason goes with --emergency")
+    return why
 
 
 def refuse_unknown(packages: Iterable[str], readings: Readings) -> None:
@@ -170,7 +197,7 @@ def _why_current(reading: Pending) -> str:
     return "; ".join([*(lacking or ["current"]), *waiting, *other, *restart])
 
 
-def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str]) -> HostPlan:
+def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str], slot: Slot) -> HostPlan:
     wanted = reading.reboot.required or bool(reading.reboot.coming)
     return HostPlan(
         host=key,
@@ -178,4 +205,7 @@ def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str]
         reboot_expected=wish.reboot == "always" or (wish.reboot == "if-required" and wanted),
         drain_through=fronts.get(key, ""),
         download_bytes=reading.download_bytes,
+        expected_seconds=int(slot.takes.total_seconds()),
+        window=slot.window,
+        opens_at=slot.opens_at,
     )

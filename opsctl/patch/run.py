@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from opsctl.errors import HostFailed, Refused
-from opsctl.inventory import snapshot
+from opsctl.inventory import calendars, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import Plan, RolloutState, Status
 from opsctl.patch import pending, propose, stale
 from opsctl.patch.change import PatchChange
+from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
 from opsctl.rollout import claims, contact
 from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
-from opsctl.rollout.drive import Progress
+from opsctl.rollout.drive import Progress, who_waits
 from opsctl.rollout.execute import Ended, execute
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
 from opsctl.rollout.resume import Taken, take_up
+from opsctl.rollout.schedule import Schedule
+from opsctl.rollout.timing import Timing
 from opsctl.state.leases import Leases
 
 
@@ -51,9 +55,10 @@ def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
 def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
     """Read every host and its fellows, freeze a plan over the hosts and keep it. The hosts are only read.
 
-    Raises UnknownName for a package that none of them has; then nothing is kept.
+    Raises UnknownName for a package that none of them has, InventoryError for a calendar with faults; then nothing is
+    kept.
     """
-    chosen = tuple(hosts)
+    chosen, timing = tuple(hosts), _timing(means, wish)
     managed = [host for host in chosen if host.managed and host.key not in wish.excluded]
     asked = (*managed, *_fellows(means, managed))
     only, names = wish.security_only, wish.packages
@@ -64,14 +69,48 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         chosen,
         readings,
         wish,
-        now=means.clock(),
+        now=timing.now,
         who=means.who,
         content_digest=means.content_digest,
+        timing=timing,
     )
+    if not made.emergency:
+        return _keep(means, made)
+    detail: dict[str, object] = {"plan": made.id, "plan_hash": made.hash}
+    detail |= {"emergency": made.emergency, "ticket": made.ticket}
+    with means.ledger.act("patch plan", [item.host for item in made.hosts], detail, means.who, means.clock):
+        return _keep(means, made)
+
+
+def _keep(means: Means, made: Plan) -> RolloutState:
     with means.store.transaction():
         state = means.journal.add(made)
         _keep_inventory(means, made)
     return state
+
+
+def _timing(means: Means, wish: Wish) -> Timing:
+    """Windows, freezes and expected times. Raises InventoryError for a calendar with faults."""
+    settings, now = means.settings, means.clock()
+    return Timing(
+        hours=calendars.load(settings, means.inventory, now),
+        now=now,
+        at=wish.at,
+        emergency=bool(wish.emergency),
+        expected=from_history(means.store, propose.KIND, longest=timedelta(seconds=settings.number("patch.timeout"))),
+        usual=timedelta(minutes=settings.number("patch.expected_minutes")),
+    )
+
+
+def _schedule(means: Means, plan: Plan) -> Schedule:
+    return Schedule(means.settings, means.inventory, means.clock, emergency=bool(plan.emergency))
+
+
+def why_closed(means: Means, plan: Plan) -> str:
+    """Why nothing of a plan may start now: its first ring is outside its windows, or frozen; empty where it may."""
+    schedule = _schedule(means, plan)
+    waiting = {item.host: schedule.closed(item) for wave in plan.waves[:1] for item in wave.hosts}
+    return who_waits(waiting) if waiting and all(waiting.values()) else ""
 
 
 def explain(means: Means, made: Plan, key: str) -> tuple[str, ...]:
@@ -155,6 +194,7 @@ def _run(
         limits=limits(means),
         clock=means.clock,
         observe=observe,
+        closed=_schedule(means, rollout.state.plan).closed,
         down=rollout.down,
         keep=keep,
     )

@@ -169,7 +169,7 @@ class Driver:
             return Status.INTERRUPTED, "stopped by hand"
         waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
         if waiting:
-            return Status.PAUSED, _who_waits(waiting)
+            return Status.PAUSED, who_waits(waiting)
         drained = [state.host for state in self._now.values() if state.drained]
         return (Status.HALTED, f"still drained: {', '.join(drained)}") if drained else (Status.DONE, "")
 
@@ -349,7 +349,7 @@ class Driver:
         self._parts.observe(Progress(host=key, text=text, at=self._parts.clock()))
 
 
-def _who_waits(waiting: Mapping[str, str], most: int = 5) -> str:
+def who_waits(waiting: Mapping[str, str], most: int = 5) -> str:
     """Each reason once, with the hosts that wait for it."""
     by_reason: dict[str, list[str]] = {}
     for host, why in waiting.items():

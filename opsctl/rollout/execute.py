@@ -16,6 +16,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
+from opsctl.rollout.timing import NEVER
 from opsctl.rollout.versions import ANOTHER_STATE
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Head, Ledger
@@ -30,6 +31,7 @@ _LIMIT = (
 )
 _ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
 _MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the mirror: opsctl patch plan --refresh"
+_WINDOW = "windows that never meet, or are too short: opsctl calendar --host NAME; mend tenant.yml or calendar.yml"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
 
@@ -59,7 +61,7 @@ def mend_missed(plan: Plan) -> str:
     """What to do so that the next plan has them."""
     found = {_mend(one) for one in plan.left_out if one.missed}
     return (
-        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _LOOK) if text in found)
+        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _WINDOW, _LOOK) if text in found)
         + "; then begin anew for them"
     )
 
@@ -71,6 +73,8 @@ def _mend(one: LeftOut) -> str:
         return _ORDER
     if ANOTHER_STATE in one.reason:
         return _MIRROR
+    if NEVER in one.reason:
+        return _WINDOW
     return _LIMIT if KEPT_IN in one.reason else _LOOK
 
 
@@ -130,6 +134,7 @@ def execute(
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
     detail |= {"ticket": plan.ticket} if plan.ticket else {}
+    detail |= {"emergency": plan.emergency} if plan.emergency else {}
     with on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop:
         parts = Drivers(
             journal=Journal(store),

@@ -28,6 +28,7 @@ def explain(plan: Plan, key: str, limits: Limits) -> tuple[str, ...]:
             if item.host == key:
                 return (
                     _why_at_all(item),
+                    *([f"time: {item.window}"] if item.window else []),
                     f"wave {number}: its ring is {wave.ring}{_rings_before(plan, number)}",
                     *_why_not_before(plan, wave, batch_number, key, limits),
                     _why_here(batch_number, batch, key),

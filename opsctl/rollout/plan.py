@@ -177,6 +177,8 @@ def freeze(
     options: tuple[str, ...] = (),
     packages: tuple[str, ...] = (),
     ticket: str = "",
+    start_at: datetime | None = None,
+    emergency: str = "",
     down: Iterable[str] = (),
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
@@ -197,6 +199,8 @@ def freeze(
         options=options,
         packages=packages,
         ticket=ticket,
+        start_at=start_at,
+        emergency=emergency,
         down=tuple(sorted(down)),
     )
     digest = hash_of(draft)

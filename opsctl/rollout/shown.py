@@ -7,7 +7,7 @@ from collections import Counter
 from opsctl.model import wire
 from opsctl.model.rollout import Plan, RolloutState, Stage, Status
 
-PLAN_COLUMNS = ("wave", "batch", "host", "packages", "security", "reboot", "drained at")
+PLAN_COLUMNS = ("wave", "batch", "host", "packages", "security", "reboot", "drained at", "takes", "window")
 PACKAGE_COLUMNS = ("package", "from", "to", "security", "hosts")
 HOST_COLUMNS = ("wave", "batch", "host", "stage", "traffic", "since", "remarks")
 ROLLOUT_COLUMNS = ("rollout", "status", "hosts", "done", "failed", "unknown", "planned by", "at work")
@@ -71,6 +71,7 @@ def plan_rows(made: Plan) -> list[Row]:
         (
             f"{w} {wave.ring}", b, item.host, len(item.packages), item.security,
             "expected" if item.reboot_expected else "", item.drain_through,
+            f"{-(-item.expected_seconds // 60)} min", item.window,
         )
         for w, b, wave, batch in made.batches()
         for item in batch.hosts
