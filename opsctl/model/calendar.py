@@ -129,7 +129,7 @@ class Hours:
     def __init__(self, calendars: Sequence[Calendar]) -> None:
         self.calendars: Mapping[str, Calendar] = {calendar.tenant: calendar for calendar in calendars}
         self._rules: dict[object, _Rule] = {}
-        self._known: dict[tuple[int, date], tuple[Span, ...]] = {}
+        self._known: dict[tuple[int, date, timedelta], tuple[Span, ...]] = {}
 
     def of(self, tenant: str) -> Calendar:
         """A tenant's calendar; an empty one for a tenant that has none."""
@@ -180,23 +180,22 @@ class Hours:
         return self._rules[key]
 
     def _opening(self, rule: _Rule, now: datetime) -> Span | None:
-        return next((span for span in self._soon(rule, now) if span.holds(now)), None)
+        return next((span for span in self._ahead(rule, now, _SOON) if span.holds(now)), None)
 
-    def _soon(self, rule: _Rule, now: datetime) -> tuple[Span, ...]:
-        """The openings of the coming days, worked out once a day and rule."""
+    def _ahead(self, rule: _Rule, now: datetime, far: timedelta) -> tuple[Span, ...]:
+        """The openings of the time ahead, worked out once a day and rule."""
         today = now.astimezone(UTC).date()
-        key = (id(rule), today)
+        key = (id(rule), today, far)
         if key not in self._known:
             start = datetime(today.year, today.month, today.day, tzinfo=UTC)
-            self._known[key] = _openings(rule, start, start + _SOON)
+            self._known[key] = _openings(rule, start, start + far)
         return self._known[key]
 
     def _next(self, rule: _Rule, now: datetime, expected: timedelta) -> datetime | None:
-        far = now + HORIZON
-        for spans in (self._soon(rule, now), _openings(rule, now, far)):
-            for span in spans:
+        for far in (_SOON, HORIZON):
+            for span in self._ahead(rule, now, far):
                 start = max(span.start, now)
-                if start + expected <= span.end and start < far:
+                if start + expected <= span.end and start < now + far:
                     return start
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -52,15 +53,17 @@ def overlap(one: Iterable[Span], other: Iterable[Span]) -> tuple[Span, ...]:
 def without(spans: Iterable[Span], holes: Iterable[Span]) -> tuple[Span, ...]:
     """The time that is in `spans` and in none of `holes`."""
     left: list[Span] = []
-    gaps = joined(holes)
+    gaps, passed = joined(holes), 0
     for span in joined(spans):
         start = span.start
-        for gap in gaps:
-            if gap.end <= start or gap.start >= span.end:
-                continue
-            left.append(Span(start=start, end=gap.start))
+        while passed < len(gaps) and gaps[passed].end <= start:
+            passed += 1
+        for gap in islice(gaps, passed, None):
+            if gap.start >= span.end:
+                break
+            left.append(Span(start=start, end=max(start, gap.start)))
             start = gap.end
-        left.append(Span(start=start, end=span.end))
+        left.append(Span(start=start, end=max(start, span.end)))
     return joined(left)
 
 
