@@ -106,6 +106,7 @@ OPTIONS = (
     Option(name="ssh.parallel", default=16, meaning="hosts spoken to at once", low=1, high=256),
     Option(name="vault.password_command", default=(), meaning="command (a list) that prints the ansible-vault password"),
     Option(name="provision.confirm_seconds", default=600, meaning="a host undoes an unconfirmed change after this", low=60),
+    Option(name="provision.expected_minutes", default=10, meaning="how long provisioning a host takes", low=1, high=1440),
     Option(name="provision.max_hosts", default=10, meaning="more hosts at once need --hosts N", low=1),
     Option(name="patch.failure_budget", default=1, meaning="failed hosts at which a rollout halts", low=1),
     Option(name="patch.max_parallel", default=5, meaning="hosts changed at once within a wave", low=1),

@@ -209,6 +209,19 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(ZONE))).astimezone(UTC)
 
 
+def emergency_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--ticket`, `--emergency`, `--reason`: on whose word something is changed, and over what."""
+    for option in (
+        click.option("--reason", default="", metavar="TEXT", help="Why it is an emergency."),
+        click.option(
+            "--emergency", is_flag=True, help="Go over windows and freezes, never over limits; with --reason, --ticket."
+        ),
+        click.option("--ticket", default="", metavar="TEXT", help="Kept with the plan and in the ledger."),
+    ):
+        command = option(command)
+    return command
+
+
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--tenant`, `--limit`, `--role`, `--ring`: the options with which every verb names its hosts."""
     for option in (

@@ -10,6 +10,7 @@ from opsctl.cli.app import (
     GROUND_MOVED,
     App,
     dry_run_option,
+    emergency_options,
     moment_option,
     old_inventory_option,
     output_option,
@@ -78,12 +79,8 @@ def pending(app: App, /, *, refresh: bool, output: str, **selection: tuple[str, 
 @click.option(
     "--reboot", type=click.Choice(["never", "if-required", "always"]), help="Restart hosts.  [default: patch.reboot]"
 )
-@click.option("--ticket", default="", metavar="TEXT", help="Kept with the plan and in the ledger.")
 @moment_option("--at", "at", help="For this time, instead of within a day: YYYY-MM-DD HH:MM.")
-@click.option(
-    "--emergency", is_flag=True, help="Go over windows and freezes, never over limits; with --reason, --ticket."
-)
-@click.option("--reason", default="", metavar="TEXT", help="Why it is an emergency.")
+@emergency_options
 @click.option("--explain", metavar="HOST", help="Say also why this host stands where it stands, or was left out.")
 @refresh_option
 @output_option
@@ -112,8 +109,9 @@ def plan(
     Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that a limit needs in service.
     """
     from opsctl.patch import run
-    from opsctl.patch.propose import Wish, emergency_of, package_names, ticket_of
+    from opsctl.patch.propose import Wish, package_names
     from opsctl.rollout import execute
+    from opsctl.rollout.emergency import emergency_of, ticket_of
 
     means, hosts = _means(app), select(app, selection, managed_only=False)
     explained = _one_of(app, hosts, explain) if explain else ""
@@ -128,7 +126,7 @@ def plan(
         excluded=frozenset(host.key for host in app.inventory.named(exclude)),
         ticket=ticket_of(ticket),
         at=app.coming(at),
-        emergency=emergency_of(emergency, reason, ticket),
+        emergency=emergency_of(reason, ticket, declared=emergency),
     )
     if refresh:
         run.refresh(means, [host for host in hosts if host.managed and host.key not in wish.excluded])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from opsctl.errors import HostError, OpsctlError, UnknownName, UsageError
+from opsctl.errors import HostError, OpsctlError, UnknownName
 from opsctl.model.calendar import Hours
 from opsctl.model.host import Host, Inventory
 from opsctl.model.nearest import nearest
@@ -135,23 +135,6 @@ def package_names(words: Iterable[str]) -> tuple[str, ...]:
         if not NAME.fullmatch(name):
             raise UnknownName(f"no package can be called {name!r}", hint="a name as dpkg writes it, as openssl")
     return names
-
-
-def ticket_of(text: str, option: str = "--ticket") -> str:
-    """A ticket as the plan and the ledger keep it. Raises UsageError for what is none."""
-    if len(text) > 100 or not text.isprintable():
-        raise UsageError(f"{option} takes one line of at most 100 characters")
-    return text.strip()
-
-
-def emergency_of(emergency: bool, reason: str, ticket: str) -> str:  # noqa: FBT001 - the flag of the command line
-    """Why a plan goes over windows and freezes; empty where it does not. Raises UsageError."""
-    why = ticket_of(reason, "--reason")
-    if emergency and not (why and ticket):
-        raise UsageError("--emergency takes --reason and --ticket: both stand in the plan and in the ledger")
-    if why and not emergency:
-        raise UsageError("--reason goes with --emergency")
-    return why
 
 
 def refuse_unknown(packages: Iterable[str], readings: Readings) -> None:

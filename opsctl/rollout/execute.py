@@ -16,7 +16,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
-from opsctl.rollout.timing import NEVER
+from opsctl.rollout.timing import NEVER, NEXT
 from opsctl.rollout.versions import ANOTHER_STATE
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Head, Ledger
@@ -32,6 +32,7 @@ _LIMIT = (
 _ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
 _MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the mirror: opsctl patch plan --refresh"
 _WINDOW = "windows that never meet, or are too short: opsctl calendar --host NAME; mend tenant.yml or calendar.yml"
+_LATER = "wait for the windows (opsctl calendar), or in an emergency: --emergency --reason TEXT --ticket TEXT"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
 
@@ -61,7 +62,7 @@ def mend_missed(plan: Plan) -> str:
     """What to do so that the next plan has them."""
     found = {_mend(one) for one in plan.left_out if one.missed}
     return (
-        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _WINDOW, _LOOK) if text in found)
+        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _WINDOW, _LATER, _LOOK) if text in found)
         + "; then begin anew for them"
     )
 
@@ -75,6 +76,8 @@ def _mend(one: LeftOut) -> str:
         return _MIRROR
     if NEVER in one.reason:
         return _WINDOW
+    if NEXT in one.reason:
+        return _LATER
     return _LIMIT if KEPT_IN in one.reason else _LOOK
 
 

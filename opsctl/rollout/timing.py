@@ -10,6 +10,7 @@ from opsctl.model.calendar import NO_TIME, Hours
 from opsctl.model.host import Host
 
 # Words by which the reason is known again.
+NEXT = "; next "
 NEVER = "at no time within a year"
 _DAY = timedelta(days=1)
 
