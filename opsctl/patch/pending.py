@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from opsctl.errors import HostFailed, OpsctlError
 from opsctl.model import wire
@@ -35,7 +36,13 @@ class PendingPackage:
 
     @property
     def change(self) -> PackageChange:
-        return PackageChange(name=self.name, before=self.installed, after=self.candidate, security=self.security)
+        return _change(self.name, self.installed, self.candidate, self.security)
+
+
+@lru_cache(maxsize=100_000)
+def _change(name: str, before: str, after: str, security: bool) -> PackageChange:  # noqa: FBT001 - a cache's key
+    """One value for all hosts that get the same: a large plan would make hundreds of thousands."""
+    return PackageChange(name=name, before=before, after=after, security=security)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -214,4 +214,4 @@ def hash_of(plan: Plan) -> str:
         for name, value in wire.as_document(plan).items()
         if name not in ("id", "hash", "made_at", "made_by")
     }
-    return hashlib.sha256(wire.dumps(document).encode()).hexdigest()
+    return hashlib.sha256(wire.as_text(document).encode()).hexdigest()
