@@ -204,6 +204,8 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
         return None
     try:
         found = datetime.fromisoformat(value)
+        if not 2000 <= found.year <= 2200:
+            raise ValueError
     except ValueError:
         raise click.BadParameter(f"{value!r} is no moment: YYYY-MM-DD, or YYYY-MM-DD HH:MM") from None
     return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(ZONE))).astimezone(UTC)

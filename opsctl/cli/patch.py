@@ -19,7 +19,7 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.output import as_json, line, note, progress, some, table
+from opsctl.cli.output import as_json, grouped, line, note, progress, some, table
 from opsctl.errors import Incomplete, OpsctlError, Refused, UnknownName
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
@@ -132,14 +132,17 @@ def plan(
         run.refresh(means, [host for host in hosts if host.managed and host.key not in wish.excluded])
     made = run.plan(means, hosts, wish).plan
     missed, why = execute.missed(made), run.explain(means, made, explained) if explained else ()
+    late = run.not_in_time(means, made)
     if output == "json":
-        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made)}
+        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
         asked = {"explained": {"host": explained, "why": why}} if explained else {}
         as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
         for text in why:
             line(f"{explained}: {text}")
+    if late:
+        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
     if made.emergency:
         note(f"ledger: {app.ledger.head()}")
     if missed:

@@ -90,7 +90,9 @@ class Calendar:
         """Groups of windows: a host must be inside one window of each group; no group: at any time."""
         own = host.windows or self.rings.get(host.ring) or self.default
         named = (own, *(self.services.get(service.name, ()) for service in host.services))
-        return tuple(dict.fromkeys(tuple(self.windows[name] for name in names) for names in named if names))
+        # A window that is no longer known opens at no time: its host may be one that the inventory no longer has.
+        known = (tuple(self.windows[name] for name in names if name in self.windows) for names in named if names)
+        return tuple(dict.fromkeys(known))
 
     def said_of(self, host: Host) -> str:
         """Which windows hold for a host and by whose word."""

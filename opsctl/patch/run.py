@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from opsctl.errors import HostFailed, Refused
 from opsctl.inventory import calendars, snapshot
@@ -25,6 +25,7 @@ from opsctl.rollout.means import Means
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
 from opsctl.rollout.timing import Timing
+from opsctl.rollout.timing import not_in_time as late
 from opsctl.state.leases import Leases
 
 
@@ -58,7 +59,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
     Raises UnknownName for a package that none of them has, InventoryError for a calendar with faults; then nothing is
     kept.
     """
-    chosen, timing = tuple(hosts), _timing(means, wish)
+    chosen, timing = tuple(hosts), _timing(means, wish.at, emergency=bool(wish.emergency))
     managed = [host for host in chosen if host.managed and host.key not in wish.excluded]
     asked = (*managed, *_fellows(means, managed))
     only, names = wish.security_only, wish.packages
@@ -89,14 +90,20 @@ def _keep(means: Means, made: Plan) -> RolloutState:
     return state
 
 
-def _timing(means: Means, wish: Wish) -> Timing:
+def not_in_time(means: Means, made: Plan) -> tuple[str, ...]:
+    """The hosts of a plan that was made now which would not have their turn before their window ends."""
+    timing = _timing(means, made.start_at, emergency=bool(made.emergency))
+    return late(made, means.inventory, timing)
+
+
+def _timing(means: Means, at: datetime | None, *, emergency: bool) -> Timing:
     """Windows, freezes and expected times. Raises InventoryError for a calendar with faults."""
     settings, now = means.settings, means.clock()
     return Timing(
         hours=calendars.load(settings, means.inventory, now),
         now=now,
-        at=wish.at,
-        emergency=bool(wish.emergency),
+        at=at,
+        emergency=emergency,
         expected=from_history(means.store, propose.KIND, longest=timedelta(seconds=settings.number("patch.timeout"))),
         usual=timedelta(minutes=settings.number("patch.expected_minutes")),
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opsctl.model.calendar import NO_TIME, Hours
-from opsctl.model.host import Host
+from opsctl.model.host import Host, Inventory
+from opsctl.model.rollout import Plan
 
 # Words by which the reason is known again.
 NEXT = "; next "
@@ -62,3 +63,16 @@ class Timing:
         begins = f"from {self.hours.local(host.tenant, first)}" if first else ""
         ends = f"until {self.hours.local(host.tenant, until)}" if until else ""
         return " ".join(part for part in (begins, ends) if part) or "any time"
+
+
+def not_in_time(plan: Plan, inventory: Inventory, timing: Timing) -> tuple[str, ...]:
+    """The hosts that would not have their turn in time, were the plan begun when its first ring may and all go well."""
+    opens = [item.opens_at for wave in plan.waves[:1] for item in wave.hosts if item.opens_at]
+    at, late = max(opens, default=plan.start_at or timing.now), []
+    for _, _, _, batch in plan.batches():
+        for item in batch.hosts:
+            takes = timedelta(seconds=item.expected_seconds)
+            if not timing.hours.may_start(inventory.host(item.host), at, takes, emergency=timing.emergency).allowed:
+                late.append(item.host)
+        at += timedelta(seconds=max(item.expected_seconds for item in batch.hosts))
+    return tuple(late)

@@ -76,11 +76,25 @@ def test_an_unknown_host_or_tenant_is_refused(folder: Path, words: list[str]) ->
     assert run(["calendar", *words]) == 3
 
 
+@pytest.mark.parametrize("word", ["christmas", "9999-12-31", "0001-01-01", "2026-02-30"])
 def test_a_moment_that_is_none_is_an_error_of_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    assert run(["calendar", "--from", word]) == 2
+    assert f"'{word}' is no moment: YYYY-MM-DD, or YYYY-MM-DD HH:MM" in capsys.readouterr().err
+
+
+def test_bare_opsctl_tells_of_a_freeze_that_holds_and_of_a_calendar_with_faults(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["calendar", "--from", "christmas"]) == 2
-    assert "'christmas' is no moment: YYYY-MM-DD, or YYYY-MM-DD HH:MM" in capsys.readouterr().err
+    always = "version: 1\nfreezes: [{name: stop, days: [mon, tue, wed, thu, fri, sat, sun]}]\n"
+    (folder / "calendar.yml").write_text(always)
+    capsys.readouterr()
+    assert run([]) == 0
+    assert "Frozen: ange: stop (everything) until" in capsys.readouterr().out
+    (folder / "calendar.yml").write_text("nothing")
+    assert run([]) == 0
+    assert "the calendar is not usable: 1 fault" in capsys.readouterr().out
 
 
 def test_a_broken_calendar_is_told_with_its_line_and_stops_nothing_that_does_not_need_it(

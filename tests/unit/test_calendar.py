@@ -168,6 +168,11 @@ def test_outside_its_window_a_host_learns_when_the_next_one_opens() -> None:
     assert verdict.next_at == at("2026-11-29T01:00")
 
 
+def test_a_window_that_is_no_longer_known_opens_at_no_time() -> None:
+    verdict = hours().may_start(replace(WEB, windows=("forgotten",)), NOON)
+    assert (verdict.allowed, verdict.reason, verdict.next_at) == (False, "outside its window forgotten (host)", None)
+
+
 def test_what_takes_longer_than_every_window_has_no_time_at_all() -> None:
     verdict = hours().may_start(replace(WEB, windows=("sundays",)), NOON, 6 * HOUR)
     assert (verdict.allowed, verdict.next_at) == (False, None)

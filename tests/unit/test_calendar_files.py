@@ -197,6 +197,20 @@ def test_names_of_hosts_and_services_wait_for_the_first_sync(workspace: Workspac
     assert freezes(settings)[0].hosts == ("web9",)
 
 
+def test_the_example_of_the_reference_page_is_sound(workspace: Workspace) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/calendar.md").read_text()
+    example = page.partition("```yaml\nversion: 1\n")[2].partition("```")[0]
+    tenant = TENANT.replace("name: nights", "name: weeknights") + (
+        '  - {name: office-hours, days: [mon], start: "09:00", end: "15:00"}\n'
+    )
+    settings = workspace(example, hosts=HOSTS.replace("booking", "payroll") + (
+        "  - {name: web2, address: 192.0.2.3, role: web, platform: debian-12, "
+        "services: [{name: booking, port: 443}]}\n"
+    ))  # fmt: skip
+    (settings.inventories / "ange/tenant.yml").write_text(tenant)
+    assert {freeze.name for freeze in freezes(settings)} >= {"christmas", "election", "salaries", "fridays"}
+
+
 @given(text=st.text(alphabet="[]{}-:?&*!|>'\"%@`#, \nfrezsndayhoitwum01269", max_size=100))
 def test_no_text_makes_the_reader_of_calendars_stumble(text: str) -> None:
     from opsctl.inventory.calendarfile import Known, read_calendar

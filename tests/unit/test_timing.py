@@ -16,7 +16,7 @@ from opsctl.patch import pending, propose
 from opsctl.patch.expected import from_history
 from opsctl.patch.propose import Wish
 from opsctl.rollout.execute import mend_missed
-from opsctl.rollout.timing import Timing
+from opsctl.rollout.timing import Timing, not_in_time
 from opsctl.state.store import Store
 from tests.unit.test_patch_propose import reading
 
@@ -66,6 +66,18 @@ def test_a_plan_shows_windows_and_expected_times_and_names_whom_it_leaves_out_an
     ]  # fmt: skip
     (left,) = made.left_out
     assert (left.host, left.missed) == ("ange.sunday", False), "it has its time, and is not forgotten"
+
+
+def test_a_plan_names_the_hosts_that_would_not_have_their_turn_in_time() -> None:
+    at = datetime(2026, 11, 26, 2, 45, tzinfo=UTC)
+    other = replace(NIGHT, name="other")
+    stock = replace(STOCK, hosts=(NIGHT, other))
+    timing = Timing(hours=HOURS, now=NOW, at=at, usual=timedelta(minutes=10))
+    wish = Wish(max_parallel=1, failure_budget=1, reboot="never", at=at)
+    readings = {host.key: reading() for host in stock}
+    made = propose.propose(stock, stock, readings, wish, now=NOW, who="anna", content_digest="c", timing=timing)
+    assert [item.host for item in made.hosts] == ["ange.night", "ange.other"]
+    assert not_in_time(made, stock, timing) == ("ange.other",)
 
 
 def test_a_host_whose_window_is_always_too_short_makes_the_plan_incomplete() -> None:
