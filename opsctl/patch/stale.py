@@ -45,6 +45,8 @@ def _moved(
         reading = readings.get(item.host)
         if not isinstance(reading, Pending):
             continue
+        if reading.removed:
+            yield f"{item.host}: {', '.join(reading.removed)} would now be removed"
         now = {package.name: package.change for package in reading.packages}
         for package in item.packages:
             found = now.get(package.name)

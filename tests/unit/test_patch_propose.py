@@ -150,6 +150,11 @@ def test_everything_that_moved_is_named() -> None:
         assert part in caught.value.message
 
 
+def test_a_transaction_that_would_remove_a_package_by_now_makes_the_plan_stale() -> None:
+    with pytest.raises(StalePlan, match=r"ange.web1: mailx would now be removed"):
+        stale.refuse_stale(plan({"ange.web1": reading()}), STOCK, "c1", {"ange.web1": reading(removed=["mailx"])})
+
+
 def test_a_package_that_is_no_longer_pending_makes_the_plan_stale() -> None:
     with pytest.raises(StalePlan, match=r"openssl 3.0-1 -> 3.0-2 is no longer pending"):
         stale.refuse_stale(plan({"ange.web1": reading()}), STOCK, "c1", {"ange.web1": reading(packages=[])})
