@@ -31,7 +31,9 @@ _LIMIT = (
 )
 _ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
 _MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the mirror: opsctl patch plan --refresh"
-_WINDOW = "windows that never meet, or are too short: opsctl calendar --host NAME; mend tenant.yml or calendar.yml"
+_WINDOW = (
+    "windows that never meet or are too short, or a freeze without end: opsctl calendar --host NAME"
+)
 _LATER = "wait for the windows (opsctl calendar), or in an emergency: --emergency --reason TEXT --ticket TEXT"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}

@@ -16,6 +16,9 @@ from opsctl.model.calendar import Hours
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan
 
+# The files are looked at no more often: a large batch asks for thousands of hosts at once.
+_GLANCE = timedelta(seconds=1)
+
 
 class Schedule:
     """The calendars of a workspace, read again whenever one of their files was touched.
@@ -30,6 +33,7 @@ class Schedule:
         self._own = inventory
         self._clock = clock
         self._emergency = emergency
+        self._looked: datetime | None = None
         self._seen: object = None
         self._hours = Hours(())
         self._written = inventory
@@ -54,6 +58,9 @@ class Schedule:
             return self._own.host(key)
 
     def _read(self, now: datetime) -> None:
+        if self._looked is not None and now - self._looked < _GLANCE:
+            return
+        self._looked = now
         touched = self._touched(now.date())
         if touched == self._seen:
             return

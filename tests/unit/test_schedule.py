@@ -35,6 +35,7 @@ class Clock:
         self.now = NOW
 
     def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
         return self.now
 
 
@@ -57,7 +58,7 @@ def test_a_window_closes_by_the_expected_time_of_the_host(folder: Path) -> None:
     clock = Clock()
     asked = schedule(folder, clock)
     assert asked.closed(WEB) == ""
-    clock.now = datetime(2026, 11, 24, 2, 46, tzinfo=UTC)
+    clock.now = datetime(2026, 11, 24, 2, 45, 59, tzinfo=UTC)
     assert asked.closed(WEB).startswith("only 14 min left until Tue 2026-11-24 04:00 CET")
     clock.now += timedelta(hours=1)
     assert asked.closed(WEB) == "outside its window nights (host); next Mon 2026-11-30 22:00 CET"
