@@ -272,14 +272,6 @@ class Inventory:
                 return site.jump
         return ""
 
-    def cluster_minimum(self, host: Host) -> int:
-        """How many members of the host's cluster must stay in service (0: the host is in no cluster)."""
-        if not host.cluster:
-            return 0
-        stated = {c.name: c.minimum for c in self.tenant(host.tenant).clusters}
-        members = sum(1 for h in self.hosts if h.tenant == host.tenant and h.cluster == host.cluster)
-        return stated.get(host.cluster, max(members - 1, 0))
-
     def select(
         self,
         *,

@@ -108,7 +108,7 @@ def test_a_workspace_for_a_lab_takes_its_hosts_over_without_a_fault(tmp_path: Pa
     accounts = {account.name: account for account in ange.accounts or ()}
     assert accounts["opsctl"].groups == ("ssh-login",)
     assert accounts["ange-admin"].groups == ("ssh-login", "sudo")
-    assert inventory.cluster_minimum(inventory.host("ange-web1")) == 1
+    assert inventory.tenant("ange").clusters == (Cluster(name="ange-web", minimum=1),)
 
 
 NAMES = st.sampled_from(["a", "web", "natt-1", "no", "on", "yes", "1e3", "0"])
