@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from opsctl.model.host import Host, Window
@@ -169,16 +168,19 @@ class Hours:
         """When it may, after a verdict that says no."""
         return f"next {self.local(tenant, verdict.next_at)}" if verdict.next_at else "and at no time within a year"
 
-    @cached_property
-    def _freezes(self) -> tuple[Freeze, ...]:
-        return tuple(freeze for calendar in self.calendars.values() for freeze in calendar.freezes)
-
     def _rule(self, host: Host) -> _Rule:
         groups = self.of(host.tenant).windows_of(host)
-        keeping = tuple(number for number, freeze in enumerate(self._freezes) if freeze.keeps(host))
-        key = (groups, keeping)
+        asked = {host.tenant, *(tenant for service in host.services for tenant in service.serves)}
+        keeping = [
+            freeze
+            for tenant, calendar in self.calendars.items()
+            if tenant in asked
+            for freeze in calendar.freezes
+            if freeze.keeps(host)
+        ]
+        key = (groups, tuple(map(id, keeping)))
         if key not in self._rules:
-            self._rules[key] = _Rule(groups=groups, freezes=tuple(self._freezes[number] for number in keeping))
+            self._rules[key] = _Rule(groups=groups, freezes=tuple(keeping))
         return self._rules[key]
 
     def _opening(self, rule: _Rule, now: datetime) -> Span | None:
