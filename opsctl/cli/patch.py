@@ -273,10 +273,13 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
     state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
     moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
+    left = _window_left(app, state)
     if output == "json":
-        as_json({**shown.document(state, busy), "inventory_moved": moved})
+        as_json({**shown.document(state, busy), "inventory_moved": moved, "window_left": left})
     else:
         _show_state(state, busy)
+        if left:
+            line(f"window left: {left}")
         if moved:
             note(f"{GROUND_MOVED}; the plan stays as it was frozen")
 
@@ -296,6 +299,19 @@ def _means(app: App) -> Means:
         who=app.who,
         clock=app.now,
     )
+
+
+def _window_left(app: App, state: RolloutState) -> str:
+    """How long what has not begun may still begin, by the calendars as they are now; empty where all has."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout.schedule import Schedule
+
+    own = snapshot.load(app.store, state.plan.id)
+    waiting = {host.host for host in state.open_hosts if host.untouched}
+    if own is None or not waiting:
+        return ""
+    schedule = Schedule(app.settings, own, app.now, emergency=bool(state.plan.emergency))
+    return schedule.left(item for item in state.plan.hosts if item.host in waiting)
 
 
 def _one_of(app: App, hosts: Sequence[Host], name: str) -> str:

@@ -5,7 +5,7 @@ A freeze that somebody writes while a rollout runs holds from its next host on; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -50,6 +50,18 @@ class Schedule:
         host = self._host(item.host)
         verdict = self._hours.may_start(host, now, timedelta(seconds=item.expected_seconds))
         return "" if verdict.allowed else f"{verdict.reason}; {self._hours.next_words(host.tenant, verdict)}"
+
+    def left(self, items: Iterable[HostPlan]) -> str:
+        """How long hosts that have not begun may still begin, in words: the least of all; empty where all have."""
+        waiting = [item.host for item in items]
+        if not waiting or self._emergency:
+            return "no end: an emergency" if waiting else ""
+        now = self._clock()
+        self._read(now)
+        if self._broken:
+            return f"none: {self._broken}"
+        ends = [(end, key) for key in waiting if (end := self._hours.remaining(self._host(key), now)) is not None]
+        return f"{int(min(ends)[0].total_seconds() // 60)} min ({min(ends)[1]})" if ends else "no end"
 
     def _host(self, key: str) -> Host:
         try:

@@ -119,6 +119,11 @@ def test_a_freeze_written_meanwhile_lets_nothing_new_start_and_the_rollout_pause
     with Store.open(config.load(workspace, {}).state) as store:
         Journal(store).save_host(plan, HostState(host="ange.ange-web1", stage=Stage.PLANNED, at=NOW))
     (workspace / "inventories/ange/calendar.yml").write_text(FREEZE)
+    with Store.open(config.load(workspace, {}).state) as store:
+        inventory = files.load(config.load(workspace, {}))
+        snapshot.save(store, plan, inventory, [host.key for host in inventory], NOW)
+    assert run(["patch", "status", plan]) == 0
+    assert "window left: 0 min (ange.ange-web1)" in capsys.readouterr().out
     assert run(["patch", "resume", plan, "--yes"]) == 5
     told = capsys.readouterr()
     assert "paused: ange.ange-web1, ange.ange-web2 wait: freeze always until" in told.err

@@ -88,6 +88,19 @@ def test_a_host_that_the_inventory_no_longer_has_or_that_cannot_be_read_is_asked
     assert asked.closed(WEB) == ""
 
 
+def test_the_time_left_is_that_of_the_host_whose_window_ends_first(folder: Path) -> None:
+    both = (WEB, HostPlan(host="ange.db1"))
+    (folder / "hosts.yml").write_text(HOSTS + "  - {name: db1, address: 192.0.2.2, role: web, platform: debian-12}\n")
+    assert schedule(folder, Clock()).left(both) == "299 min (ange.web1)"
+    assert schedule(folder, Clock()).left(both[1:]) == "no end"
+    assert schedule(folder, Clock()).left(()) == ""
+    assert schedule(folder, Clock(), emergency=True).left(both) == "no end: an emergency"
+    (folder / "calendar.yml").write_text(FREEZE)
+    assert schedule(folder, Clock()).left(both) == "0 min (ange.db1)"
+    (folder / "calendar.yml").write_text("nothing")
+    assert schedule(folder, Clock()).left(both).startswith("none: the calendar is not usable")
+
+
 def test_an_emergency_is_never_kept(folder: Path) -> None:
     (folder / "calendar.yml").write_text(FREEZE)
     assert schedule(folder, Clock(), emergency=True).closed(WEB) == ""
