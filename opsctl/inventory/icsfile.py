@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ def read_freezes(path: Path, tenant: str, zone: ZoneInfo, period: Period, proble
     for event in events:
         _bound(event.found, period)
     try:
-        return tuple(_freezes(calendar, events, tenant, zone, period))
+        found = tuple(_freezes(calendar, events, tenant, zone, period))
+        return tuple(replace(freeze, reason=path.name) for freeze in found)
     except Exception as error:  # noqa: BLE001 - whatever two libraries make of foreign text, it is this file's fault
         problems.note(str(path), f"its events cannot be worked out: {_clean(str(error))}")
         return ()
