@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -49,7 +50,7 @@ def _of_tenant(folder: Path, tenant: Tenant, inventory: Inventory, now: datetime
         from opsctl.inventory.icsfile import read_freezes
 
         freezes.extend(read_freezes(path, tenant.name, zone, period, problems))
-    holidays = tuple(_holidays(period, found.holidays))
+    holidays = tuple(sorted(_holidays(period, found.holidays), key=lambda holiday: holiday.day))
     freezes.extend(
         Freeze(
             name=holiday.name, tenant=tenant.name, reason="public holiday", where=str(folder / FILE),
@@ -62,11 +63,13 @@ def _of_tenant(folder: Path, tenant: Tenant, inventory: Inventory, now: datetime
 
 def _holidays(period: Period, kept: str) -> Iterator[Holiday]:
     """Sweden's public holidays, and the eves that the law puts beside them (SFS 1977:480, section 7)."""
+    for category, least in (("public", 1), ("de_facto", 2)):
+        for day, name in _sweden(period.years(), category):
+            yield Holiday(day=day, name=name, frozen=HOLIDAYS.index(kept) >= least)
+
+
+@cache
+def _sweden(years: range, category: str) -> tuple[tuple[date, str], ...]:
     from holidays.countries.sweden import Sweden
 
-    def days(category: str) -> Iterator[Holiday]:
-        frozen = HOLIDAYS.index(kept) >= (1 if category == "public" else 2)
-        for day, name in Sweden(years=period.years(), language="sv", categories=category).items():
-            yield Holiday(day=day, name=name, frozen=frozen)
-
-    yield from sorted((*days("public"), *days("de_facto")), key=lambda holiday: holiday.day)
+    return tuple(sorted(Sweden(years=years, language="sv", categories=category).items()))
