@@ -7,6 +7,7 @@ package lists are fetched first, which (with apt's stamp of success) is the one 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shutil
@@ -33,13 +34,16 @@ REBOOTING = re.compile(r"^(linux-image-.*|.*-kernel|libc6|systemd|dbus|dbus-daem
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`refresh`: fetch the package lists first; `security_only`: simulate the security updates alone."""
+    """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone."""
     refreshed = refresh() if arguments.get("refresh") else None
     upgrade, kept_back = simulate("dist-upgrade")
     wanted = [package for package in upgrade["packages"] if package["security"]]
+    asked = arguments.get("packages") or []
     transaction = upgrade
-    if arguments.get("security_only"):
-        names = ["%s=%s" % (package["name"], package["candidate"]) for package in wanted if package["installed"]]
+    if asked or arguments.get("security_only"):
+        chosen = wanted if arguments.get("security_only") else upgrade["packages"]
+        chosen = [package for package in chosen if package["installed"] and (not asked or is_one_of(package, asked))]
+        names = ["%s=%s" % (package["name"], package["candidate"]) for package in chosen]
         transaction = (
             simulate("install", "--no-install-recommends", *names)[0] if names else {"packages": [], "removed": []}
         )
@@ -47,6 +51,8 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         "refreshed": refreshed,
         "packages": transaction["packages"],
         "removed": transaction["removed"],
+        "architecture": run("dpkg", "--print-architecture").strip(),
+        "unknown": unknown(asked),
         "pending": len(upgrade["packages"]),
         "pending_security": len(wanted),
         "kept_back": kept_back,
@@ -99,6 +105,24 @@ def simulate(*words: str) -> tuple[dict[str, Any], list[str]]:
         elif REMV.match(line):
             removed.append(line.split()[1])
     return {"packages": packages, "removed": removed}, kept_back(text)
+
+
+def is_one_of(package: dict[str, Any], asked: list[str]) -> bool:
+    return package["name"] in asked or package["name"].partition(":")[0] in asked
+
+
+def unknown(asked: list[str]) -> list[dict[str, Any]]:
+    """The names of `asked` that no installed package bears, each with installed ones that look like it."""
+    if not asked:
+        return []
+    lines = run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\n").splitlines()
+    # The second letter is the state (dpkg-query(1)): not installed, or only configuration files left.
+    installed = sorted({line.partition("\t")[2] for line in lines if line[1:2] not in ("n", "c")})
+    return [
+        {"name": name, "like": difflib.get_close_matches(name.partition(":")[0], installed, 3)}
+        for name in asked
+        if name.partition(":")[0] not in installed
+    ]
 
 
 def kept_back(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from opsctl.model.host import (
     Host,
     Inventory,
     Organisation,
+    OutLimit,
     Quarantined,
     Service,
     Site,
@@ -27,6 +28,7 @@ _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
     "clusters": Cluster,
+    "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
 }
@@ -50,8 +52,7 @@ def encode_host(host: Host) -> dict[str, Any]:
     found["windows"] = sorted(host.windows)
     found["tags"] = sorted(host.tags)
     found["services"] = [
-        {**vars(service), "serves": sorted(service.serves)}
-        for service in sorted(host.services, key=_SERVICE_ORDER)
+        {**vars(service), "serves": sorted(service.serves)} for service in sorted(host.services, key=_SERVICE_ORDER)
     ]
     return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from opsctl.errors import HostFailed, OpsctlError
 from opsctl.model import wire
@@ -20,7 +21,7 @@ FAMILIES = ("debian", "ubuntu")
 _SECONDS = 120.0
 _REFRESH_SECONDS = 420.0
 # Debian policy 5.6.1 and 5.6.12, with the architecture that apt adds.
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
+NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
 
 
@@ -35,7 +36,13 @@ class PendingPackage:
 
     @property
     def change(self) -> PackageChange:
-        return PackageChange(name=self.name, before=self.installed, after=self.candidate, security=self.security)
+        return _change(self.name, self.installed, self.candidate, self.security)
+
+
+@lru_cache(maxsize=100_000)
+def _change(name: str, before: str, after: str, security: bool) -> PackageChange:  # noqa: FBT001 - a cache's key
+    """One value for all hosts that get the same: a large plan would make hundreds of thousands."""
+    return PackageChange(name=name, before=before, after=after, security=security)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,14 @@ class DpkgHealth:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotInstalled:
+    """A package that was asked for by name and is not on the host; `like` are installed ones of nearly that name."""
+
+    name: str
+    like: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pending:
     """One host's reading: the transaction in `packages` and `removed`, and what stands in its way."""
 
@@ -72,6 +87,8 @@ class Pending:
     lists_age_seconds: int | None
     patchers: tuple[str, ...]
     refreshed: str | None = None
+    architecture: str = ""
+    unknown: tuple[NotInstalled, ...] = ()
 
 
 Readings = Mapping[str, Pending | OpsctlError]
@@ -82,8 +99,11 @@ def parse(host: str, answer: object) -> Pending:
     found = understood(Pending, host, answer)
     for package in found.packages:
         versions = [version for version in (package.installed, package.candidate) if version]
-        if not _NAME.fullmatch(package.name) or not all(_VERSION.fullmatch(version) for version in versions):
+        if not NAME.fullmatch(package.name) or not all(_VERSION.fullmatch(version) for version in versions):
             raise HostFailed(host, f"it names a package that cannot be: {package.name!r} {package.candidate!r}")
+    like = (name for one in found.unknown for name in one.like)
+    if not all(NAME.fullmatch(name) for name in like):
+        raise HostFailed(host, "it names an installed package that cannot be")
     return found
 
 
@@ -95,14 +115,18 @@ def read(
     *,
     security_only: bool = False,
     refresh: bool = False,
+    packages: Sequence[str] = (),
 ) -> Readings:
-    """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts."""
+    """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts.
+
+    `security_only` and `packages` narrow the transaction to these updates and what they need.
+    """
     chosen = tuple(hosts)
     fit = [host for host in chosen if host.family in FAMILIES]
     answers = transport.run_all(
         fit,
         hostside_script("pending"),
-        {"security_only": security_only, "refresh": refresh},
+        {"security_only": security_only, "refresh": refresh, "packages": list(packages)},
         timeout=_REFRESH_SECONDS if refresh else _SECONDS,
     )
     found: dict[str, Pending | OpsctlError] = {}
@@ -113,7 +137,7 @@ def read(
             found[host.key] = error
     with store.transaction():
         for key, reading in found.items():
-            if isinstance(reading, Pending) and not security_only:
+            if isinstance(reading, Pending) and not (security_only or packages):
                 store.put_fact(key, FACT, wire.dumps(reading), clock())
     return found
 

@@ -82,4 +82,15 @@ def test_every_command_shows_its_help(verb: str, capsys: pytest.CaptureFixture[s
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from opsctl.cli.main import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
     loaded = set(run(sys.executable, "-c", code).stdout.split())
-    assert not loaded & {"rich", "yaml", "paramiko", "jinja2", "sqlite3", "pynetbox", "pytest", "ansible"}
+    assert not loaded & {
+        "rich",
+        "yaml",
+        "paramiko",
+        "jinja2",
+        "sqlite3",
+        "pynetbox",
+        "pytest",
+        "ansible",
+        "icalendar",
+        "holidays",
+    }

@@ -59,7 +59,7 @@ def show(app: App, *, name: str, output: str) -> None:
         return
     values = {field: value for field, value in _host_document(host).items() if value not in ("", [])}
     values["tags"] = ", ".join(host.tags) or "none"
-    values["windows"] = ", ".join(host.windows) or "none: any time"
+    values["windows"] = ", ".join(host.windows) or "its ring's or tenant's: opsctl calendar --host " + host.key
     values["services"] = ", ".join(map(str, host.services)) or "none"
     values["reached through"] = " > ".join(through) or "directly"
     values["status"] = _status(host)
@@ -109,7 +109,7 @@ def _problems(app: App) -> tuple[Problem, ...]:
         if not error.problems:
             raise
         return error.problems
-    return faults(settings)
+    return faults(settings, app.now())
 
 
 def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quarantined]:
