@@ -107,7 +107,7 @@ def read_record(kind: Kind, row: Mapping[str, Any], texts: Texts) -> Record:
             context=texts.one(canonical(context)) if context else "",
             address_ids=tuple(_id(row[name]["id"]) for name in ("primary_ip4", "primary_ip6") if row[name]),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Malformed(f"a {kind} that cannot be read: {type(error).__name__} {error}") from error
 
 
@@ -124,7 +124,7 @@ def read_service(row: Mapping[str, Any]) -> ServiceRecord | None:
             for protocol, number in _ports(row)
         )
         return ServiceRecord(id=_id(row["id"]), parent=parent, ports=ports)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Malformed(f"a service that cannot be read: {type(error).__name__} {error}") from error
 
 
