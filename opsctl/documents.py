@@ -71,26 +71,45 @@ def read(path: Path, problems: Problems) -> Section:
     return Section(node, path, problems)
 
 
-def nowhere(path: Path, problems: Problems) -> Section:
-    """An empty section for what was read from no file; `path` names it in faults."""
-    return Section(yaml.MappingNode("tag:yaml.org,2002:map", []), path, problems, broken=True)
+_NOTHING = yaml.MappingNode("tag:yaml.org,2002:map", [])
+
+
+def nowhere(name: str, problems: Problems) -> Section:
+    """An empty section for what was read from no file; `name` stands for it in faults."""
+    return Section(_NOTHING, name, problems, broken=True)
 
 
 def _too_deep(text: str) -> bool:
-    """libyaml composes by recursion in C and crashes some ten thousand levels down; no file of ours has a hundred."""
+    """libyaml composes by recursion in C and crashes some ten thousand levels down; no file of ours has a hundred.
+
+    Its parser does not recurse, but is slow: it is asked only where the text might be deep. Brackets within quotes are
+    often foreign words, and mean nothing.
+    """
     depth = 0
     for mark in re.finditer(r"[\[\]{}]", text):
-        depth += 1 if mark.group() in "[{" else -1
+        depth = depth + 1 if mark.group() in "[{" else max(depth - 1, 0)
+        if depth > DEEPEST:
+            return _parsed_too_deep(text)
+    long_lines = (line for line in text.splitlines() if len(line) > DEEPEST)
+    return any(len(re.findall(r"[-?]\s", line)) > DEEPEST for line in long_lines) and _parsed_too_deep(text)
+
+
+def _parsed_too_deep(text: str) -> bool:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
         if depth > DEEPEST:
             return True
-    long_lines = (line for line in text.splitlines() if len(line) > DEEPEST)
-    return any(len(re.findall(r"[-?]\s", line)) > DEEPEST for line in long_lines)
+    return False
 
 
 class Section:
     """One mapping of a file. Every reader takes the key away; `done` notes what nobody asked for."""
 
-    def __init__(self, node: yaml.MappingNode, path: Path, problems: Problems, *, broken: bool = False) -> None:
+    def __init__(self, node: yaml.MappingNode, path: Path | str, problems: Problems, *, broken: bool = False) -> None:
         self.path = path
         self.problems = problems
         self.broken = broken

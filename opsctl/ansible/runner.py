@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,9 +177,9 @@ def _play(line: list[str], private: Path, vault: int | None, tell: OnEvent) -> _
             process.wait()
         except (KeyboardInterrupt, Interrupted):
             interrupted = True
-            _stop(process, reader, tell)
+            _stop(process, private, reader, tell)
         except BaseException:
-            _stop(process, reader, lambda _event: None)
+            _stop(process, private, reader, lambda _event: None)
             raise
         output.seek(0)
         text = output.read(OUTPUT_LIMIT).decode("utf-8", "replace")
@@ -201,7 +201,7 @@ def _pass_on(reader: IO[str], tell: OnEvent) -> None:
             tell(event)
 
 
-def _stop(process: subprocess.Popen[bytes], reader: IO[str], tell: OnEvent) -> None:
+def _stop(process: subprocess.Popen[bytes], private: Path, reader: IO[str], tell: OnEvent) -> None:
     """Ask Ansible to end, ever more firmly; a second Ctrl-C goes straight on to the next signal."""
     for stern, patience in zip((signal.SIGINT, signal.SIGTERM, signal.SIGKILL), PATIENCE, strict=True):
         try:
@@ -210,6 +210,7 @@ def _stop(process: subprocess.Popen[bytes], reader: IO[str], tell: OnEvent) -> N
             break
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             continue
+    _kill_stragglers(private)
     os.set_blocking(reader.fileno(), False)
     try:
         _pass_on(reader, tell)
@@ -226,6 +227,17 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
             process.send_signal(number)
     except ProcessLookupError:
         pass
+
+
+def _kill_stragglers(private: Path) -> None:
+    """A worker that Ansible forks while it is being stopped leads a session of its own, and gets no signal from it.
+
+    Such a one bears Ansible's command line, and in that the folder of this run alone.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(private) in (folder / "cmdline").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _interrupted(run: PlaybookRun) -> Interrupted:

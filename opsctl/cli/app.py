@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class Verb:
 COMMANDS = {
     "inventory": Verb(EVERY_DAY, "The hosts: take them from the source, list, show, compare, check."),
     "host": Verb(EVERY_DAY, "One host: approve its key, probe it, show all that is known."),
+    "calendar": Verb(EVERY_DAY, "The coming windows, freezes and holidays, and what may start now."),
     "provision": Verb(EVERY_DAY, "Bring hosts to their configured state, ring by ring."),
     "patch": Verb(EVERY_DAY, "Security updates: plan, roll out, follow."),
     "monitor": Verb(ON_CALL, "Live state of every host, and targets for Prometheus."),
@@ -127,6 +128,12 @@ class App:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    def coming(self, moment: datetime | None) -> datetime | None:
+        """A moment that is not over yet, within a year. Raises UsageError."""
+        if moment is not None and not timedelta(0) <= moment - self.now() <= timedelta(days=366):
+            raise UsageError(f"{moment:%Y-%m-%d %H:%MZ} is over, or too far away", hint="a time of the coming year")
+        return moment
+
     def ground(self, digest: str) -> Ground:
         """The written inventory, against the one that a plan was made from."""
         from opsctl.inventory.ground import Ground
@@ -181,6 +188,40 @@ old_inventory_option = click.option(
     "--old-inventory", is_flag=True, help="Start although the copy of NetBox is older than inventory.max_age_hours."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+
+
+def moment_option(*names: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: A002 - as click
+    """An option that takes a day or a moment, in UTC where it says so and else by the clocks of Europe/Stockholm."""
+    return click.option(*names, callback=_moment, metavar="MOMENT", help=help)
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    from zoneinfo import ZoneInfo
+
+    from opsctl.model.calendar import ZONE
+
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        if not 2000 <= found.year <= 2200:
+            raise ValueError
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no moment: YYYY-MM-DD, or YYYY-MM-DD HH:MM") from None
+    return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(ZONE))).astimezone(UTC)
+
+
+def emergency_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--ticket`, `--emergency`, `--reason`: on whose word something is changed, and over what."""
+    for option in (
+        click.option("--reason", default="", metavar="TEXT", help="Why it is an emergency."),
+        click.option(
+            "--emergency", is_flag=True, help="Go over windows and freezes, never over limits; with --reason, --ticket."
+        ),
+        click.option("--ticket", default="", metavar="TEXT", help="Kept with the plan and in the ledger."),
+    ):
+        command = option(command)
+    return command
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -123,7 +123,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
 @output_option
 @pass_app
 def list_runs(app: App, /, last: int, output: str) -> None:
-    """The runs that are kept, newest first; "whole" means every host, with every control of the profile.
+    """The runs that are kept, newest first. "Whole" means every host, with every control of the profile.
 
     A run that cannot be read (damaged, or kept by a newer opsctl) is listed as unreadable, with the reason; the exit
     code is 0 all the same, because the list itself is whole.
@@ -171,7 +171,7 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
 @output_option
 @pass_app
 def controls(app: App, /, profile: str | None, output: str) -> None:
-    """The controls of the catalogue: which ones can be checked, and what each demands."""
+    """The controls of the catalogue. Which ones can be checked, and what each demands."""
     from opsctl.compliance import catalogue as catalogues
     from opsctl.compliance import profiles
 
@@ -208,7 +208,7 @@ def report(
     folder: Path,
     output: str,
 ) -> None:
-    """Write the report of a run for auditors: HTML page by language, and JSON.
+    """Write the report of a run for auditors. An HTML page by language, and JSON.
 
     Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
     interrupted. A smaller run has to be named.

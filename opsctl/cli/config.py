@@ -22,7 +22,7 @@ def command() -> None:
 @output_option
 @pass_app
 def show(app: App, output: str) -> None:
-    """List every option with its value and its origin: default, file and line, or environment variable."""
+    """List every option with its value and its origin. A default, a file and line, or an environment variable."""
     from opsctl.config import OPTIONS
 
     settings = app.settings

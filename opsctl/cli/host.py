@@ -184,7 +184,7 @@ def _raise_refused(failed: Sequence[Judgement], judgements: Sequence[Judgement])
 @output_option
 @pass_app
 def probe(app: App, /, output: str, **selection: tuple[str, ...]) -> int:
-    """Look at hosts without changing anything, and remember what they said.
+    """Look at hosts without changing them. What they said is remembered.
 
     Exit code 1: a host could not be reached or asked.
     """

@@ -33,7 +33,7 @@ def command() -> None:
 @dry_run_option
 @pass_app
 def up(app: App, *, name: str, count: int | None, only: str | None, disk: str, dry_run: bool) -> None:
-    """Boot a fleet of real Debian hosts; the first time, make what they boot from."""
+    """Boot a fleet of real Debian hosts. The first time, make what they boot from."""
     from opsctl import lab
     from opsctl.lab import machine
 
@@ -135,7 +135,7 @@ def _document(host: HostStatus) -> dict[str, object]:
 @command.command("describe")
 @name_option
 def describe(*, name: str) -> None:
-    """The whole description of a lab, as JSON: tenants, hosts, fingerprints, where the key lies."""
+    """The whole description of a lab, as JSON. Tenants, hosts, fingerprints, where the key lies."""
     import json
 
     from opsctl import lab

@@ -79,7 +79,7 @@ def verify(app: App, head: str | None, output: str) -> int:
 @output_option
 @pass_app
 def head(app: App, output: str) -> None:
-    """Print the ledger's head: keep it elsewhere, and `verify --head` finds what is cut or rewritten later."""
+    """Print the ledger's head, to be kept elsewhere. With it `verify --head` finds what is cut or rewritten later."""
     found = app.ledger.head()
     if output == "json":
         as_json({"head": str(found), "seq": found.seq, "hash": found.hash})

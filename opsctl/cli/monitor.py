@@ -25,7 +25,7 @@ def command() -> None:
 @output_option
 @pass_app
 def status(app: App, /, output: str, **selection: tuple[str, ...]) -> int:
-    """Read the live state of every host, each in one round trip, without an agent.
+    """Read the live state of every host. One round trip each, no agent.
 
     A host that does not answer keeps its line, with the reason and when it was last seen. The exporter column: what
     the host says of its own node exporter, and whether the monitoring host gets an answer from it. Exit code 1: a host

@@ -26,6 +26,8 @@ def command(app: App) -> None:
     out.line("Running:" if found.running else "Nothing is running.")
     for text in found.running:
         out.line(f"  {text}")
+    for text in found.frozen:
+        out.line(f"Frozen: {text}")
     out.line("Waiting for you:" if found.waiting else "Nothing waits for you.")
     for one in found.waiting:
         out.line(f"  {one.what}\n      {one.command}")

@@ -10,6 +10,8 @@ from opsctl.cli.app import (
     GROUND_MOVED,
     App,
     dry_run_option,
+    emergency_options,
+    moment_option,
     old_inventory_option,
     output_option,
     pass_app,
@@ -17,22 +19,26 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.output import as_json, line, note, pairs, progress, some, table
-from opsctl.errors import Incomplete, OpsctlError
+from opsctl.cli.output import as_json, grouped, line, note, pairs, progress, some, table
+from opsctl.errors import Incomplete, OpsctlError, Refused, UnknownName
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.limits import listed
 from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
+    from opsctl.model.host import Host
     from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.patch.pending import Readings
     from opsctl.rollout.drive import Progress
     from opsctl.rollout.execute import Ended
     from opsctl.rollout.means import Means
 
+WHEN = "opsctl calendar says when; in an emergency: opsctl patch plan --emergency --reason TEXT --ticket TEXT"
 refresh_option = click.option("--refresh", is_flag=True, help="Fetch the package lists on the hosts first.")
 
 
@@ -48,7 +54,7 @@ def command() -> None:
 @output_option
 @pass_app
 def pending(app: App, /, *, host: str | None, refresh: bool, output: str, **selection: tuple[str, ...]) -> int:
-    """List the updates that wait on each host; with HOST all that it says of them, package by package.
+    """List the updates that wait on each host. With HOST all that it says of them, package by package.
 
     Exit code 1: a host could not be read.
     """
@@ -74,11 +80,16 @@ def pending(app: App, /, *, host: str | None, refresh: bool, output: str, **sele
 @command.command()
 @selection_options
 @click.option("--security-only", is_flag=True, help="Only security updates, and what they need.")
+@click.option("--package", "packages", multiple=True, metavar="NAME", help="Only this package, and what it needs.")
+@click.option("--exclude", multiple=True, metavar="HOST", help="Not these hosts: names or patterns, comma-separated.")
 @click.option("--max-parallel", type=click.IntRange(1), help="Hosts changed at once.  [default: patch.max_parallel]")
 @click.option("--budget", type=click.IntRange(1), help="Failed hosts that halt it.  [default: patch.failure_budget]")
 @click.option(
     "--reboot", type=click.Choice(["never", "if-required", "always"]), help="Restart hosts.  [default: patch.reboot]"
 )
+@moment_option("--at", "at", help="For this time, instead of within a day: YYYY-MM-DD HH:MM.")
+@emergency_options
+@click.option("--explain", metavar="HOST", help="Say also why this host stands where it stands, or was left out.")
 @refresh_option
 @output_option
 @pass_app
@@ -87,37 +98,61 @@ def plan(
     /,
     *,
     security_only: bool,
+    packages: tuple[str, ...],
+    exclude: tuple[str, ...],
     max_parallel: int | None,
     budget: int | None,
     reboot: str | None,
+    ticket: str,
+    at: datetime | None,
+    emergency: bool,
+    reason: str,
+    explain: str | None,
     refresh: bool,
     output: str,
     **selection: tuple[str, ...],
 ) -> int:
-    """Freeze a plan: which host gets which package version, in which wave and batch.
+    """Freeze a plan. It says which host gets which package version, in which wave and batch.
 
-    Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that its cluster needs.
+    Hosts are only read. Exit code 1: it leaves a host out that could not be read, or that a limit needs in service.
     """
     from opsctl.patch import run
-    from opsctl.patch.propose import Wish
+    from opsctl.patch.propose import Wish, package_names
     from opsctl.rollout import execute
+    from opsctl.rollout.emergency import emergency_of, ticket_of
 
     means, hosts = _means(app), select(app, selection, managed_only=False)
-    if refresh:
-        run.refresh(means, [host for host in hosts if host.managed])
+    explained = _one_of(app, hosts, explain) if explain else ""
+    said = {**selection, "exclude": exclude, "package": packages}
     wish = Wish(
         max_parallel=max_parallel or app.settings.number("patch.max_parallel"),
         failure_budget=budget or app.settings.number("patch.failure_budget"),
         reboot=reboot or app.settings.text("patch.reboot"),
         security_only=security_only,
-        options=tuple(f"{name}={','.join(words)}" for name, words in selection.items() if words),
+        options=tuple(f"{name}={','.join(words)}" for name, words in said.items() if words),
+        packages=package_names(packages),
+        excluded=frozenset(host.key for host in app.inventory.named(exclude)),
+        ticket=ticket_of(ticket),
+        at=app.coming(at),
+        emergency=emergency_of(reason, ticket, declared=emergency),
     )
+    if refresh:
+        run.refresh(means, [host for host in hosts if host.managed and host.key not in wish.excluded])
     made = run.plan(means, hosts, wish).plan
-    missed = execute.missed(made)
+    missed, why = execute.missed(made), run.explain(means, made, explained) if explained else ()
+    late = run.not_in_time(means, made)
     if output == "json":
-        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed else "ok")
+        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
+        asked = {"explained": {"host": explained, "why": why}} if explained else {}
+        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
     else:
         _show_plan(made)
+        for text in why:
+            line(f"{explained}: {text}")
+    if late:
+        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
+    if made.emergency:
+        note(f"ledger: {app.ledger.head()}")
     if missed:
         note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
     return 1 if missed else 0
@@ -141,9 +176,14 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     ready = run.ready(means, plan_id)
     if output == "table":
         _show_plan(ready.state.plan)
+    closed = run.why_closed(means, ready.state.plan)
+    if dry_run and closed:
+        note(f"it may not start now: {closed}")
     if dry_run or not ready.state.plan.hosts:
         _nothing_done(ready.state.plan, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
+    if closed:
+        raise Refused(f"{ready.state.plan.id} may not start now: {closed}", hint=WHEN)
     planned = {item.host for item in ready.state.plan.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
@@ -158,7 +198,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 @output_option
 @pass_app
 def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
-    """Go on with a rollout that was stopped, halted or killed, from what each host itself says."""
+    """Go on with a rollout that was stopped, halted or killed. Each host itself says how far it is."""
     from opsctl.inventory import snapshot
     from opsctl.patch import run
 
@@ -228,7 +268,7 @@ def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -
 @output_option
 @pass_app
 def status(app: App, rollout_id: str | None, *, output: str) -> None:
-    """How far a rollout is, host by host; without a name every plan and rollout."""
+    """How far a rollout is, host by host. Without a name every plan and rollout."""
     journal = Journal(app.store)
     if rollout_id is None:
         found = journal.all("patch")
@@ -244,10 +284,13 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
     state = journal.load(rollout_id, kind="patch")
     busy = journal.at_work(state.plan.id)
     moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
+    left = _window_left(app, state)
     if output == "json":
-        as_json({**shown.document(state, busy), "inventory_moved": moved})
+        as_json({**shown.document(state, busy), "inventory_moved": moved, "window_left": left})
     else:
         _show_state(state, busy)
+        if left:
+            line(f"window left: {left}")
         if moved:
             note(f"{GROUND_MOVED}; the plan stays as it was frozen")
 
@@ -267,6 +310,27 @@ def _means(app: App) -> Means:
         who=app.who,
         clock=app.now,
     )
+
+
+def _window_left(app: App, state: RolloutState) -> str:
+    """How long what has not begun may still begin, by the calendars as they are now; empty where all has."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout.schedule import Schedule
+
+    own = snapshot.load(app.store, state.plan.id)
+    waiting = {host.host for host in state.open_hosts if host.untouched}
+    if own is None or not waiting:
+        return ""
+    schedule = Schedule(app.settings, own, app.now, emergency=bool(state.plan.emergency))
+    return schedule.left(item for item in state.plan.hosts if item.host in waiting)
+
+
+def _one_of(app: App, hosts: Sequence[Host], name: str) -> str:
+    """The key of a host by its name, which must be selected: asked before anything is read."""
+    host = app.inventory.host(name)
+    if host not in hosts:
+        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
+    return host.key
 
 
 def _described(hosts: Sequence[HostState]) -> str:
@@ -310,7 +374,7 @@ def _word(failed: list[str], readings: Readings) -> str:
 
 
 def _show_plan(made: Plan) -> None:
-    empty = f"plan {made.id} is empty: no host has anything to install"
+    empty = f"plan {made.id} is empty: {shown.why_empty(made)}"
     table(shown.PLAN_COLUMNS, shown.plan_rows(made), title=f"plan {made.id}", empty=empty)
     if rows := shown.package_rows(made):
         table(shown.PACKAGE_COLUMNS, rows)
@@ -320,7 +384,16 @@ def _show_plan(made: Plan) -> None:
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
         f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
+        f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    if made.start_at:
+        line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
+    if made.emergency:
+        line(f"EMERGENCY, over windows and freezes: {made.emergency}")
+    if made.packages:
+        line(f"only {', '.join(made.packages)} and what they need")
+    if made.down:
+        line(f"counted as out of service: {listed(made.down)}")
     line(f"hash {made.hash}")
 
 

@@ -10,6 +10,7 @@ from opsctl.cli.app import (
     GROUND_MOVED,
     App,
     dry_run_option,
+    emergency_options,
     old_inventory_option,
     output_option,
     pass_app,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @selection_options
 @click.option("--check", is_flag=True, help="Show what would change on the hosts, and change nothing.")
 @click.option("--hosts", type=click.IntRange(1), metavar="N", help="At most N at once.  [default: provision.max_hosts]")
+@emergency_options
 @old_inventory_option
 @dry_run_option
 @yes_option
@@ -44,6 +46,9 @@ def command(
     *,
     check: bool,
     hosts: int | None,
+    ticket: str,
+    emergency: bool,
+    reason: str,
     old_inventory: bool,
     dry_run: bool,
     yes: bool,
@@ -54,15 +59,20 @@ def command(
 
     One host first, then more at once. It stops at the first host that fails or cannot be reached anew afterwards. A
     change of ssh, firewall or sudo that locks us out is undone by the host itself. Run it again to go on.
+
+    Hosts outside their window, or within a freeze, are left out (exit code 1).
     """
     from opsctl.provision import run as room
+    from opsctl.rollout.emergency import emergency_of, ticket_of
     from opsctl.rollout.means import Means
 
+    why, named = emergency_of(reason, ticket, declared=emergency), ticket_of(ticket)
     means = Means(
         inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
         settings=app.settings, who=app.who, clock=app.now,
     )  # fmt: skip
-    made = room.plan(means, select(app, selection), room.pace(app.settings, hosts))
+    pace = room.pace(app.settings, hosts)
+    made = room.plan(means, select(app, selection), pace, check=check, emergency=why, ticket=named)
     if output == "table":
         _show_plan(made)
     if dry_run or not (made.hosts or check):
@@ -81,6 +91,8 @@ def _show_plan(made: Plan) -> None:
         (f"{w} {wave.ring}", b, ", ".join(item.host for item in batch.hosts)) for w, b, wave, batch in made.batches()
     ]
     table(("wave", "batch", "hosts"), rows, title="provision", empty="no host of the selection can be provisioned")
+    if made.emergency:
+        line(f"EMERGENCY, over windows and freezes: {made.emergency}")
     if made.left_out:
         table(("left out", "reason"), [(one.host, one.reason) for one in made.left_out])
 

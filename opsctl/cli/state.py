@@ -41,7 +41,7 @@ def backup(app: App, file: Path, output: str) -> None:
 @output_option
 @pass_app
 def restore(app: App, file: Path, *, dry_run: bool, yes: bool, output: str) -> None:
-    """Put the backup FILE in place of the store; the replaced one is kept aside.
+    """Put the backup FILE in place of the store. The replaced one is kept aside.
 
     A backup that does not verify is refused, and so is a restore while another opsctl is at work.
     """
@@ -71,7 +71,7 @@ def restore(app: App, file: Path, *, dry_run: bool, yes: bool, output: str) -> N
 @output_option
 @pass_app
 def check(app: App, output: str) -> int:
-    """Look at the store without changing it: integrity, version, ledger, access, room.
+    """Look at the store without changing it. Integrity, version, ledger, access, room.
 
     Exit code 1: something is bad.
     """

@@ -8,6 +8,7 @@ cannot be found out is null, with its reason in `not_known`; pending_dnf.py give
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import os
 import re
@@ -39,7 +40,7 @@ REBOOTING = re.compile(r"^(linux-image-.*|.*-kernel|libc6|systemd|dbus|dbus-daem
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`refresh`: fetch the package lists first; `security_only`: simulate the security updates alone."""
+    """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone."""
     not_known: list[dict[str, str]] = []
 
     def part(what: str, read: Callable[..., Any], *given: Any) -> Any:
@@ -55,15 +56,20 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     nothing: dict[str, Any] = {"packages": [], "removed": []}
     upgrade, text = found or (nothing, "")
     wanted = [package for package in upgrade["packages"] if package["security"]]
+    asked = arguments.get("packages") or []
     transaction = upgrade
-    if arguments.get("security_only"):
-        names = ["%s=%s" % (package["name"], package["candidate"]) for package in wanted if package["installed"]]
+    if asked or arguments.get("security_only"):
+        chosen = wanted if arguments.get("security_only") else upgrade["packages"]
+        chosen = [package for package in chosen if package["installed"] and (not asked or is_one_of(package, asked))]
+        names = ["%s=%s" % (package["name"], package["candidate"]) for package in chosen]
         transaction = simulate("install", "--no-install-recommends", *names)[0] if names else nothing
     return {
         "manager": "apt",
         "refreshed": refreshed,
         "packages": transaction["packages"],
         "removed": transaction["removed"],
+        "architecture": run("dpkg", "--print-architecture").strip(),
+        "unknown": unknown(asked),
         "pending": len(upgrade["packages"]) if found else None,
         "pending_security": len(wanted) if found else None,
         "kept_back": below(KEPT_BACK, text) if found else None,
@@ -137,6 +143,24 @@ def simulate(*words: str) -> tuple[dict[str, Any], str]:
         elif REMV.match(line):
             removed.append(line.split()[1])
     return {"packages": packages, "removed": removed}, text
+
+
+def is_one_of(package: dict[str, Any], asked: list[str]) -> bool:
+    return package["name"] in asked or package["name"].partition(":")[0] in asked
+
+
+def unknown(asked: list[str]) -> list[dict[str, Any]]:
+    """The names of `asked` that no installed package bears, each with installed ones that look like it."""
+    if not asked:
+        return []
+    lines = run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\n").splitlines()
+    # The second letter is the state (dpkg-query(1)): not installed, or only configuration files left.
+    installed = sorted({line.partition("\t")[2] for line in lines if line[1:2] not in ("n", "c")})
+    return [
+        {"name": name, "like": difflib.get_close_matches(name.partition(":")[0], installed, 3)}
+        for name in asked
+        if name.partition(":")[0] not in installed
+    ]
 
 
 def below(heading: str, text: str) -> list[str]:

@@ -14,6 +14,7 @@ from opsctl.inventory.amend import ADDRESSES, Act, Amendments, Method
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.corrections import Correction
 from opsctl.inventory.intended import Intended, by_token, read
+from opsctl.inventory.making import refuse_lacks
 from opsctl.inventory.mapping import Rules, Unusable, platform_name
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.push import BATCH, MESSAGES_SINCE, Write
@@ -76,7 +77,8 @@ def _amendments(
 
 
 def write(settings: Settings, planned: CorrectionPlan, message: str) -> None:
-    """Carry it out. Raises SourceFailed where nothing was written, Incomplete where something was."""
+    """Carry it out. Raises SourceFailed where nothing was written (a missing permission is named), else Incomplete."""
+    _refuse_missing_rights(settings, planned)
     done, whole = 0, sum(len(acts) for acts in planned.acts.values())
     for tenant, acts in planned.acts.items():
         netbox = NetBox.of(settings, tenant)
@@ -94,6 +96,19 @@ def write(settings: Settings, planned: CorrectionPlan, message: str) -> None:
             ) from error
         finally:
             netbox.close()
+
+
+def _refuse_missing_rights(settings: Settings, planned: CorrectionPlan) -> None:
+    lacks: list[str] = []
+    for tenant, acts in planned.acts.items():
+        netbox = NetBox.of(settings, tenant)
+        try:
+            for method, path in dict.fromkeys((act.method, act.path) for act in acts):
+                if method != "DELETE":
+                    lacks += netbox.lacks(path, ("change",) if method == "PATCH" else ("add",))
+        finally:
+            netbox.close()
+    refuse_lacks(tuple(dict.fromkeys(lacks)))
 
 
 def _bulks(acts: Sequence[Act]) -> Iterator[tuple[Method, str, Sequence[Mapping[str, object]]]]:

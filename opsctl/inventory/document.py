@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from opsctl.model.host import (
@@ -14,6 +15,7 @@ from opsctl.model.host import (
     Host,
     Inventory,
     Organisation,
+    OutLimit,
     Quarantined,
     Service,
     Site,
@@ -21,10 +23,12 @@ from opsctl.model.host import (
     Window,
 )
 
+_SERVICE_ORDER = attrgetter("name", "port", "protocol")
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
     "clusters": Cluster,
+    "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
 }
@@ -48,8 +52,7 @@ def encode_host(host: Host) -> dict[str, Any]:
     found["windows"] = sorted(host.windows)
     found["tags"] = sorted(host.tags)
     found["services"] = [
-        {**vars(service), "serves": sorted(service.serves)}
-        for service in sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
+        {**vars(service), "serves": sorted(service.serves)} for service in sorted(host.services, key=_SERVICE_ORDER)
     ]
     return found
 

@@ -11,7 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
-from opsctl.model.host import Account, Cluster, Host, Organisation, Quarantined, Service, Site, Tenant, Window
+from opsctl.model.host import (
+    Account,
+    Cluster,
+    Host,
+    Organisation,
+    OutLimit,
+    Quarantined,
+    Service,
+    Site,
+    Tenant,
+    Window,
+)
 
 HEAD = "# Written by `opsctl inventory sync`; change the source, not this copy.\n"
 HEAD_TENANT = "# What this tenant's hosts are held to. Written by people; a sync never touches it.\n"
@@ -118,7 +129,7 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     lines = [head, "version: 1\n", f"name: {scalar(tenant.name)}\n", f"title: {scalar(tenant.title)}\n"]
     if tenant.operator:
         lines.append(f"operator: {scalar(tenant.operator)}\n")
-    for key in ("organisations", "sites", "clusters"):
+    for key in ("organisations", "sites", "clusters", "limits"):
         _records(key, getattr(tenant, key), lines)
     lines.append(f"rings: {_flow(tenant.rings)}\n")
     _records("windows", tenant.windows, lines)
@@ -134,14 +145,15 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     return "".join(lines)
 
 
-def _records(key: str, records: Sequence[Organisation | Site | Cluster | Window], lines: list[str]) -> None:
+def _records(key: str, records: Sequence[Organisation | Site | Cluster | OutLimit | Window], lines: list[str]) -> None:
     """A list of small entries, one a line."""
     if not records:
         return
     lines.append(f"{key}:\n")
     for record in records:
-        given = {field.name: getattr(record, field.name) for field in fields(record)}
-        parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items() if v != "")
+        every = {field.name: getattr(record, field.name) for field in fields(record)}
+        given = {name: value for name, value in every.items() if value not in ("", None)}
+        parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items())
         lines.append(f"  - {{{', '.join(parts)}}}\n")
 
 

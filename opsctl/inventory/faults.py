@@ -1,4 +1,4 @@
-"""Everything that is wrong with a workspace's inventory: tenants, copies, source and approved keys, in one list."""
+"""Everything that is wrong with a workspace's inventory: tenants, copies, source, calendars, approved keys."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING
 
 from opsctl.documents import Problems
 from opsctl.errors import ConfigError, InventoryError, Problem
-from opsctl.inventory import files
+from opsctl.inventory import calendars, files
 from opsctl.inventory.references import check_references
 from opsctl.inventory.variablefiles import check_names
+from opsctl.model.host import Inventory
 from opsctl.ssh.hostkeys import Pins
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from opsctl.config import Settings
     from opsctl.inventory.hostfile import Located
     from opsctl.inventory.tenantfile import TenantFile
 
 
-def faults(settings: Settings) -> tuple[Problem, ...]:
-    """Every fault, in the order of the files; empty where all is well."""
+def faults(settings: Settings, now: datetime) -> tuple[Problem, ...]:
+    """Every fault, in the order of the files; empty where all is well. `now`: around it calendars are worked out."""
     problems = Problems()
     folders = files.tenant_folders(settings.inventories)
     names = [folder.name for folder in folders]
@@ -33,6 +36,8 @@ def faults(settings: Settings) -> tuple[Problem, ...]:
     else:
         _check_netbox(settings, problems)
     hosts = [located.host for located in (*copies, *source)]
+    known = Inventory(hosts=tuple(hosts))
+    calendars.read_hours(settings.inventories, (entry.tenant for entry in tenants), known, now, problems)
     for entry in tenants:
         check_names(settings.inventories / entry.tenant.name, entry.tenant, hosts, problems)
     try:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Self, TypeVar
 
 from opsctl.inventory.netbox import NetBox, Query, Row, Server
@@ -28,7 +30,13 @@ class Reading:
     """What is asked for is read in that order. Leaving the block with an error gives up what was not begun."""
 
     def __init__(self, netbox: NetBox, server: Server) -> None:
-        self._netbox, self._server = netbox, server
+        self._page, self._server = netbox.page_size, server
+        # NetBox's own server ties a connection to one of its processes: two parts that met in the same one would wait
+        # for each other. What speaks TLS in front of it spreads requests itself, and such a connection is dear.
+        self._anew = netbox.address.startswith("http:")
+        self._idle: SimpleQueue[NetBox] = SimpleQueue()
+        for _ in range(AT_ONCE):
+            self._idle.put(netbox.twin())
         self._pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="netbox")
 
     def __enter__(self) -> Self:
@@ -36,6 +44,19 @@ class Reading:
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get().close()
+
+    @contextmanager
+    def _session(self) -> Iterator[NetBox]:
+        """A session that no other thread has."""
+        netbox = self._idle.get()
+        try:
+            yield netbox
+        finally:
+            if self._anew:
+                netbox.close()  # its connection; the session opens another one
+            self._idle.put(netbox)
 
     def cut(self, path: str, query: Query) -> Future[tuple[Part, ...]]:
         """How the listing is cut. Without a cursor it stays whole: an offset means nothing between ids."""
@@ -53,20 +74,18 @@ class Reading:
     def _cut(self, path: str, query: Query) -> tuple[Part, ...]:
         if not self._server.cursor:
             return (Part(start=0, query=query),)
-        with self._netbox.twin() as netbox:
+        with self._session() as netbox:
             count, top = netbox.extent(path, query)
-        pieces = count // self._netbox.page_size + 1
+        pieces = count // self._page + 1
         starts = [1 + top * number // pieces for number in range(pieces)]
         ends = [{"id__lt": start} for start in starts[1:]]
         # The last part is open: what is made meanwhile belongs to it.
         return tuple(Part(start=start, query={**query, **end}) for start, end in zip(starts, [*ends, {}], strict=True))
 
     def _read(self, path: str, part: Part, take: Callable[[Row], T]) -> list[T]:
-        # A connection for each part: NetBox's server ties each to one of its processes, and two parts that met in the
-        # same one would wait for each other while the others are idle.
-        with self._netbox.twin() as netbox:
+        with self._session() as netbox:
             return [take(row) for row in netbox.rows(path, part.query, cursor=self._server.cursor, start=part.start)]
 
     def _count(self, path: str, query: Query) -> int:
-        with self._netbox.twin() as netbox:
+        with self._session() as netbox:
             return netbox.count(path, query)

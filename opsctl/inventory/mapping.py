@@ -29,6 +29,9 @@ ATTRIBUTES = ("cluster", "region", "site", "role")
 TRANSLATED = (*MAPPED, "role", "platform", "site", "status", "organisation")
 # Custom fields that opsctl writes itself: they would make every sync differ from the one before.
 OWN_FIELDS = "opsctl_"
+# Of custom fields and config contexts.
+DEEPEST = 64
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _DOTTED = re.compile(r"(ubuntu)-(\d\d)-(\d\d)")
 
 
@@ -190,7 +193,7 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
         status=status,
         tags=tuple(_free("a tag", tag) for tag in record.tags),
         custom=_custom(record, chosen),
-        context=visible(record.context),
+        context=_json("the config context", record.context),
         record=record.key,
     )
     if host.managed and not host.address:
@@ -220,6 +223,17 @@ def visible(text: str) -> str:
         return text
     plain = (char if sound(char) and not UNPRINTABLE.match(char) else _as_escape(char) for char in text)
     return "".join(plain)
+
+
+def _json(what: str, text: str) -> str:
+    """JSON that can be read back, and given to Ansible, wherever that is done: both go down level by level."""
+    if text.count("[") + text.count("{") > DEEPEST:
+        depth = 0
+        for mark in _MARKS.finditer(text):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark.group(), 0)
+            if depth > DEEPEST:
+                raise Unusable(f"{what}: more than {DEEPEST} levels within each other")
+    return visible(text)
 
 
 def _as_escape(char: str) -> str:
@@ -365,7 +379,7 @@ def _custom(record: Record, chosen: Rules) -> str:
         for name, value in record.fields.items()
         if name not in used and not name.startswith(OWN_FIELDS) and value not in (None, "", [])
     }
-    return visible(canonical(rest)) if rest else ""
+    return _json("the custom fields", canonical(rest)) if rest else ""
 
 
 def _texts(value: object) -> tuple[str, ...]:

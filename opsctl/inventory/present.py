@@ -109,11 +109,12 @@ def _parent_of(child: Row) -> _Parent | None:
 
 def _addresses(netbox: NetBox, server: Server, records: Sequence[Wanted]) -> dict[tuple[str, str], list[Row]]:
     """By VRF and address, what NetBox has of the wanted addresses, whatever the length of their networks."""
-    wanted = sorted({bare(one.address) for one in records})
+    wanted = {bare(one.address) for one in records}
+    ordered = sorted(wanted)
     found: dict[tuple[str, str], list[Row]] = {}
-    for begin in range(0, len(wanted), _ADDRESSES_AT_ONCE):
+    for begin in range(0, len(ordered), _ADDRESSES_AT_ONCE):
         query: Query = {
-            "address": wanted[begin : begin + _ADDRESSES_AT_ONCE],
+            "address": ordered[begin : begin + _ADDRESSES_AT_ONCE],
             "fields": "id,address,vrf,assigned_object_type,assigned_object_id",
         }
         for row in netbox.rows(ADDRESSES, query, cursor=server.cursor):

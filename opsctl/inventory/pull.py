@@ -88,10 +88,10 @@ def pull(netbox: NetBox, wanted: Filters, *, labels: bool = False) -> Pull:
     """All of it. Raises SourceFailed."""
     server, texts = netbox.server(), Texts()
     asked: Query = {**wanted, "fields": FIELDS}
-    ports: Query = {"fields": service_fields(netbox, labels=labels)}
     with Reading(netbox, server) as reading:
         # The dearest first, so that both threads end together.
         cuts = {kind: reading.cut(PATHS[kind], asked) for kind in reversed(KINDS)}
+        ports: Query = {"fields": service_fields(netbox, labels=labels)}
         cut = reading.cut(SERVICES, ports)
         hosts = {
             kind: reading.rows(PATHS[kind], parts.result(), partial(read, kind, texts)) for kind, parts in cuts.items()

@@ -6,11 +6,12 @@ record cannot be used now stays as it was, marked stale: it is neither dropped n
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from opsctl.errors import UnknownName
-from opsctl.inventory.mapping import Rules, Unusable, to_host
+from opsctl.inventory.mapping import Rules, Unusable, to_host, visible
 from opsctl.inventory.record import Record
 from opsctl.model.host import Host, Inventory, Quarantined, Tenant
 
@@ -52,7 +53,7 @@ def sort_out(
         try:
             good[record.key] = to_host(record, chosen, known, regions)
         except Unusable as reason:
-            bad[record.key] = str(reason)
+            bad[record.key] = _told(reason)
     _refuse_shared(good, bad, others)
     kept = _settle(good, bad, before, others, tenants)
     quarantined = (
@@ -63,6 +64,11 @@ def sort_out(
         quarantined=tuple(sorted(quarantined, key=lambda one: (one.tenant, _order(one.record)))),
         left_out=left_out,
     )
+
+
+def _told(reason: Unusable) -> str:
+    """The reason as hosts.yml can hold it: it may quote NetBox, and a copy that cannot be read stops everything."""
+    return visible(unicodedata.normalize("NFC", str(reason)))
 
 
 def _refuse_shared(good: dict[str, Host], bad: dict[str, str], others: Sequence[Host]) -> None:

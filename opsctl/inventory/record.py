@@ -107,7 +107,7 @@ def read_record(kind: Kind, row: Mapping[str, Any], texts: Texts) -> Record:
             context=texts.one(canonical(context)) if context else "",
             address_ids=tuple(_id(row[name]["id"]) for name in ("primary_ip4", "primary_ip6") if row[name]),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Malformed(f"a {kind} that cannot be read: {type(error).__name__} {error}") from error
 
 
@@ -124,16 +124,18 @@ def read_service(row: Mapping[str, Any]) -> ServiceRecord | None:
             for protocol, number in _ports(row)
         )
         return ServiceRecord(id=_id(row["id"]), parent=parent, ports=ports)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Malformed(f"a service that cannot be read: {type(error).__name__} {error}") from error
 
 
 def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(str(tag["slug"]) for tag in row.get("tags") or ()))
+    tags = row.get("tags")
+    return tuple(sorted(str(tag["slug"]) for tag in tags)) if tags else ()
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, object]:
-    return {str(name): _plain(value) for name, value in (row.get("custom_fields") or {}).items()}
+    fields = row.get("custom_fields")
+    return {str(name): _plain(value) for name, value in fields.items()} if fields else {}
 
 
 def _parent(row: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from opsctl.documents import NAME, Problems
 from opsctl.errors import UnknownName
 from opsctl.inventory.hostfile import Located
 from opsctl.inventory.tenantfile import TenantFile
-from opsctl.model.host import Inventory, Tenant
+from opsctl.model.host import Host, Inventory, Tenant
 
 
 def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], problems: Problems) -> None:
@@ -18,16 +18,32 @@ def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], pr
     keys = frozenset(located.host.key for located in hosts)
     inhabited = {located.host.tenant for located in hosts}
     for entry in tenants:
-        # Before the first sync there is nothing that a site could name.
-        for site in entry.tenant.sites if entry.tenant.name in inhabited else ():
-            if site.jump and not _is_host(site.jump, entry.tenant.name, keys):
-                problems.note(entry.site_lines[site.name], f"jump: no host is called {site.jump!r}", _jump_rule(keys))
+        # Before the first sync there is nothing that a tenant could name.
+        if entry.tenant.name in inhabited:
+            mine = [located.host for located in hosts if located.host.tenant == entry.tenant.name]
+            _check_tenant(entry, mine, keys, problems)
     for located in hosts:
         _check_host(located, by_name[located.host.tenant], keys)
         _check_served(located, by_name.keys())
     if len(problems.found) == before:
         _check_circles([entry.tenant for entry in tenants], hosts)
     _check_addresses(hosts)
+
+
+def _check_tenant(entry: TenantFile, hosts: Sequence[Host], keys: frozenset[str], problems: Problems) -> None:
+    """What tenant.yml names must be there: a limit that fits no host would hold nobody back."""
+    tenant = entry.tenant
+    for site in tenant.sites:
+        if site.jump and not _is_host(site.jump, tenant.name, keys):
+            problems.note(entry.lines[site], f"jump: no host is called {site.jump!r}", _jump_rule(keys))
+    for cluster in tenant.clusters:
+        members = sorted(host.name for host in hosts if host.cluster == cluster.name)
+        if cluster.primary and cluster.primary not in members:
+            told = f"primary: {cluster.primary!r} is no member of {cluster.name}"
+            problems.note(entry.lines[cluster], told, _known(members, "the cluster has no host"))
+    for limit in tenant.limits:
+        if not any(limit.covers(host) for host in hosts):
+            problems.note(entry.lines[limit], f"limits: no host fits {limit.name}", "role and site as in hosts.yml")
 
 
 def _check_host(located: Located, tenant: Tenant, keys: frozenset[str]) -> None:
@@ -62,9 +78,9 @@ def _check_served(located: Located, tenants: Collection[str]) -> None:
                 )  # fmt: skip
 
 
-def _known(names: Iterable[str]) -> str:
+def _known(names: Iterable[str], none: str = "tenant.yml lists none") -> str:
     listed = ", ".join(names)
-    return f"known: {listed}" if listed else "tenant.yml lists none"
+    return f"known: {listed}" if listed else none
 
 
 def _is_host(name: str, tenant: str, keys: frozenset[str]) -> bool:

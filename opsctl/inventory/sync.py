@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -216,12 +217,12 @@ def _copy(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _C
 
 def _described(tenant: Tenant, settings: Settings) -> TenantFile:
     file = str(settings.inventories / tenant.name / files.TENANT)
-    return TenantFile(tenant=tenant, site_lines={site.name: file for site in tenant.sites})
+    return TenantFile(tenant=tenant, lines=defaultdict(lambda: file))
 
 
 def _located(host: Host, problems: Problems) -> Located:
     """A host that comes from no line of a file; faults name its record."""
-    return Located(host=host, section=nowhere(Path(host.record or host.key), problems))
+    return Located(host=host, section=nowhere(host.record or host.key, problems))
 
 
 def _from_files(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Source:

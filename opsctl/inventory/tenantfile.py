@@ -7,25 +7,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
-from zoneinfo import ZoneInfo
 
 from opsctl.documents import Problems, Section, read
 from opsctl.inventory import publickey
-from opsctl.inventory.words import ACCOUNT, ACCOUNT_RULE, free_text, names, networks, sound
-from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Organisation, Site, Tenant, Window
+from opsctl.inventory.words import (
+    ACCOUNT,
+    ACCOUNT_RULE,
+    CLOCK,
+    CLOCK_END,
+    CLOCK_END_RULE,
+    CLOCK_RULE,
+    free_text,
+    names,
+    networks,
+    read_days,
+    read_zone,
+    sound,
+)
+from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
 SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TenantFile:
-    """A tenant, and file:line of its sites for faults that show only together with the hosts."""
+    """A tenant, and file:line of its sites, clusters and limits for faults that show only together with the hosts."""
 
     tenant: Tenant
-    site_lines: Mapping[str, str]
+    lines: Mapping[Site | Cluster | OutLimit, str]
 
 
 class _Named(Protocol):
@@ -43,15 +53,16 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
     name = document.name("name", required=True)
     if name and name != path.parent.name:
         document.wrong("name", f"name: {name!r} stands in the folder {path.parent.name!r}", "both must be the same")
-    site_lines: dict[str, str] = {}
+    lines: dict[Site | Cluster | OutLimit, str] = {}
     groups = _groups(document, "ssh_groups")
     tenant = Tenant(
         name=path.parent.name,
         title=free_text(document, "title", path.parent.name),
         operator=document.name("operator"),
         organisations=_entries(document, "organisations", _organisation),
-        sites=_entries(document, "sites", lambda section: _site(section, site_lines)),
-        clusters=_entries(document, "clusters", _cluster),
+        sites=_entries(document, "sites", lambda section: _site(section, lines)),
+        clusters=_entries(document, "clusters", lambda section: _cluster(section, lines)),
+        limits=_entries(document, "limits", lambda section: _limit(section, lines)),
         rings=names(document, "rings", DEFAULT_RINGS),
         windows=_entries(document, "windows", _window),
         management_networks=networks(document, "management_networks"),
@@ -60,7 +71,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         package_sources=_package_sources(document),
     )
     document.done()
-    return TenantFile(tenant=tenant, site_lines=site_lines)
+    return TenantFile(tenant=tenant, lines=lines)
 
 
 def _entries(document: Section, key: str, make: Callable[[Section], _Entry]) -> tuple[_Entry, ...]:
@@ -81,36 +92,45 @@ def _organisation(section: Section) -> Organisation:
     return Organisation(name=name, title=free_text(section, "title", name))
 
 
-def _site(section: Section, lines: dict[str, str]) -> Site:
+def _site(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Site:
     name = section.name("name", required=True)
-    lines[name] = section.line_of("jump")
     jump = section.text("jump", pattern=HOST_REFERENCE, allowed="a host's name, or TENANT.HOST")
-    return Site(name=name, title=free_text(section, "title", name), jump=jump)
+    site = Site(name=name, title=free_text(section, "title", name), jump=jump)
+    lines[site] = section.line_of("jump")
+    return site
 
 
-def _cluster(section: Section) -> Cluster:
-    return Cluster(name=section.name("name", required=True), minimum=section.number("minimum", 1, low=0, high=10_000))
+def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Cluster:
+    name = section.name("name", required=True)
+    minimum = section.number("minimum", 1, low=0, high=10_000)
+    cluster = Cluster(name=name, minimum=minimum, primary=section.name("primary"))
+    lines[cluster] = section.line_of("primary")
+    return cluster
+
+
+def _limit(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> OutLimit:
+    limit = OutLimit(
+        role=section.name("role"),
+        site=section.name("site"),
+        max_out=section.number("max_out", 0, low=1, high=10_000) or None,
+        max_out_percent=section.number("max_out_percent", 0, low=1, high=100) or None,
+    )
+    if not limit.name:
+        section.wrong("role", "a limit names neither a role nor a site", "role, site or both")
+    if not section.has("max_out") and not section.has("max_out_percent"):
+        section.wrong("max_out", f"the limit of {limit.name} says no number", "max_out: N, or max_out_percent: N")
+    lines[limit] = section.where
+    return limit
 
 
 def _window(section: Section) -> Window:
     name = section.name("name", required=True)
-    days = section.texts("days")
-    if not days:
-        section.wrong("days", "days is missing or empty", "a list of: " + ", ".join(DAYS))
-    for day in days:
-        if day not in DAYS:
-            section.wrong("days", f"days: {day!r} is not known", "a list of: " + ", ".join(DAYS))
-    start = section.text("start", required=True, pattern=CLOCK, allowed='HH:MM in quotes, as "22:00"')
-    end = section.text("end", required=True, pattern=CLOCK, allowed='HH:MM in quotes, as "04:00"')
+    days = read_days(section)
+    start = section.text("start", required=True, pattern=CLOCK, allowed=CLOCK_RULE)
+    end = section.text("end", required=True, pattern=CLOCK_END, allowed=CLOCK_END_RULE)
     if start and start == end:
         section.wrong("end", f"end: the window ends when it starts, at {start}")
-    zone = section.text("zone", "Europe/Stockholm")
-    try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; odd keys raise the others
-        section.wrong("zone", f"zone: {zone!r} is not known", "a name as Europe/Stockholm")
-    ordered = tuple(day for day in DAYS if day in days)
-    return Window(name=name, days=ordered, start=start, end=end, zone=zone)
+    return Window(name=name, days=days, start=start, end=end, zone=read_zone(section))
 
 
 def _groups(document: Section, key: str) -> tuple[str, ...] | None:

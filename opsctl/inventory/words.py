@@ -1,4 +1,4 @@
-"""Readers for the words of an inventory, on top of `documents.Section`: text, lists of names, addresses, networks."""
+"""Readers for the words of an inventory, on top of `documents.Section`: text, lists of names, addresses, times."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import ipaddress
 import json
 import re
 import unicodedata
+from zoneinfo import ZoneInfo
 
 from opsctl.documents import NAME, NAME_RULE, RESERVED, Section
+from opsctl.model.calendar import ZONE
+from opsctl.model.spans import WEEKDAYS
 
 # useradd(8): the portable form of a user's or group's name.
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 ACCOUNT_RULE = "lower-case letters, digits, hyphens and underscores, at most 32, a letter first"
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+CLOCK_RULE = 'HH:MM in quotes, as "22:00"'
+CLOCK_END = re.compile(CLOCK.pattern + "|24:00")
+CLOCK_END_RULE = CLOCK_RULE + ', or "24:00"'
 
 
 def sound(text: str) -> bool:
@@ -123,3 +130,25 @@ def networks(section: Section, key: str) -> tuple[str, ...] | None:
             else:
                 section.wrong(key, f"{key}: {given!r} is an address inside a network", f"the network is {meant}")
     return tuple(sorted(set(found)))
+
+
+def read_days(section: Section) -> tuple[str, ...]:
+    """Days of the week, in their order."""
+    given = section.texts("days")
+    if not given:
+        section.wrong("days", "days is missing or empty", "a list of: " + ", ".join(WEEKDAYS))
+    for day in given:
+        if day not in WEEKDAYS:
+            section.wrong("days", f"days: {day!r} is not known", "a list of: " + ", ".join(WEEKDAYS))
+    return tuple(day for day in WEEKDAYS if day in given)
+
+
+def read_zone(section: Section) -> str:
+    """A time zone that this machine knows."""
+    zone = section.text("zone", ZONE)
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; odd keys raise the others
+        section.wrong("zone", f"zone: {zone!r} is not known", f"a name as {ZONE}")
+        return ZONE
+    return zone

@@ -14,7 +14,7 @@ from typing import Any
 
 from opsctl.errors import LabError, UnknownName, UsageError
 from opsctl.lab.place import MOST_HOSTS
-from opsctl.model.host import Account, Cluster, Host, Inventory, Organisation, Service, Site, Tenant, Window
+from opsctl.model.host import Account, Cluster, Host, Inventory, Organisation, OutLimit, Service, Site, Tenant, Window
 
 AUTOMATION_USER = "opsctl"
 
@@ -83,7 +83,8 @@ class Fleet:
 
 def _tenant(raw: dict[str, Any]) -> Tenant:
     parts: dict[str, Callable[..., object]] = {
-        "organisations": Organisation, "sites": Site, "clusters": Cluster, "windows": Window, "accounts": Account,
+        "organisations": Organisation, "sites": Site, "clusters": Cluster, "limits": OutLimit,
+        "windows": Window, "accounts": Account,
     }  # fmt: skip
     made = {name: tuple(make(**_frozen(item)) for item in raw[name]) for name, make in parts.items()}
     return Tenant(**{**_frozen(raw), **made})

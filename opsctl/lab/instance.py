@@ -50,7 +50,12 @@ def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str 
         if place.folder.exists():
             say(f"an earlier start of the lab {name} did not end; clearing away what it left")
             _clear(place)
-        return _raise(place, plan, say, disk)
+        try:
+            return _raise(place, plan, say, disk)
+        except Refused:
+            # Nothing booted, so there is no log to look at either.
+            _clear(place)
+            raise
 
 
 def down(name: str, *, cache: Path = CACHE) -> bool:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from opsctl.errors import NothingMatches, UnknownName
+from opsctl.model.nearest import nearest
 
 CRITICALITIES = ("low", "normal", "high", "critical")
 DEFAULT_RINGS = ("canary", "early", "broad")
@@ -107,10 +108,41 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Hosts that carry one service together; fewer than `minimum` in service is an outage."""
+    """Hosts that carry one service together; fewer than `minimum` in service is an outage.
+
+    `primary` names the member that leads, as a database's primary: it is changed after all the others.
+    """
 
     name: str
     minimum: int = 1
+    primary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutLimit:
+    """At most so many hosts of a role, of a site, or of a role at a site are out of service at once.
+
+    Where number and percentage are both given, the smaller one holds.
+    """
+
+    role: str = ""
+    site: str = ""
+    max_out: int | None = None
+    max_out_percent: int | None = None
+
+    @property
+    def name(self) -> str:
+        """`role web`, `site hall` or `role web at site hall`."""
+        parts = (f"role {self.role}" if self.role else "", f"site {self.site}" if self.site else "")
+        return " at ".join(filter(None, parts))
+
+    def covers(self, host: Host) -> bool:
+        return self.role in ("", host.role) and self.site in ("", host.site)
+
+    def may_be_out(self, count: int) -> int:
+        """How many of `count` hosts may be out at once: always one, or nothing could ever be changed."""
+        most = count if self.max_out is None else self.max_out
+        return max(1, most if self.max_out_percent is None else min(most, count * self.max_out_percent // 100))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +176,7 @@ class Tenant:
     organisations: tuple[Organisation, ...] = ()
     sites: tuple[Site, ...] = ()
     clusters: tuple[Cluster, ...] = ()
+    limits: tuple[OutLimit, ...] = ()
     rings: tuple[str, ...] = DEFAULT_RINGS
     windows: tuple[Window, ...] = ()
     management_networks: tuple[str, ...] | None = None
@@ -190,8 +223,9 @@ class Inventory:
         try:
             return self._by_tenant[name]
         except KeyError:
-            known = ", ".join(sorted(self._by_tenant)) or "none yet"
-            raise UnknownName(f"no tenant is called {name!r}", hint=f"tenants: {known}") from None
+            known = f"tenants: {', '.join(sorted(self._by_tenant)) or 'none yet'}"
+            hint = " ".join(filter(None, (nearest(name, self._by_tenant), known)))
+            raise UnknownName(f"no tenant is called {name!r}", hint=hint) from None
 
     def host(self, name: str) -> Host:
         """A host by `tenant.host`, or by its bare name where only one tenant has it."""
@@ -203,7 +237,22 @@ class Inventory:
         if found:
             keys = ", ".join(host.key for host in found)
             raise UnknownName(f"{name!r} is the name of {len(found)} hosts", hint=f"say which: {keys}")
-        raise UnknownName(f"no host is called {name!r}", hint="opsctl inventory list shows every host")
+        hint = self._nearest_host(name) or "opsctl inventory list shows every host"
+        raise UnknownName(f"no host is called {name!r}", hint=hint)
+
+    def _nearest_host(self, name: str) -> str:
+        return nearest(name, self._by_key if "." in name else {host.name for host in self.hosts})
+
+    def named(self, words: Iterable[str]) -> tuple[Host, ...]:
+        """The hosts that names, `tenant.host` or shell patterns fit, comma-separated; each word must fit one."""
+        given = tuple(words)
+        patterns = tuple(word for item in given for word in item.split(",") if word)
+        if given and not patterns:
+            raise NothingMatches("the limit names no host")
+        for pattern in patterns:
+            if not any(_fits(host, pattern) for host in self.hosts):
+                raise NothingMatches(f"no host fits {pattern!r}", hint=self._nearest_host(pattern))
+        return tuple(host for host in self.hosts if any(_fits(host, pattern) for pattern in patterns))
 
     def jumps(self, host: Host) -> tuple[Host, ...]:
         """The hosts to go through to reach `host`, outermost first; the host's own `jump` wins over its site's."""
@@ -223,14 +272,6 @@ class Inventory:
                 return site.jump
         return ""
 
-    def cluster_minimum(self, host: Host) -> int:
-        """How many members of the host's cluster must stay in service (0: the host is in no cluster)."""
-        if not host.cluster:
-            return 0
-        stated = {c.name: c.minimum for c in self.tenant(host.tenant).clusters}
-        members = sum(1 for h in self.hosts if h.tenant == host.tenant and h.cluster == host.cluster)
-        return stated.get(host.cluster, max(members - 1, 0))
-
     def select(
         self,
         *,
@@ -249,24 +290,19 @@ class Inventory:
         for name in wanted:
             self.tenant(name)
         limits = tuple(limit)
-        patterns = tuple(word for item in limits for word in item.split(",") if word)
-        if limits and not patterns:
-            raise NothingMatches("the limit names no host")
-        for pattern in patterns:
-            if not any(_fits(host, pattern) for host in self.hosts):
-                raise NothingMatches(f"no host fits {pattern!r}")
+        named = {host.key for host in self.named(limits)}
         role_set, ring_set = frozenset(roles), frozenset(rings)
         for what, given, known in (
             ("role", role_set, {host.role for host in self.hosts}),
             ("ring", ring_set, {host.ring for host in self.hosts}),
         ):
             for word in sorted(given - known):
-                raise NothingMatches(f"no host has the {what} {word!r}")
+                raise NothingMatches(f"no host has the {what} {word!r}", hint=nearest(word, known))
         chosen = tuple(
             host
             for host in self.hosts
             if (not wanted or host.tenant in wanted)
-            and (not patterns or any(_fits(host, p) for p in patterns))
+            and (not limits or host.key in named)
             and (not role_set or host.role in role_set)
             and (not ring_set or host.ring in ring_set)
             and (host.managed or not managed_only)

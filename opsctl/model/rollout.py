@@ -68,13 +68,20 @@ class PackageChange:
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlan:
-    """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty."""
+    """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty.
+
+    `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it
+    (None: at once).
+    """
 
     host: str
     packages: tuple[PackageChange, ...] = ()
     reboot_expected: bool = False
     drain_through: str = ""
     download_bytes: int = 0
+    expected_seconds: int = 0
+    window: str = ""
+    opens_at: datetime | None = None
 
     @property
     def security(self) -> int:
@@ -114,7 +121,12 @@ class Wave:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would be done, frozen. `hash` covers everything but the id and the time of planning."""
+    """What would be done, frozen. `hash` covers everything but the id and the time of planning.
+
+    `packages`: it was narrowed to these and what they need. `emergency`: why it goes over windows and freezes.
+    `start_at`: the time that it was made for, where one was named. `down`: hosts that counted as out of service when
+    it was made, in the plan or not.
+    """
 
     id: str
     hash: str
@@ -130,6 +142,11 @@ class Plan:
     reboot: str = "if-required"
     security_only: bool = False
     options: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    ticket: str = ""
+    start_at: datetime | None = None
+    emergency: str = ""
+    down: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:

@@ -18,16 +18,21 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from opsctl.errors import StoreError
 
 T = TypeVar("T")
+# By far the most of what a document holds; asked first.
+_PLAIN = frozenset({str, int, bool, float, NoneType})
 
 
 def as_document(value: object) -> Any:
     """What JSON can hold of a value; times in UTC."""
+    kind: type = type(value)
+    if kind in _PLAIN:
+        return value
+    if names := _names(kind):
+        return {name: as_document(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: as_document(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): as_document(item) for name, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -37,7 +42,12 @@ def as_document(value: object) -> Any:
 
 def dumps(value: object) -> str:
     """Canonical JSON: sorted keys, no blanks; the same value always gives the same text."""
-    return json.dumps(as_document(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return as_text(as_document(value))
+
+
+def as_text(document: object) -> str:
+    """Canonical JSON of what `as_document` gave."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def loads(kind: type[T], text: str) -> T:
@@ -53,6 +63,11 @@ def from_document(kind: type[T], document: Any) -> T:
     value = _decode(kind, document)
     assert isinstance(value, kind)
     return value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 @cache

@@ -18,7 +18,7 @@ def inventory(settings: Settings, now: datetime) -> Iterator[Look]:
     def look(name: str, verdict: Verdict, seen: str, mend: str = "") -> Look:
         return Look(area="inventory", name=name, verdict=verdict, seen=seen, mend=mend)
 
-    found = faults(settings)
+    found = faults(settings, now)
     for problem in found[:10]:
         yield look("fault", "bad", f"{problem.where}: {problem.what}", problem.allowed or "mend this line")
     if len(found) > 10:

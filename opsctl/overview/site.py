@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The workspace at a glance; `waiting` in the order in which to take it up."""
+    """The workspace at a glance; `waiting` in the order in which to take it up, `frozen` the freezes that hold now."""
 
     workspace: Path
     hosts: int
@@ -32,6 +32,7 @@ class Site:
     tenants: tuple[str, ...]
     running: tuple[str, ...]
     waiting: tuple[Waiting, ...]
+    frozen: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -57,6 +58,12 @@ def look(settings: Settings, now: datetime) -> Site:
         inventory = Inventory()
         what = f"{error.message}: {some(len(error.problems), 'fault')}"
         waiting.append(Waiting(what=what, command="opsctl inventory check"))
+    frozen: tuple[str, ...] = ()
+    try:
+        frozen = _frozen(settings, inventory, now)
+    except SetupError as error:
+        what = f"{error.message}: {some(len(error.problems), 'fault')}"
+        waiting.append(Waiting(what=what, command="opsctl inventory check"))
     running: list[str] = []
     if (settings.state / "store.db").is_file():
         from opsctl.overview import remembered
@@ -78,6 +85,24 @@ def look(settings: Settings, now: datetime) -> Site:
         tenants=tuple(tenant.name for tenant in inventory.tenants),
         running=tuple(running),
         waiting=tuple(waiting),
+        frozen=frozen,
+    )
+
+
+def _frozen(settings: Settings, inventory: Inventory, now: datetime) -> tuple[str, ...]:
+    """The freezes that hold now; a workspace without calendars has none, and need not work any out."""
+    from opsctl.inventory import calendars
+
+    folders = (settings.inventories / tenant.name for tenant in inventory.tenants)
+    if not any(path.exists() for folder in folders for path in calendars.calendar_files(folder)):
+        return ()
+    hours = calendars.load(settings, inventory, now)
+    return tuple(
+        f"{freeze.tenant}: {freeze.name} ({freeze.scope}) until {hours.local(freeze.tenant, span.end)}"
+        for calendar in hours.calendars.values()
+        for freeze in calendar.freezes
+        for span in freeze.spans
+        if span.holds(now)
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from opsctl.errors import HostFailed, OpsctlError
 from opsctl.model import wire
@@ -22,7 +23,7 @@ READERS = {"debian": "pending", "ubuntu": "pending", "rhel": "pending_dnf"}
 _SECONDS = 120.0
 _REFRESH_SECONDS = 420.0
 # Debian policy 5.6.1 and 5.6.12, with the architecture that apt adds.
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
+NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
 
 
@@ -38,7 +39,21 @@ class PendingPackage:
 
     @property
     def change(self) -> PackageChange:
-        return PackageChange(name=self.name, before=self.installed, after=self.candidate, security=self.security)
+        return _change(self.name, self.installed, self.candidate, self.security)
+
+
+@lru_cache(maxsize=100_000)
+def _change(name: str, before: str, after: str, security: bool) -> PackageChange:  # noqa: FBT001 - a cache's key
+    """One value for all hosts that get the same: a large plan would make hundreds of thousands."""
+    return PackageChange(name=name, before=before, after=after, security=security)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotInstalled:
+    """A package that was asked for by name and is not on the host; `like` are installed ones of nearly that name."""
+
+    name: str
+    like: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,8 @@ class Pending:
     boot: Boot | None = None
     history: tuple[PastUpdate, ...] | None = None
     not_known: tuple[NotKnown, ...] = ()
+    architecture: str = ""
+    unknown: tuple[NotInstalled, ...] = ()
 
     @property
     def reboot_why(self) -> tuple[str, ...]:
@@ -86,8 +103,11 @@ def parse(host: str, answer: object) -> Pending:
     found = understood(Pending, host, _flat(host, answer))
     for package in found.packages:
         versions = [version for version in (package.installed, package.candidate) if version]
-        if not _NAME.fullmatch(package.name) or not all(_VERSION.fullmatch(version) for version in versions):
+        if not NAME.fullmatch(package.name) or not all(_VERSION.fullmatch(version) for version in versions):
             raise HostFailed(host, f"it names a package that cannot be: {package.name!r} {package.candidate!r}")
+    like = (name for one in found.unknown for name in one.like)
+    if not all(NAME.fullmatch(name) for name in like):
+        raise HostFailed(host, "it names an installed package that cannot be")
     return found
 
 
@@ -124,14 +144,18 @@ def read(
     *,
     security_only: bool = False,
     refresh: bool = False,
+    packages: Sequence[str] = (),
 ) -> Readings:
-    """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts."""
+    """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts.
+
+    `security_only` and `packages` narrow the transaction to these updates and what they need.
+    """
     chosen = tuple(hosts)
     fit = [host for host in chosen if host.family in READERS]
     answers = transport.run_all(
         fit,
         hostside_script("together"),
-        lambda host: _scripts(host, {"security_only": security_only, "refresh": refresh}),
+        lambda host: _scripts(host, {"security_only": security_only, "refresh": refresh, "packages": list(packages)}),
         timeout=_REFRESH_SECONDS if refresh else _SECONDS,
     )
     found: dict[str, Pending | OpsctlError] = {}
@@ -142,7 +166,7 @@ def read(
             found[host.key] = error
     with store.transaction():
         for key, reading in found.items():
-            if isinstance(reading, Pending) and not security_only:
+            if isinstance(reading, Pending) and not (security_only or packages):
                 store.put_fact(key, FACT, wire.dumps(reading), clock())
     return found
 

@@ -1,4 +1,4 @@
-"""Readings of what is pending -> a frozen plan; and whether a frozen plan still fits the hosts. Pure."""
+"""Readings of what is pending -> a frozen plan. Pure."""
 
 from __future__ import annotations
 
@@ -6,28 +6,39 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from opsctl.errors import HostError, OpsctlError, StalePlan
+from opsctl.errors import HostError, OpsctlError, UnknownName
+from opsctl.model.calendar import Hours
 from opsctl.model.host import Host, Inventory
+from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostPlan, LeftOut, Plan
-from opsctl.patch.pending import Pending, Readings
+from opsctl.patch.pending import NAME, Pending, Readings
 from opsctl.patch.told import no_room, obstacle
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
+from opsctl.rollout import versions
 from opsctl.rollout.contact import balancers, unreachable
 from opsctl.rollout.plan import Pace
+from opsctl.rollout.timing import Slot, Timing
+from opsctl.rollout.versions import Offer
 
 KIND = "patch"
+EXCLUDED = "excluded (--exclude)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a person asks of a patch plan."""
+    """What a person asks of a patch plan. `packages`: these and what they need alone; `excluded` are host keys."""
 
     max_parallel: int
     failure_budget: int
     reboot: str
     security_only: bool = False
     options: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    excluded: frozenset[str] = frozenset()
+    ticket: str = ""
+    at: datetime | None = None
+    emergency: str = ""
 
 
 def propose(
@@ -39,43 +50,108 @@ def propose(
     now: datetime,
     who: str,
     content_digest: str,
+    alerting: frozenset[str] = frozenset(),
+    timing: Timing | None = None,
 ) -> Plan:
-    """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason."""
+    """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason.
+
+    `readings` may hold more hosts than these: their fellows within the same limits. Hosts that do not answer, and those
+    in `alerting`, count as out of service. `timing` tells when each host may start; without it, at any time.
+    """
+    timing = timing or Timing(hours=Hours(()), now=now)
     fronts = balancers(inventory)
-    wanted: list[HostPlan] = []
-    left_out: list[LeftOut] = []
-    for host in hosts:
-        reading = readings.get(host.key)
-        if reason := why_left_out(host, reading):
-            missed = isinstance(reading, OpsctlError)
-            left_out.append(LeftOut(host=host.key, reason=reason, missed=missed))
-        elif isinstance(reading, Pending):
-            wanted.append(_host_plan(host.key, reading, wish, fronts))
-    pace = Pace(limit=wish.max_parallel)
+    asked = {host.key for host in hosts}
+    chosen = [host for host in inventory if host.key in asked]
+    left = {host.key: why for host in chosen if (why := why_left_out(host, readings.get(host.key), wish.excluded))}
+    fit = {host: one for host in chosen if host.key not in left and isinstance(one := readings[host.key], Pending)}
+    slots = {host.key: timing.slot(host) for host in fit}
+    closed = {key: slot.reason for key, slot in slots.items() if slot.reason}
+    fit = {host: one for host, one in fit.items() if host.key not in closed}
+    odd = versions.differing(_offers(inventory, fit))
+    wanted = [
+        _host_plan(host.key, one, wish, fronts, slots[host.key]) for host, one in fit.items() if host.key not in odd
+    ]
+    planned = {item.host for item in wanted}
+    down = unreachable(readings.items()) | alerting
+    arrangement = planning.arrange(
+        wanted,
+        inventory,
+        limiting.of(inventory, balancers=fronts),
+        pace=Pace(limit=wish.max_parallel),
+        down=down,
+        behind=frozenset(key for key, one in readings.items() if key not in planned and _has_updates(one)),
+    )
+    left_out = (
+        LeftOut(
+            host=key,
+            reason=why,
+            missed=key in odd or (key in closed and slots[key].missed) or isinstance(readings.get(key), OpsctlError),
+        )
+        for key, why in {**left, **closed, **odd}.items()
+    )
     return planning.freeze(
-        planning.arrange(
-            wanted,
-            inventory,
-            limiting.of(inventory, balancers=fronts),
-            pace=pace,
-            down=unreachable(readings.items()),
-        ),
+        arrangement,
         kind=KIND,
         now=now,
         made_by=who,
         inventory_digest=inventory.digest,
         content_digest=content_digest,
         left_out=left_out,
-        pace=pace,
+        pace=Pace(limit=wish.max_parallel),
         failure_budget=wish.failure_budget,
         reboot=wish.reboot,
         security_only=wish.security_only,
         options=wish.options,
+        packages=wish.packages,
+        ticket=wish.ticket,
+        start_at=wish.at,
+        emergency=wish.emergency,
+        down=down,
     )
 
 
-def why_left_out(host: Host, reading: Pending | OpsctlError | None) -> str:
+def _offers(inventory: Inventory, fit: Mapping[Host, Pending]) -> Iterator[Offer]:
+    rings = planning.ring_order(inventory)
+    for host, reading in fit.items():
+        yield Offer(
+            host=host.key,
+            ring=rings.index(host.ring),
+            kind=f"{host.platform} {reading.architecture}",
+            versions={package.name: package.candidate for package in reading.packages},
+        )
+
+
+def _has_updates(reading: Pending | OpsctlError) -> bool:
+    """Also where nobody could see whether it has."""
+    return isinstance(reading, OpsctlError) or bool(reading.packages)
+
+
+def package_names(words: Iterable[str]) -> tuple[str, ...]:
+    """The packages that comma-separated words name, each once. Raises UnknownName for what no package could be."""
+    given = tuple(words)
+    names = tuple(dict.fromkeys(name for word in given for name in word.split(",") if name))
+    if given and not names:
+        raise UnknownName("--package names no package")
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise UnknownName(f"no package can be called {name!r}", hint="a name as dpkg writes it, as openssl")
+    return names
+
+
+def refuse_unknown(packages: Iterable[str], readings: Readings) -> None:
+    """Raise UnknownName for a package that no host has installed of those that could be read."""
+    read = [reading for reading in readings.values() if isinstance(reading, Pending)]
+    for name in packages:
+        missing = [one for reading in read for one in reading.unknown if one.name == name]
+        if read and len(missing) == len(read):
+            hint = nearest(name, {like for one in missing for like in one.like})
+            raise UnknownName(f"none of the hosts has a package {name!r}", hint=hint or "opsctl patch pending -o json")
+
+
+def why_left_out(host: Host, reading: Pending | OpsctlError | None, excluded: frozenset[str] = frozenset()) -> str:
     """Why a host cannot be in a plan; empty where it can."""
+    if host.key in excluded:
+        return EXCLUDED
     if not host.managed:
         return f"not managed: {host.why_not_managed}"
     if reading is None:
@@ -97,14 +173,15 @@ def why_left_out(host: Host, reading: Pending | OpsctlError | None) -> str:
 
 
 def _why_current(reading: Pending) -> str:
+    lacking = [f"has no package {', '.join(one.name for one in reading.unknown)}"] if reading.unknown else []
     waiting = [f"held: {', '.join(reading.held)}"] if reading.held else []
     waiting += [f"kept back: {', '.join(reading.kept_back)}"] if reading.kept_back else []
     other = [f"{reading.pending} other updates"] if reading.pending else []
     restart = ["a reboot is still required"] if reading.reboot_why else []
-    return "; ".join(["current", *waiting, *other, *restart])
+    return "; ".join([*(lacking or ["current"]), *waiting, *other, *restart])
 
 
-def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str]) -> HostPlan:
+def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str], slot: Slot) -> HostPlan:
     wanted = bool(reading.reboot_why) or bool(reading.reboot.coming)
     return HostPlan(
         host=key,
@@ -112,35 +189,7 @@ def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str]
         reboot_expected=wish.reboot == "always" or (wish.reboot == "if-required" and wanted),
         drain_through=fronts.get(key, ""),
         download_bytes=reading.download_bytes or 0,
+        expected_seconds=int(slot.takes.total_seconds()),
+        window=slot.window,
+        opens_at=slot.opens_at,
     )
-
-
-def refuse_stale(plan: Plan, inventory: Inventory, content_digest: str, readings: Readings) -> None:
-    """Raise StalePlan, saying what moved, where the plan no longer fits; a host that does not answer is no movement."""
-    moved = tuple(_moved(plan, inventory, content_digest, readings))
-    if moved:
-        shown = "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "")
-        raise StalePlan(f"{plan.id} no longer fits: {shown}", hint="make a new plan: opsctl patch plan")
-
-
-def _moved(plan: Plan, inventory: Inventory, content_digest: str, readings: Readings) -> Iterator[str]:
-    if planning.hash_of(plan) != plan.hash:
-        yield "the plan itself was altered in the store"
-    if inventory.digest != plan.inventory_digest:
-        yield "the inventory has changed"
-    if content_digest != plan.content_digest:
-        yield "playbooks, roles or checks have changed"
-    for item in plan.hosts:
-        reading = readings.get(item.host)
-        if not isinstance(reading, Pending):
-            continue
-        now = {package.name: package.change for package in reading.packages}
-        for package in item.packages:
-            found = now.get(package.name)
-            if found is None:
-                yield f"{item.host}: {package} is no longer pending"
-            elif found != package:
-                yield f"{item.host}: planned {package}, now {found}"
-        new = sorted(set(now) - {package.name for package in item.packages})
-        if any(now[name].new for name in new):
-            yield f"{item.host}: {', '.join(new)} would now be installed as well"

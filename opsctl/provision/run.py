@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from opsctl.ansible.runner import run_playbook
 from opsctl.config import Settings
 from opsctl.errors import Incomplete, Locked, StalePlan
+from opsctl.inventory import calendars
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, Status
 from opsctl.model.run import PlaybookRun, RunEvent, TaskEnded
@@ -22,6 +24,8 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
 from opsctl.rollout.plan import Pace
+from opsctl.rollout.schedule import Schedule
+from opsctl.rollout.timing import Slot, Timing
 from opsctl.state.leases import Leases
 from opsctl.state.store import Store
 
@@ -39,18 +43,29 @@ def pace(settings: Settings, hosts: int | None) -> Pace:
     return Pace(limit=hosts or settings.number("provision.max_hosts"), growing=True)
 
 
-def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
-    """Who comes when; hosts that do not answer are left out, and count as out of service. Changes nothing."""
+def plan(
+    means: Means, hosts: Sequence[Host], pace: Pace, *, check: bool = False, emergency: str = "", ticket: str = ""
+) -> Plan:
+    """Who comes when; hosts that do not answer are left out, and count as out of service. Changes nothing.
+
+    Those that may not be changed now, by window or freeze, are left out as well, but for a check that changes nothing.
+    Raises InventoryError for a calendar with faults.
+    """
+    slots = {} if check else _slots(means, hosts, emergency=bool(emergency))
     managed = [host for host in hosts if host.managed]
-    answers = contact.health_of_all(means.transport, managed)
+    keys = limits(means).fellows(host.key for host in managed)
+    fellows = [host for host in means.inventory if host.key in keys and host.managed]
+    answers = contact.health_of_all(means.transport, [*managed, *fellows])
+    silent = {key: answer for key, answer in answers.items() if isinstance(answer, str)}
     why = {host.key: f"not managed: {host.why_not_managed}" for host in hosts if not host.managed}
-    why |= {key: f"unreachable: {answer}" for key, answer in answers.items() if isinstance(answer, str)}
+    why |= {key: slot.reason for key, slot in slots.items() if slot.reason}
+    why |= {host.key: f"unreachable: {silent[host.key]}" for host in managed if host.key in silent}
     arrangement = planning.arrange(
-        [HostPlan(host=host.key) for host in managed if host.key not in why],
+        [_host_plan(host.key, slots.get(host.key)) for host in managed if host.key not in why],
         means.inventory,
         limits(means),
         pace=pace,
-        down=frozenset(key for key, answer in answers.items() if isinstance(answer, str)),
+        down=frozenset(silent),
     )
     return planning.freeze(
         arrangement,
@@ -62,7 +77,24 @@ def plan(means: Means, hosts: Sequence[Host], pace: Pace) -> Plan:
         left_out=[LeftOut(host=key, reason=reason, missed=key in answers) for key, reason in why.items()],
         pace=pace,
         failure_budget=BUDGET,
+        ticket=ticket,
+        emergency=emergency,
+        down=silent,
     )
+
+
+def _slots(means: Means, hosts: Sequence[Host], *, emergency: bool) -> Mapping[str, Slot]:
+    """When the managed hosts may be changed; only now counts, for nobody comes back later."""
+    now, usual = means.clock(), timedelta(minutes=means.settings.number("provision.expected_minutes"))
+    hours = calendars.load(means.settings, means.inventory, now)
+    timing = Timing(hours=hours, now=now, at=now, emergency=emergency, usual=usual)
+    return {host.key: timing.slot(host) for host in hosts if host.managed}
+
+
+def _host_plan(key: str, slot: Slot | None) -> HostPlan:
+    if slot is None:
+        return HostPlan(host=key)
+    return HostPlan(host=key, expected_seconds=int(slot.takes.total_seconds()), window=slot.window)
 
 
 def run(
@@ -94,7 +126,8 @@ def run(
         limits=limits(means),
         clock=means.clock,
         observe=observe,
-        down=frozenset(one.host for one in made.left_out if one.missed),
+        down=frozenset(made.down),
+        closed=Schedule(means.settings, means.inventory, means.clock, emergency=bool(made.emergency)).closed,
         keep=lambda: means.refuse_moved(made),
     )
 

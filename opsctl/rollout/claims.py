@@ -1,4 +1,4 @@
-"""What a rollout claims while it runs: its hosts, their load balancers, and the clusters that it takes members from."""
+"""What a rollout claims while it runs: its hosts, their load balancers, and every limit that it takes members from."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from opsctl.errors import HostError, Interrupted, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostState, Reference, RolloutState, Stage, Status
+from opsctl.model.rollout import Batch, HostPlan, HostState, Reference, RolloutState, Stage, Status
 from opsctl.rollout import gates, machine
 from opsctl.rollout.change import Change, Claim, Installed
 from opsctl.rollout.claims import Claims
@@ -54,6 +54,8 @@ class Drivers:
     """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
 
     `gone` are hosts that are no longer ours: they are asked nothing, and count as out of service where skipped.
+    `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
+    why nothing may start on a host now, its window or a freeze; empty where it may.
     """
 
     journal: Journal
@@ -66,6 +68,8 @@ class Drivers:
     stop: threading.Event
     down: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    alerting: Callable[[], frozenset[str]] = frozenset
+    closed: Callable[[HostPlan], str] = lambda _item: ""
 
 
 class Driver:
@@ -82,9 +86,12 @@ class Driver:
         self._flying: dict[str, Step] = {}
         self._prepared: set[str] = set()
         self._waiting: dict[str, str] = {}
+        self._wave = {item.host: w for w, _, _, batch in state.plan.batches() for item in batch.hosts}
+        self._closed: set[str] = set()
         self._claiming = Claims(state.plan, parts.leases, parts.limits, parts.clock)
         self._claims: Mapping[str, Claim] = {}
         self._failed = sum(state.counts_against_budget for state in state.hosts)
+        self._out = {key for key in (*parts.down, *self._now) if self._is_out(key)}
 
     # --- the rollout as a whole ----------------------------------------------------------------------------------
 
@@ -151,6 +158,8 @@ class Driver:
             ungated = None
             if self._parts.stop.is_set():
                 break
+            if self._all_shut(batch):
+                continue
             self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
             self._work_on(batch)
             if not (verdict := self._gate(batch)).passed:
@@ -162,7 +171,7 @@ class Driver:
             return Status.INTERRUPTED, "stopped by hand"
         waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
         if waiting:
-            return Status.PAUSED, "; ".join(f"{host} waits: {why}" for host, why in waiting.items())
+            return Status.PAUSED, who_waits(waiting)
         drained = [state.host for state in self._now.values() if state.drained]
         return (Status.HALTED, f"still drained: {', '.join(drained)}") if drained else (Status.DONE, "")
 
@@ -205,6 +214,7 @@ class Driver:
             if step is None or self._holds_back(state, step):
                 return False
             if step is Step.INSTALL and self._parts.change.together and key not in self._prepared:
+                self._out.add(key)  # the others of the batch that are asked now go out together with it
                 return True
             if step in machine.EFFECTS:
                 self._save(machine.begin(state, step, self._parts.clock()))
@@ -219,25 +229,42 @@ class Driver:
         if not state.untouched:
             return False
         spent = self._failed >= self._plan.failure_budget
-        if spent or step not in (Step.DRAIN, Step.INSTALL):
-            return spent
-        why = self._parts.limits.why_not(state.host, self._out_of_service(state.host))
+        if spent or self._shut(state.host):
+            return True
+        if step not in (Step.DRAIN, Step.INSTALL):
+            return False
+        why = self._parts.limits.why_not(state.host, self._out | self._parts.alerting(), self._undone(state.host))
         if why:
             self._waiting[state.host] = why
         return bool(why)
 
-    def _out_of_service(self, key: str) -> set[str]:
-        """Members of the host's cluster that must count as out of service now."""
-        limit = self._parts.limits.clusters.get(key)
-        return {other for other in limit.members if other != key and self._is_out(other)} if limit else set()
+    def _all_shut(self, batch: Batch) -> bool:
+        """Nothing of this batch may start now, and nothing of it has."""
+        waiting = [item.host for item in batch.hosts if self._open(item.host)]
+        return all(self._now[key].untouched and bool(self._shut(key)) for key in waiting)
+
+    def _shut(self, key: str) -> str:
+        """Why nothing may start on a host now: its window or a freeze, or an earlier ring that waits for its own."""
+        why = self._parts.closed(self._items[key])
+        (self._closed.add if why else self._closed.discard)(key)
+        if not why and (first := [other for other in self._closed if self._wave[other] < self._wave[key]]):
+            why = f"an earlier ring has not had its turn ({min(first)})"
+        if why:
+            self._waiting[key] = why
+        return why
+
+    def _undone(self, key: str) -> set[str]:
+        """The hosts of this rollout that come before this one and are not done."""
+        before = self._parts.limits.after.get(key, frozenset()) & self._now.keys()
+        return {other for other in before if self._now[other].stage is not Stage.DONE}
 
     def _is_out(self, key: str) -> bool:
-        """Down, failed or unknown, or in the middle of its own change."""
+        """Down, drained, failed or unknown, or in the middle of its own change."""
         state = self._now.get(key)
         if state is None or state.stage is Stage.PLANNED:
-            return key in self._parts.down
+            return key in self._parts.down or bool(state and state.drained)
         if state.stage is Stage.SKIPPED:
-            return key in self._parts.gone
+            return key in self._parts.down or key in self._parts.gone or state.drained
         if state.stage is Stage.DONE:
             return False
         return state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched or key in self._parts.down
@@ -316,6 +343,7 @@ class Driver:
         shown = state.stage is not before.stage
         self._failed += state.counts_against_budget - before.counts_against_budget
         self._now[state.host] = state
+        (self._out.add if self._is_out(state.host) else self._out.discard)(state.host)
         if shown and state.stage not in _QUIET:
             self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")
         elif before.drained and not state.drained:
@@ -323,3 +351,15 @@ class Driver:
 
     def _say(self, key: str, text: str) -> None:
         self._parts.observe(Progress(host=key, text=text, at=self._parts.clock()))
+
+
+def who_waits(waiting: Mapping[str, str], most: int = 5) -> str:
+    """Each reason once, with the hosts that wait for it."""
+    by_reason: dict[str, list[str]] = {}
+    for host, why in waiting.items():
+        by_reason.setdefault(why, []).append(host)
+    told = []
+    for why, hosts in by_reason.items():
+        rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
+        told.append(f"{', '.join(hosts[:most])}{rest} {'waits' if len(hosts) == 1 else 'wait'}: {why}")
+    return "; ".join(told)

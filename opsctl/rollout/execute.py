@@ -9,13 +9,15 @@ from datetime import datetime
 
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import LeftOut, Plan, RolloutState, Stage, Status
+from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
-from opsctl.rollout.limits import KEPT_IN, Limits
+from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
+from opsctl.rollout.timing import NEVER, NEXT
+from opsctl.rollout.versions import ANOTHER_STATE
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Head, Ledger
 from opsctl.state.store import Store
@@ -23,7 +25,14 @@ from opsctl.state.store import Store
 # Words of the reasons for which hosts are left out, and what to do about each.
 NO_KEY = ("no key is approved for it", "it shows another key than the approved one")
 _APPROVE = "compare its key with the owner's, then: opsctl host approve NAME --fingerprints FILE"
-_LIMIT = "a cluster needs its members: change clusters: minimum in tenant.yml, or bring the others back first"
+_LIMIT = (
+    "a cluster, role or site needs its hosts: change clusters: minimum in tenant.yml (or limits), "
+    "or bring the others back first"
+)
+_ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
+_MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the mirror: opsctl patch plan --refresh"
+_WINDOW = "windows that never meet or are too short, or a freeze without end: opsctl calendar --host NAME"
+_LATER = "wait for the windows (opsctl calendar), or in an emergency: --emergency --reason TEXT --ticket TEXT"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
 _OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
 
@@ -52,12 +61,23 @@ def why_missed(plan: Plan) -> str:
 def mend_missed(plan: Plan) -> str:
     """What to do so that the next plan has them."""
     found = {_mend(one) for one in plan.left_out if one.missed}
-    return "; ".join(text for text in (_APPROVE, _LIMIT, _LOOK) if text in found) + "; then begin anew for them"
+    return (
+        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _WINDOW, _LATER, _LOOK) if text in found)
+        + "; then begin anew for them"
+    )
 
 
 def _mend(one: LeftOut) -> str:
     if any(words in one.reason for words in NO_KEY):
         return _APPROVE
+    if COMES_AFTER in one.reason:
+        return _ORDER
+    if ANOTHER_STATE in one.reason:
+        return _MIRROR
+    if NEVER in one.reason:
+        return _WINDOW
+    if NEXT in one.reason:
+        return _LATER
     return _LIMIT if KEPT_IN in one.reason else _LOOK
 
 
@@ -107,6 +127,8 @@ def execute(
     observe: Callable[[Progress], None],
     down: frozenset[str] = frozenset(),
     gone: frozenset[str] = frozenset(),
+    alerting: Callable[[], frozenset[str]] = frozenset,
+    closed: Callable[[HostPlan], str] = lambda _item: "",
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
@@ -115,6 +137,8 @@ def execute(
     """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
+    detail |= {"ticket": plan.ticket} if plan.ticket else {}
+    detail |= {"emergency": plan.emergency} if plan.emergency else {}
     with on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop:
         parts = Drivers(
             journal=Journal(store),
@@ -127,6 +151,8 @@ def execute(
             stop=stop,
             down=down,
             gone=gone,
+            alerting=alerting,
+            closed=closed,
         )
         driver = Driver(state, parts)
         with driver.alone(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from opsctl.errors import Locked, StalePlan, StoreError, UnknownName
 from opsctl.model import wire
+from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import machine
 from opsctl.state.store import Store
@@ -50,7 +51,8 @@ class Journal:
         fits = ids[:1] if name == LATEST else [one for one in ids if one == name] or [i for i in ids if name in i]
         saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
-            hint = f"several fit: {', '.join(fits[:5])}" if fits else "opsctl patch status lists every plan and rollout"
+            known = nearest(name, ids) or "opsctl patch status lists every plan and rollout"
+            hint = f"several fit: {', '.join(fits[:5])}" if fits else known
             raise UnknownName(f"no plan or rollout is called {name!r}", hint=hint)
         return self._whole(wire.loads(RolloutState, saved.document_json))
 

@@ -40,5 +40,5 @@ class Means:
 
     def refuse_moved(self, plan: Plan) -> None:
         """Raise StalePlan where another inventory was written while a person was asked whether to begin."""
-        if files.load(self.settings).digest != plan.inventory_digest:
+        if files.load(self.settings).digest != self.inventory.digest:
             raise StalePlan(f"{plan.id} no longer fits: the inventory has changed meanwhile")

@@ -7,7 +7,7 @@ from collections import Counter
 from opsctl.model import wire
 from opsctl.model.rollout import Plan, RolloutState, Stage, Status
 
-PLAN_COLUMNS = ("wave", "batch", "host", "packages", "security", "reboot", "drained at")
+PLAN_COLUMNS = ("wave", "batch", "host", "packages", "security", "reboot", "drained at", "takes", "window")
 PACKAGE_COLUMNS = ("package", "from", "to", "security", "hosts")
 HOST_COLUMNS = ("wave", "batch", "host", "stage", "traffic", "since", "remarks")
 ROLLOUT_COLUMNS = ("rollout", "status", "hosts", "done", "failed", "unknown", "planned by", "at work")
@@ -52,6 +52,14 @@ def plan_document(made: Plan) -> dict[str, object]:
     return found
 
 
+def why_empty(made: Plan) -> str:
+    """Why a plan holds no host: each reason with the number of hosts that it keeps out; empty where it holds some."""
+    if made.hosts:
+        return ""
+    reasons = Counter(one.reason for one in made.left_out)
+    return "; ".join(f"{reason} ({some})" for reason, some in reasons.most_common()) or "no host was selected"
+
+
 def rollout_row(state: RolloutState, at_work: str) -> Row:
     word = "stalled" if stalled(state, at_work) else state.status
     counts = (state.count(Stage.DONE), state.count(Stage.FAILED), state.count(Stage.UNKNOWN))
@@ -63,6 +71,7 @@ def plan_rows(made: Plan) -> list[Row]:
         (
             f"{w} {wave.ring}", b, item.host, len(item.packages), item.security,
             "expected" if item.reboot_expected else "", item.drain_through,
+            f"{-(-item.expected_seconds // 60)} min", item.window,
         )
         for w, b, wave, batch in made.batches()
         for item in batch.hosts

@@ -1,7 +1,7 @@
 """Each promise of speed, measured as a ratio against what a user would use instead, in the same run.
 
     make bench                      everything that is quick (start-up)
-    make bench BENCH="provision"    one or more of: startup lab provision comply netbox demo all
+    make bench BENCH="provision"    one or more of: startup lab provision comply netbox plan demo all
     make bench BENCH="provision --hosts 7"
 
 Seconds depend on the machine; ratios travel. Nothing here passes or fails: it prints what was measured.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import comply, demo, lab, netbox, provision, startup
+from tests.bench import comply, demo, lab, netbox, plan, provision, startup
 
 BENCHES = {
     "startup": startup.run,
@@ -19,6 +19,7 @@ BENCHES = {
     "provision": provision.run,
     "comply": comply.run,
     "netbox": netbox.run,
+    "plan": plan.run,
     "demo": demo.run,
 }
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 OPSCTL = str(BIN / "opsctl")
+# Python compiles a module once and keeps it, unless it is told not to; nobody's everyday runs without.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 HEAD = ["what", "wall s", "cpu s", "instead", "wall s", "cpu s", "wall ratio", "cpu ratio"]
 
 

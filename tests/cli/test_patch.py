@@ -97,6 +97,85 @@ def test_there_are_no_plans_at_first(workspace: Path, capsys: pytest.CaptureFixt
     assert "no plans yet" in capsys.readouterr().err
 
 
+FREEZE = "version: 1\nfreezes: [{name: always, days: [mon, tue, wed, thu, fri, sat, sun], reason: the election}]\n"
+
+
+def test_a_start_within_a_freeze_is_refused_and_a_dry_run_says_so(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = keep(workspace)
+    (workspace / "inventories/ange/calendar.yml").write_text(FREEZE)
+    assert run(["patch", "start", plan, "--dry-run"]) == 0
+    assert "it may not start now: ange.ange-web1 waits: freeze always until" in capsys.readouterr().err
+    assert run(["patch", "start", plan, "--yes"]) == 3
+    told = capsys.readouterr().err
+    assert f"{plan} may not start now: ange.ange-web1 waits: freeze always until" in told
+    assert "the election; and at no time within a year" in told
+    assert "opsctl patch plan --emergency" in told
+    with Store.open(config.load(workspace, {}).state) as store:
+        assert Journal(store).load(plan).status is Status.PLANNED
+
+
+def test_a_freeze_written_meanwhile_lets_nothing_new_start_and_the_rollout_pauses(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = begun(workspace)
+    with Store.open(config.load(workspace, {}).state) as store:
+        Journal(store).save_host(plan, HostState(host="ange.ange-web1", stage=Stage.PLANNED, at=NOW))
+    (workspace / "inventories/ange/calendar.yml").write_text(FREEZE)
+    with Store.open(config.load(workspace, {}).state) as store:
+        inventory = files.load(config.load(workspace, {}))
+        snapshot.save(store, plan, inventory, [host.key for host in inventory], NOW)
+    assert run(["patch", "status", plan]) == 0
+    assert "window left: 0 min (ange.ange-web1)" in capsys.readouterr().out
+    assert run(["patch", "resume", plan, "--yes"]) == 5
+    told = capsys.readouterr()
+    assert "paused: ange.ange-web1, ange.ange-web2 wait: freeze always until" in told.err
+    with Store.open(config.load(workspace, {}).state) as store:
+        assert {one.stage for one in Journal(store).load(plan).hosts} == {Stage.PLANNED}
+
+
+def test_a_broken_calendar_makes_no_plan_and_is_told_with_its_line(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "inventories/ange/calendar.yml").write_text("version: 1\nfreezes: [{name: a, days: [friday]}]\n")
+    assert run(["patch", "plan"]) == 3
+    assert "calendar.yml:2: days: 'friday' is not known" in capsys.readouterr().err
+    capsys.readouterr()
+    assert run(["patch", "status", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollouts"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--emergency"], "--emergency takes --reason and --ticket"),
+        (["--emergency", "--reason", "CVE"], "--emergency takes --reason and --ticket"),
+        (["--reason", "CVE"], "--reason goes with --emergency"),
+        (["--at", "2026-01-01 22:00"], "2026-01-01 21:00Z is over"),
+        (["--at", "tonight"], "'tonight' is no moment"),
+    ],
+)
+def test_an_emergency_without_its_reason_and_a_time_that_is_over_are_errors_of_the_command_line(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert run(["patch", "plan", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_an_emergency_plan_stands_in_the_ledger_with_its_reason_and_ticket(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "inventories/ange/calendar.yml").write_text(FREEZE)
+    assert run(["patch", "plan", "--emergency", "--reason", "CVE-2026-1", "--ticket", "INC7", "-o", "json"]) == 1
+    made = json.loads(capsys.readouterr().out)["plan"]
+    assert (made["emergency"], made["ticket"]) == ("CVE-2026-1", "INC7")
+    assert run(["ledger", "log", "--verb", "patch plan", "-o", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    assert entries[0]["detail"]["emergency"] == "CVE-2026-1"
+    assert entries[0]["detail"]["ticket"] == "INC7"
+
+
 def test_an_unknown_plan_is_refused_by_name(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["start", "nope", "--yes"], ["resume", "nope", "--yes"], ["status", "nope"]):
         assert run(["patch", *words]) == 3
@@ -309,6 +388,65 @@ def test_a_check_of_hosts_that_do_not_answer_ends_with_1(workspace: Path, capsys
     capsys.readouterr()
     assert run(["provision", "--check", "-o", "json"]) == 1
     assert json.loads(capsys.readouterr().out)["outcome"] == "incomplete"
+
+
+def test_an_empty_plan_is_no_error_and_says_why_it_is_empty(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["patch", "plan", "--exclude", "ange-web*"]) == 0
+    shown = capsys.readouterr()
+    assert "is empty: excluded (--exclude) (2)" in shown.out + shown.err
+    assert run(["patch", "plan", "--exclude", "ange-web1,ange-web2", "--ticket", "CHG-7", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["empty_because"] == "excluded (--exclude) (2)"
+    assert told["plan"]["ticket"] == "CHG-7"
+    assert told["plan"]["options"] == ["exclude=ange-web1,ange-web2"]
+
+
+def test_an_explanation_is_told_for_people_and_programs(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["patch", "plan", "--exclude", "ange-web1", "--explain", "ange-web1"]) == 1
+    assert "ange.ange-web1: left out: excluded (--exclude)" in capsys.readouterr().out
+    assert (
+        run(["patch", "plan", "--exclude", "ange-web1", "--explain", "ange-web2", "--ticket", "7", "-o", "json"]) == 1
+    )
+    told = json.loads(capsys.readouterr().out)["explained"]
+    assert told["host"] == "ange.ange-web2"
+    assert told["why"][0].startswith("left out: unreachable")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message", "hint"),
+    [
+        (["--limit", "ange-wbe1"], 3, "no host fits 'ange-wbe1'", "is it ange-web1 or ange-web2?"),
+        (["--exclude", "ange-wbe1"], 3, "no host fits 'ange-wbe1'", "is it ange-web1 or ange-web2?"),
+        (["--ring", "canari"], 3, "no host has the ring 'canari'", "is it canary?"),
+        (["--role", "wbe"], 3, "no host has the role 'wbe'", "is it web?"),
+        (["--tenant", "angee"], 3, "no tenant is called 'angee'", "is it ange?"),
+        (["--explain", "ange-web3"], 3, "no host is called 'ange-web3'", "is it ange-web2 or ange-web1?"),
+        (["--ring", "canary", "--explain", "ange-web2"], 3, "ange.ange-web2 is not among the selected hosts", ""),
+        (["--package", "open ssl"], 3, "no package can be called 'open ssl'", "as dpkg writes it"),
+        (["--package", ""], 3, "--package names no package", ""),
+        (["--ticket", "a\x1b[1mb"], 2, "--ticket takes one line", ""),
+    ],
+)
+def test_what_a_plan_cannot_be_made_of_is_named_with_the_nearest_match_and_nothing_is_kept(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str, hint: str
+) -> None:
+    capsys.readouterr()
+    assert run(["patch", "plan", *words]) == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert hint in told
+    assert run(["patch", "status", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rollouts"] == []
+
+
+def test_an_unknown_plan_is_named_with_the_nearest_one(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "start", plan[:-1] + "x", "--yes"]) == 3
+    assert f"is it {plan}?" in capsys.readouterr().err
 
 
 def test_a_start_without_a_terminal_wants_yes(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

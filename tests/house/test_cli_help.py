@@ -43,6 +43,14 @@ def test_every_command_and_option_has_help(verb: str) -> None:
                 assert param.help, f"opsctl {path} {param.opts[0]} has no help"
 
 
+def test_a_listing_of_verbs_cuts_no_sentence_at_80_columns(verb: str) -> None:
+    for path, command in _commands(_verb(verb), verb):
+        if isinstance(command, click.Group):
+            room = 80 - len("  ") * 3 - max(map(len, command.commands))
+            cut = [name for name, inner in command.commands.items() if inner.get_short_help_str(room).endswith("...")]
+            assert not cut, f"opsctl {path} --help"
+
+
 def test_the_table_of_verbs_says_what_each_verb_says_of_itself(verb: str) -> None:
     assert (_verb(verb).help or "").strip().partition("\n")[0] == COMMANDS[verb].help
     assert COMMANDS[verb].section in SECTIONS
@@ -74,4 +82,15 @@ def test_every_command_shows_its_help(verb: str, capsys: pytest.CaptureFixture[s
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from opsctl.cli.main import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
     loaded = set(run(sys.executable, "-c", code).stdout.split())
-    assert not loaded & {"rich", "yaml", "paramiko", "jinja2", "sqlite3", "pynetbox", "pytest", "ansible"}
+    assert not loaded & {
+        "rich",
+        "yaml",
+        "paramiko",
+        "jinja2",
+        "sqlite3",
+        "pynetbox",
+        "pytest",
+        "ansible",
+        "icalendar",
+        "holidays",
+    }

@@ -25,10 +25,13 @@ CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "gmtime
 IMPORTERS = {
     "ansible": ("opsctl/ansible/", "ansible_collections/opsctl/"),
     "click": ("opsctl/cli/",),
+    "holidays": ("opsctl/inventory/calendars.py",),
+    "icalendar": ("opsctl/inventory/icsfile.py",),
     "jinja2": ("opsctl/report/", "opsctl/ansible/"),
     "paramiko": ("opsctl/ssh/",),
     "pynetbox": ("opsctl/inventory/netbox.py",),
     "pytest": ("opsctl/compliance/",),
+    "recurring_ical_events": ("opsctl/inventory/icsfile.py",),
     "rich": ("opsctl/cli/output.py",),
     "sqlite3": ("opsctl/state/",),
     "testinfra": ("opsctl/compliance/",),

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -297,6 +298,31 @@ def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
     site.opsctl("patch", "resume", rollout, "--yes")
     assert site.stages(rollout) == {"sundsvall-app1": "done", "ange-web1": "done"}
     assert site.installs("sundsvall-app1") == 1
+
+
+def test_a_freeze_written_in_the_middle_lets_what_began_finish_and_nothing_else_begin(site: Site) -> None:
+    calendar = site.workspace / "inventories/ange/calendar.yml"
+    rollout = site.plan("--limit", "ange-web*")
+    running = site.begin("patch", "start", rollout, "--yes")
+    try:
+        wait_for(lambda: reached(site, rollout, "ange-web1", "drained"), "ange-web1 is drained")
+        first, last = (datetime.now(UTC).date() + timedelta(days=days) for days in (-1, 2))
+        calendar.write_text(f"version: 1\nfreezes: [{{name: outage, from: {first}, to: {last}}}]\n")
+        running.wait(timeout=120)
+        assert running.returncode == 5, site.said
+        assert "ange.ange-web2 waits: freeze outage until" in site.said
+        assert site.stages(rollout) == {"ange-web1": "done", "ange-web2": "planned"}
+        assert site.states(rollout)["ange-web1"]["drained"] is False
+        assert site.version("ange-web2", "opslab-library") == "1.0-1"
+        assert site.leases() == ""
+        made = site.answer("patch", "plan", "--limit", "ange-web2")["plan"]
+        assert isinstance(made, dict)
+        assert (made["waves"], made["left_out"][0]["host"]) == ([], "ange.ange-web2")
+    finally:
+        calendar.unlink(missing_ok=True)
+    site.opsctl("patch", "resume", rollout, "--yes")
+    assert site.stages(rollout) == {"ange-web1": "done", "ange-web2": "done"}
+    assert site.installs("ange-web1") == site.installs("ange-web2") == 1
 
 
 def test_an_overlapping_rollout_is_refused_while_the_first_one_runs(site: Site) -> None:

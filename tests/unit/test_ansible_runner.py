@@ -519,6 +519,25 @@ def test_ctrl_c_stops_ansible_and_says_which_hosts_are_unknown(bench: Bench, tmp
     )
 
 
+def test_a_worker_that_ansible_left_behind_is_stopped_as_well(bench: Bench) -> None:
+    bench.playbook("    - name: Wait\n      ansible.builtin.command: sleep 60\n")
+    left: list[subprocess.Popen[bytes]] = []
+
+    def stop(_event: RunEvent) -> None:
+        if not left:
+            (private,) = SHARED_MEMORY.glob(f"opsctl-*-{bench.settings.id}/run-*")
+            words = [sys.executable, "-c", "import time; time.sleep(60)", f"{private}/inventory.yml"]
+            left.append(subprocess.Popen(words, start_new_session=True))
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        bench.run(on_event=stop)
+    try:
+        assert left[0].wait(10) == -signal.SIGKILL
+    finally:
+        left[0].kill()
+
+
 def test_a_run_stops_when_opsctl_is_killed(bench: Bench, tmp_path: Path) -> None:
     """Nobody reads the pipe any more: the next event ends the run, and the task after it never starts."""
     flag = tmp_path / "second-task-ran"

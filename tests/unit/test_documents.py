@@ -170,3 +170,17 @@ def test_no_content_whatever_ends_in_anything_but_problems(tmp_path: Path, conte
         found.section(key)
         list(found.sections(key))
     found.done()
+
+
+@pytest.mark.parametrize("text", ["x: '" + "[" * 600 + "'\n", "x: '" + "]" * 600 + "'\n", "x: '" + " - " * 600 + "'\n"])
+def test_brackets_in_quotes_are_words(tmp_path: Path, problems: Problems, text: str) -> None:
+    assert document(tmp_path, problems, text).has("x")
+    assert not problems.found
+
+
+@pytest.mark.parametrize(
+    "text", ["x: " + "[" * 100_000, "y: '" + "]" * 100_000 + "'\nx: " + "[" * 100_000, "- " * 100_000]
+)
+def test_a_file_that_is_deep_is_a_fault_and_no_crash(tmp_path: Path, problems: Problems, text: str) -> None:
+    document(tmp_path, problems, text)
+    assert "levels within each other" in told(problems)[0]

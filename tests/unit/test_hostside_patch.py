@@ -43,12 +43,27 @@ def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypat
     assert pending.below(pending.PHASED, text) == []
 
 
+def test_a_package_is_one_of_those_asked_for_with_or_without_its_architecture() -> None:
+    package = {"name": "libssl3:i386"}
+    assert pending.is_one_of(package, ["libssl3"])
+    assert pending.is_one_of(package, ["libssl3:i386"])
+    assert not pending.is_one_of(package, ["libssl"])
+
+
+def test_a_name_that_is_not_installed_is_told_with_names_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "run", lambda *words: "ii \topenssl\nrc \topensl\nun \tnginx\nhi \tcurl\n")
+    assert pending.unknown(["openssl", "curl:amd64", "opensl", "nginx"]) == [
+        {"name": "opensl", "like": ["openssl"]},
+        {"name": "nginx", "like": []},
+    ]
+
+
 def test_who_holds_apts_lock_is_told_by_program_and_process_alone() -> None:
     """What a reading holds is kept in the store; a command line may hold a password."""
-    program = [sys.executable, "-c", "print(flush=True); input()", "--password=canary"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        holder.stdout.readline()  # the kernel names a process a moment after exec has succeeded
+    words = [sys.executable, "-c", "print(flush=True); input()", "--password=canary"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()  # before that it may still bear its parent's name
         told = pending.described(holder.pid)
         holder.communicate(b"\n")
     assert told.startswith("python")

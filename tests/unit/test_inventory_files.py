@@ -3,6 +3,7 @@
 import base64
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from opsctl.documents import Problems
 from opsctl.errors import InventoryError, Problem
 from opsctl.inventory import cache, emit, faults, files
 from opsctl.inventory.hostfile import read_hosts
-from opsctl.model.host import Host, Service
+from opsctl.model.host import Cluster, Host, OutLimit, Service
 
+NOW = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
 TENANT = f"""\
 version: 1
@@ -96,6 +98,31 @@ def test_every_field_of_tenant_and_host_is_read(workspace: Workspace) -> None:
     assert tenant.windows[0].days == ("tue", "thu")
     assert tenant.accounts is not None
     assert tenant.accounts[0].keys == (KEY,)
+
+
+def test_limits_and_the_primary_of_a_cluster_are_read(workspace: Workspace) -> None:
+    more = "limits: [{role: web, max_out_percent: 25}, {site: hall, max_out: 2}]\n"
+    settings = workspace(
+        HOST + "    cluster: web\n    site: hall\n",
+        TENANT.replace("minimum: 1}", "minimum: 0, primary: ange-web1}") + more,
+    )
+    tenant = files.load(settings).tenant("ange")
+    assert tenant.clusters == (Cluster(name="web", minimum=0, primary="ange-web1"),)
+    assert tenant.limits == (OutLimit(role="web", max_out_percent=25), OutLimit(site="hall", max_out=2))
+
+
+@pytest.mark.parametrize(
+    ("limit", "count", "expected"),
+    [
+        (OutLimit(role="web", max_out=2), 10, 2),
+        (OutLimit(role="web", max_out_percent=25), 10, 2),
+        (OutLimit(role="web", max_out_percent=25), 3, 1),
+        (OutLimit(role="web", max_out=3, max_out_percent=50), 4, 2),
+        (OutLimit(role="web", max_out=3, max_out_percent=50), 40, 3),
+    ],
+)
+def test_a_limit_rounds_down_but_always_spares_one_host(limit: OutLimit, count: int, expected: int) -> None:
+    assert limit.may_be_out(count) == expected
 
 
 def test_lists_that_nobody_gave_are_none_and_not_empty(workspace: Workspace) -> None:
@@ -206,6 +233,14 @@ def test_what_is_not_managed_needs_neither_address_nor_a_known_ring(workspace: W
         ("ssh_groups: [ssh-login]", "ssh_groups: [SSH]", 9, "'SSH' is not allowed"),
         ("sites: [{name: hall}]", "sites: [{name: hall}, {name: hall}]", 5, "is there twice"),
         ("sites: [{name: hall}]", "sites: [{name: hall, jump: nobody}]", 5, "no host is called 'nobody'"),
+        ("minimum: 1}]", "minimum: 1, primary: web9}]", 6, "'web9' is no member of web (the cluster has no host)"),
+        ("clusters: [", "limits: [{max_out: 1}]\nclusters: [", 6, "names neither a role nor a site"),
+        ("clusters: [", "limits: [{role: web}]\nclusters: [", 6, "the limit of role web says no number"),
+        ("clusters: [", "limits: [{role: web, max_out: 0}]\nclusters: [", 6, "a whole number from 1 to 10000"),
+        ("clusters: [", "limits: [{role: web, max_out_percent: 101}]\nclusters: [", 6, "from 1 to 100"),
+        ("clusters: [", "limits: [{role: wbe, max_out: 1}]\nclusters: [", 6, "no host fits role wbe"),
+        ("clusters: [", "limits: [{role: web, site: hall, max_out: 1}]\nclusters: [", 6, "fits role web at site hall"),
+        ("clusters: [", "limits: [{role: web, max_out: 1}, {role: web, max_out: 2}]\nclusters: [", 6, "is there twice"),
     ],
 )  # fmt: skip
 def test_a_fault_of_a_tenant_is_told_with_its_line(
@@ -245,7 +280,7 @@ def test_all_faults_of_all_files_come_at_once(workspace: Workspace) -> None:
 
 def test_a_fault_of_the_source_and_another_automation_account_show_in_the_check(workspace: Workspace) -> None:
     settings = workspace(tenant=TENANT.replace("name: opsctl", "name: robot"), source=HOST + "    ring: pilot\n")
-    found = [str(problem) for problem in faults.faults(settings)]
+    found = [str(problem) for problem in faults.faults(settings, NOW)]
     assert len(found) == 2
     assert "the automation account is robot, and opsctl logs in as opsctl" in found[0]
     assert "source.yml:8: ring: 'pilot'" in found[1]
@@ -278,7 +313,7 @@ def test_a_broken_parsed_copy_is_as_none(workspace: Workspace, monkeypatch: pyte
 
 def test_the_example_workspace_is_sound_and_written_as_a_sync_would_write_it() -> None:
     settings = config.load(Path(__file__).parents[2], {})
-    assert faults.faults(settings) == ()
+    assert faults.faults(settings, NOW) == ()
     inventory = files.load(settings)
     for tenant in inventory.tenants:
         text = (settings.inventories / tenant.name / "hosts.yml").read_text()
@@ -324,4 +359,4 @@ def test_a_copy_that_was_lost_is_no_tenant_without_hosts(workspace: Workspace) -
 def test_an_approved_key_that_is_none_shows_in_the_check(workspace: Workspace) -> None:
     settings = workspace(source=HOST)
     (settings.inventories / "ange/pins").write_text("ange-web1 ssh-ed25519\n")
-    assert "ange/pins:1" in faults.faults(settings)[0].where
+    assert "ange/pins:1" in faults.faults(settings, NOW)[0].where

@@ -8,10 +8,21 @@ import pytest
 
 from opsctl.documents import RESERVED
 from opsctl.inventory.hostfile import STATUSES
-from opsctl.model.host import CRITICALITIES, Account, Cluster, Host, Organisation, Service, Site, Tenant, Window
+from opsctl.model.host import (
+    CRITICALITIES,
+    Account,
+    Cluster,
+    Host,
+    Organisation,
+    OutLimit,
+    Service,
+    Site,
+    Tenant,
+    Window,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/inventory.md").read_text(encoding="utf-8")
-KINDS = (Host, Service, Tenant, Account, Cluster, Organisation, Site, Window)
+KINDS = (Host, Service, Tenant, Account, Cluster, Organisation, OutLimit, Site, Window)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

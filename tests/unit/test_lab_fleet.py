@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opsctl.errors import LabError, Refused, UnknownName, UsageError
 from opsctl.lab import packages, recipe, seed, sources
 from opsctl.lab.fleet import Fleet, LabHost, demo, generic, only, placed
-from opsctl.model.host import Account
+from opsctl.model.host import Account, Cluster
 
 
 def _placed(plan: Fleet) -> Fleet:
@@ -47,7 +47,7 @@ def test_the_demo_is_two_municipalities_with_a_balanced_service_and_a_jump_host(
     ]  # fmt: skip
     inventory = lab.inventory()
     assert [host.name for host in inventory.jumps(lab.host("ange-db1"))] == ["ange-lb1"]
-    assert inventory.cluster_minimum(lab.host("ange-web1")) == 1
+    assert inventory.tenant("ange").clusters == (Cluster(name="ange-web", minimum=1),)
     rings = {ring: {host.name for host in lab.hosts if host.ring == ring} for ring in ("canary", "early", "broad")}
     assert rings == {
         "canary": {"sundsvall-app1", "ange-file1"},

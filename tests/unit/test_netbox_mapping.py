@@ -3,13 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opsctl.config import BY_NAME
+from opsctl.documents import Problems
 from opsctl.errors import ConfigError
+from opsctl.inventory.emit import hosts_file
+from opsctl.inventory.hostfile import HostFile, read_file
 from opsctl.inventory.mapping import MAPPED, Rules, Unusable, host_name, rules, to_host
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import (
@@ -402,3 +406,55 @@ def test_services_of_other_things_are_not_ours() -> None:
     assert read_service({"id": 1, "parent_object_type": "ipam.fhrpgroup", "parent_object_id": 1, "name": "x"}) is None
     ours = ServiceRecord(id=1, parent="virtual-machine/1", ports=(Port(name="b", protocol="tcp", port=2),))
     assert with_services([record(id=5)], [ours])[0].services == ()
+
+
+WRONG = "a\u202eb\x1b[31m\n\ud800\u200ba\u030a"
+
+
+def read_back(folder: Path, found: Sorted) -> HostFile:
+    """hosts.yml as it is written for these, and read again."""
+    path, problems = folder / "hosts.yml", Problems()
+    path.write_text(hosts_file("ange", found.hosts, quarantined=found.quarantined), encoding="utf-8")
+    again = read_file(path, "ange", problems)
+    assert not problems.found
+    return again
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"address4": WRONG},
+        {"tags": (f"patch-ring-{WRONG}", "patch-ring-1")},
+        {"fields": {"service_owner": [WRONG, "x"]}},
+        {"services": (Port(name=WRONG, protocol="tcp", port=80, fields={"serves": "nobody"}),)},
+        {"fields": {"service_owner": WRONG}},
+        {"name": WRONG},
+        {"cluster": WRONG},
+    ],
+)
+def test_a_reason_that_quotes_netbox_never_makes_the_copy_unreadable(tmp_path: Path, values: dict[str, object]) -> None:
+    rules_ = chosen(serves="field:serves")
+    found = sort_out([record(**values), record(id=2, name="x", address4="192.0.2.2")], rules_, TENANTS, REGIONS)
+    again = read_back(tmp_path, found)
+    assert again.quarantined == found.quarantined
+    assert len(again.quarantined) == 1
+    before = [replace(host(record()), name="old")]
+    stale = sort_out([record(**values)], rules_, TENANTS, REGIONS, before=before).stale
+    assert read_back(tmp_path, Sorted(hosts=stale, quarantined=(), left_out={})).hosts[0].host == stale[0]
+
+
+@pytest.mark.parametrize("text", ["[" * 600, "]" * 600, "- " * 600, "{{ x }}", "'\"\\"])
+def test_no_words_of_netbox_make_the_copy_unreadable(tmp_path: Path, text: str) -> None:
+    found = sort_out([record(fields={"note": text}, cluster=text[:99])], chosen(), TENANTS, REGIONS)
+    assert read_back(tmp_path, found).hosts[0].host == found.hosts[0]
+
+
+@pytest.mark.parametrize("what", ["fields", "context"])
+def test_values_within_values_without_end_put_the_record_aside(what: str) -> None:
+    deep: object = "["
+    for _ in range(70):
+        deep = [deep]
+    values = {"fields": {"note": deep}} if what == "fields" else {"context": json.dumps({"note": deep})}
+    with pytest.raises(Unusable, match="more than 64 levels"):
+        host(record(**values))
+    host(record(fields={"note": "[" * 70}, context=json.dumps({"n": [[[1]]] * 40})))

@@ -58,6 +58,30 @@ def plan(given: Means) -> Plan:
     return room.plan(given, [HOST], Pace(limit=3, growing=True))
 
 
+FREEZE = "version: 1\nfreezes: [{name: election, from: 2026-11-20, to: 2026-11-24}]\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "emergency", "planned"), [(False, "", False), (True, "", True), (False, "CVE-2026-1", True)]
+)
+def test_a_host_within_a_freeze_is_left_out_but_for_a_check_and_in_an_emergency(
+    store: Store, tmp_path: Path, check: bool, emergency: str, planned: bool
+) -> None:
+    folder = tmp_path / "inventories/ange"
+    folder.mkdir(parents=True)
+    (folder / "calendar.yml").write_text(FREEZE)
+    given = means(store)
+    given = replace(given, settings=replace(given.settings, workspace=tmp_path))
+    made = room.plan(given, [HOST], Pace(limit=3), check=check, emergency=emergency, ticket="INC7")
+    assert [item.host for item in made.hosts] == (["ange.web1"] if planned else [])
+    assert (made.emergency, made.ticket) == (emergency, "INC7")
+    if not planned:
+        with pytest.raises(Incomplete) as caught:
+            raise_missed(made)
+        assert "freeze election until Wed 2026-11-25 00:00 CET; next Wed" in caught.value.message
+        assert "wait for the windows (opsctl calendar)" in caught.value.hint
+
+
 def test_a_provisioning_that_is_refused_by_a_lock_leaves_no_plan_behind(store: Store) -> None:
     given = means(store)
     made = plan(given)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from opsctl.errors import HostFailed, Incomplete, Interrupted, Locked, StalePlan, Stopped, Unreachable
-from opsctl.model.host import Cluster, Host, Inventory, Tenant
+from opsctl.model.host import Cluster, Host, Inventory, OutLimit, Tenant
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
@@ -154,11 +154,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def plan(store: Store, *, budget: int = 1, parallel: int = 5, hosts: Sequence[Host] = FLEET) -> RolloutState:
+def plan(
+    store: Store, *, budget: int = 1, parallel: int = 5, hosts: Sequence[Host] = FLEET, stock: Inventory = STOCK
+) -> RolloutState:
     balancers = BALANCERS
     items = [HostPlan(host=h.key, drain_through=balancers.get(h.key, "")) for h in hosts]
     pace = planning.Pace(limit=parallel)
-    found = planning.arrange(items, STOCK, limiting.of(STOCK, balancers=balancers), pace=pace)
+    found = planning.arrange(items, stock, limiting.of(stock, balancers=balancers), pace=pace)
     return Journal(store).add(
         planning.freeze(
             found, kind="patch", now=START, made_by="anna", inventory_digest="d", content_digest="c", pace=pace,
@@ -185,12 +187,15 @@ def drive(
     stop: threading.Event | None = None,
     down: frozenset[str] = frozenset(),
     gone: frozenset[str] = frozenset(),
+    alerting: Callable[[], frozenset[str]] = frozenset,
+    closed: Callable[[HostPlan], str] = lambda item: "",
+    stock: Inventory = STOCK,
     observe: Callable[[Progress], None] = lambda progress: None,
 ) -> RolloutState:
     parts = Drivers(
-        journal=journal or Journal(store), leases=Leases(store), change=change, inventory=STOCK,
-        limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=observe,
-        stop=stop or threading.Event(), down=down, gone=gone,
+        journal=journal or Journal(store), leases=Leases(store), change=change, inventory=stock,
+        limits=limiting.of(stock, balancers=BALANCERS), clock=Clock(), observe=observe,
+        stop=stop or threading.Event(), down=down, gone=gone, alerting=alerting, closed=closed,
     )  # fmt: skip
     driver = Driver(state, parts)
     with driver.alone("anna, process 1"):
@@ -290,6 +295,84 @@ def test_a_member_waits_while_the_other_is_known_to_be_down(store: Store) -> Non
     state = plan(store, hosts=FLEET[1:2])
     end = drive(store, state, FakeChange(World()), down=frozenset({"ange.web2"}))
     assert (end.status, stages(end)) == (Status.PAUSED, {"web1": Stage.PRECHECKED})
+
+
+def fleet_of(*names: str, together: str = "", **more: object) -> Inventory:
+    """Application hosts of one tenant; `together`: the cluster that all of them form."""
+    hosts = tuple(
+        Host(name=n, tenant="ange", address="192.0.2.9", role="app", platform="debian-12", cluster=together)
+        for n in names
+    )
+    tenant = Tenant(name="ange", title="Ånge kommun", **more)  # type: ignore[arg-type] # test shorthand
+    return Inventory(tenants=(tenant,), hosts=hosts, digest="d")
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_batch_that_lost_its_allowance_meanwhile_takes_one_host_instead_of_two(store: Store, together: bool) -> None:
+    stock = fleet_of("a", "b", "c", limits=(OutLimit(role="app", max_out=2),))
+    state = plan(store, stock=stock, hosts=stock.hosts[:2])
+    change = FakeChange(World(), together=together, reboots=frozenset())
+    end = drive(store, state, change, stock=stock, alerting=lambda: frozenset({"ange.c"}))
+    assert set(stages(end).values()) == {Stage.DONE}
+    begun = change.world.log.index(("prepare" if together else "install", "ange.b"))
+    assert change.world.log.index(("verify", "ange.a")) < begun
+
+
+def test_a_primary_waits_for_a_member_that_failed(store: Store) -> None:
+    stock = fleet_of("a", "b", "c", together="db", clusters=(Cluster(name="db", minimum=0, primary="a"),))
+    change = FakeChange(World(), trouble={("install", "ange.b"): [HostFailed("ange.b", "x")]})
+    end = drive(store, plan(store, stock=stock, hosts=stock.hosts, budget=3), change, stock=stock)
+    assert stages(end) == {"b": Stage.FAILED, "c": Stage.DONE, "a": Stage.PRECHECKED}
+    assert end.reason == "ange.a waits: it is its cluster's primary and comes after ange.b, not done yet"
+
+
+def test_what_does_not_start_before_its_window_ends_waits_and_is_done_when_it_opens(store: Store) -> None:
+    change, night_is_over = FakeChange(World()), set[str]()
+    change.after = lambda step, host: night_is_over.add(host) if (step, host) == ("install", "ange.app1") else None
+    state = plan(store)
+    end = drive(store, state, change, closed=lambda item: "outside its window; next 22:00" if night_is_over else "")
+    assert stages(end) == {**dict.fromkeys(ALL_DONE, Stage.PLANNED), "app1": Stage.DONE}
+    assert end.status is Status.PAUSED
+    assert end.reason == "ange.web1, ange.web2, ange.lb1 wait: outside its window; next 22:00"
+    assert Leases(store).held() == ()
+    taken = take_up(Journal(store).load(state.plan.id), now=START)
+    assert stages(drive(store, taken.state, change)) == ALL_DONE
+
+
+def test_no_ring_goes_before_an_earlier_one_whose_window_is_closed(store: Store) -> None:
+    world = World()
+    end = drive(store, plan(store), FakeChange(world), closed=lambda item: "frozen" if "app1" in item.host else "")
+    assert (end.status, world.log) == (Status.PAUSED, [])
+    assert end.reason == (
+        "ange.app1 waits: frozen; ange.web1, ange.web2, ange.lb1 wait: an earlier ring has not had its turn (ange.app1)"
+    )
+
+
+def test_a_host_in_the_middle_is_finished_and_undrained_whatever_the_calendar_says(store: Store) -> None:
+    world, state = World(), plan(store, hosts=FLEET[1:2])
+    journal = DyingJournal(store, 6, before=False)
+    with pytest.raises(Killed):
+        drive(store, state, FakeChange(world), journal=journal)
+    assert world.drained == {"ange.web1"}
+    taken = take_up(Journal(store).load(state.plan.id), now=START)
+    end = drive(store, taken.state, FakeChange(world), closed=lambda item: "frozen")
+    assert (end.status, stages(end), world.drained) == (Status.DONE, {"web1": Stage.DONE}, set())
+
+
+def test_many_hosts_that_wait_for_the_same_are_counted(store: Store) -> None:
+    stock = fleet_of(*"abcdefg")
+    state = plan(store, stock=stock, hosts=stock.hosts)
+    end = drive(store, state, FakeChange(World()), stock=stock, closed=lambda item: "frozen")
+    assert end.reason == "ange.a, ange.b, ange.c, ange.d, ange.e and 2 more wait: frozen"
+
+
+def test_a_second_rollout_within_the_limit_of_a_role_is_refused(store: Store) -> None:
+    stock = fleet_of("a", "b", "c", limits=(OutLimit(role="app", max_out=2),))
+    first, second = (plan(store, stock=stock, hosts=stock.hosts[n : n + 1]) for n in (0, 1))
+    limits = limiting.of(stock)
+    with Claims(first.plan, Leases(store), limits, Clock()).held(), pytest.raises(Locked) as refused:
+        drive(store, second, FakeChange(World()), stock=stock)
+    assert "limit:role app of ange is held by rollout" in refused.value.message
 
 
 def test_lost_contact_pauses_and_a_resume_goes_on_with_the_same_host(store: Store) -> None:

@@ -1,6 +1,7 @@
 """`opsctl init`: what a new workspace holds, and that nothing is overwritten."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from opsctl.inventory import emit, faults, files, sync
 from opsctl.inventory.tenantfile import read_tenant
 from opsctl.lab import fleet
 from opsctl.lab.fleet import Fleet
-from opsctl.model.host import Account, Cluster, Organisation, Site, Tenant, Window
+from opsctl.model.host import Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
 from opsctl.overview import workspace
+
+NOW = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
 
@@ -43,7 +46,7 @@ def _lab(tmp_path: Path) -> Fleet:
 def test_a_new_workspace_is_usable_at_once(tmp_path: Path) -> None:
     made = workspace.make(tmp_path / "drift", [Tenant(name="ange", title="Ånge kommun")])
     settings = config.load(made.workspace, {})
-    assert faults.faults(settings) == ()
+    assert faults.faults(settings, NOW) == ()
     assert files.load(settings).tenant("ange").title == "Ånge kommun"
     assert ".state/" in (made.workspace / ".gitignore").read_text()
     assert (made.workspace / "README.md").exists()
@@ -89,7 +92,7 @@ def test_name_and_title_of_a_tenant_are_read_from_one_word() -> None:
 def test_a_workspace_for_a_lab_takes_its_hosts_over_without_a_fault(tmp_path: Path, lab: Fleet) -> None:
     made = workspace.make(tmp_path / "ws", lab=lab)
     settings = config.load(made.workspace, {})
-    assert faults.faults(settings) == ()
+    assert faults.faults(settings, NOW) == ()
     assert settings.text("ssh.identity") == str(lab.identity_file)
     assert (made.workspace / workspace.FINGERPRINTS).read_text() == lab.fingerprints_file.read_text()
     inventory = sync.plan(settings).inventory
@@ -105,7 +108,7 @@ def test_a_workspace_for_a_lab_takes_its_hosts_over_without_a_fault(tmp_path: Pa
     accounts = {account.name: account for account in ange.accounts or ()}
     assert accounts["opsctl"].groups == ("ssh-login",)
     assert accounts["ange-admin"].groups == ("ssh-login", "sudo")
-    assert inventory.cluster_minimum(inventory.host("ange-web1")) == 1
+    assert inventory.tenant("ange").clusters == (Cluster(name="ange-web", minimum=1),)
 
 
 NAMES = st.sampled_from(["a", "web", "natt-1", "no", "on", "yes", "1e3", "0"])
@@ -120,7 +123,15 @@ TEXTS = st.sampled_from(["Ånge kommun", "a: b", "# c", "'\"", "{x}", "- y", "\\
         operator=NAMES | st.just(""),
         organisations=st.lists(st.builds(Organisation, name=NAMES, title=TEXTS), unique_by=lambda o: o.name).map(tuple),
         sites=st.lists(st.builds(Site, name=NAMES, title=TEXTS), unique_by=lambda s: s.name).map(tuple),
-        clusters=st.lists(st.builds(Cluster, name=NAMES, minimum=st.just(2)), unique_by=lambda c: c.name).map(tuple),
+        clusters=st.lists(
+            st.builds(Cluster, name=NAMES, minimum=st.just(2), primary=st.just("") | NAMES), unique_by=lambda c: c.name
+        ).map(tuple),
+        limits=st.lists(
+            st.builds(
+                OutLimit, role=NAMES, site=NAMES | st.just(""), max_out=st.just(3),
+                max_out_percent=st.none() | st.just(10),
+            ), unique_by=lambda limit: limit.name,
+        ).map(tuple),
         rings=st.lists(NAMES, unique=True).map(tuple),
         windows=st.lists(
             st.builds(
@@ -149,5 +160,6 @@ def test_a_written_tenant_is_read_back_as_it_was(tmp_path_factory: pytest.TempPa
         organisations=tuple(sorted(tenant.organisations, key=lambda entry: entry.name)),
         sites=tuple(sorted(tenant.sites, key=lambda entry: entry.name)),
         clusters=tuple(sorted(tenant.clusters, key=lambda entry: entry.name)),
+        limits=tuple(sorted(tenant.limits, key=lambda entry: entry.name)),
         windows=tuple(sorted(tenant.windows, key=lambda entry: entry.name)),
     )

@@ -67,8 +67,7 @@ def _print(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined
         out.table(("not asked", "why"), [(one.host.key, f"{one.word}: {one.error}") for one in found.silent])
     if found.uncompared:
         out.table(("not compared", "why", "hosts"), _by_reason(found.uncompared))
-    drifted = len({one.host for one in found.differences})
-    out.line(f"{out.some(len(found.differences), 'difference')} on {out.some(drifted, 'host')}")
+    out.line(_verdict(found))
     out.line(_counts(found, others, put_aside))
     out.say_next((one.host.key, one.hint) for one in found.silent)
 
@@ -82,6 +81,13 @@ def _by_reason(uncompared: Sequence[Uncompared]) -> list[tuple[str, str, str]]:
     for (host, why), whats in parts.items():
         hosts.setdefault((", ".join(whats), why), []).append(host)
     return [(what, why, out.grouped(keys, most=2)) for (what, why), keys in hosts.items()]
+
+
+def _verdict(found: Drift) -> str:
+    drifted = len({one.host for one in found.differences})
+    if drifted:
+        return f"{out.some(len(found.differences), 'difference')} on {out.some(drifted, 'host')}"
+    return "no differences" if found.compared else "nothing was compared"
 
 
 def _counts(found: Drift, others: Sequence[Host], put_aside: Sequence[Quarantined]) -> str:
@@ -108,11 +114,12 @@ def _suggest(file: Path, found: Drift) -> None:
             stream.write(corrections.text(suggested))
     except OSError as error:
         raise SetupError(f"{file} cannot be written: {error.strerror}") from error
-    doubtful = sum(bool(one.doubt) for one in suggested)
-    asks = f", {doubtful} of them as a question (a comment)" if doubtful else ""
+    questions = sum(bool(one.doubt) for one in suggested)
+    said = [out.some(len(suggested) - questions, "correction")]
+    said += [f"{out.some(questions, 'question')} (as comments)"] if questions else []
     without = len(found.differences) - len(suggested)
-    rest = f"; {out.some(without, 'difference')} only a person can mend" if without else ""
-    out.note(f"written: {file}: {out.some(len(suggested), 'correction')}{asks}{rest}")
+    said += [f"{out.some(without, 'difference')} left to a person"] if without else []
+    out.note(f"written: {file}: {', '.join(said)}")
     out.note(f"  what next: review it, then: opsctl inventory push --from {file}")
 
 

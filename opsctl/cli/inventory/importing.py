@@ -47,7 +47,7 @@ def import_(
     app: App, *, tenant: str, source: Path, known_hosts: Path | None, roles: tuple[str, ...], role: str, platform: str,
     file: Path | None, site: str, cluster: str, device_type: str, dry_run: bool, yes: bool,
 ) -> int:  # fmt: skip
-    """Take over the hosts that a municipality already has in Ansible: as the file source, or into NetBox."""
+    """Take over hosts from an Ansible inventory. They become the file source, or go into NetBox."""
     from opsctl.inventory import adopting
     from opsctl.inventory.wanted import Place
 

@@ -23,7 +23,7 @@ Selection = Mapping[str, tuple[str, ...]]
 @yes_option
 @pass_app
 def setup_netbox(app: App, *, dry_run: bool, yes: bool) -> None:
-    """Make opsctl's own custom fields in NetBox, as far as they are missing."""
+    """Make opsctl's own custom fields in NetBox, where missing."""
     from opsctl.inventory import push as room
     from opsctl.inventory.netbox import NetBox
 
@@ -53,14 +53,14 @@ def setup_netbox(app: App, *, dry_run: bool, yes: bool) -> None:
 def push(
     app: App, /, *, file: Path | None, dry_run: bool, yes: bool, output: str, **selection: tuple[str, ...]
 ) -> None:
-    """Write what opsctl knows of the hosts into its own custom fields in NetBox.
+    """Write what opsctl knows of the hosts into NetBox. It touches its own custom fields alone.
 
     With a file of records, as `inventory import --for-netbox` writes it, those that are missing are made; what is there
     is left as it is. A push that was cut off is finished by the next one.
     """
     from opsctl.inventory import correct, corrections, wanted
     from opsctl.inventory import push as room
-    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.address import checked_address
     from opsctl.overview import compared, told
 
     if file is not None and wanted.holds(file):
@@ -75,8 +75,9 @@ def push(
     rows = [(w.host, w.field, "-" if w.before is None else w.before, "-" if w.after is None else w.after)
             for w in planned.writes]  # fmt: skip
     if output == "table":
-        title = f"{len(planned.writes)} values of {len(planned.hosts)} hosts"
-        out.table(("host", "field", "before", "after"), rows, title=title, empty="NetBox has it all")
+        title = f"{out.some(len(planned.writes), 'value')} of {out.some(len(planned.hosts), 'host')}"
+        empty = "NetBox has it all" if file is None else "NetBox says all of this already; lines with # ask for nothing"
+        out.table(("host", "field", "before", "after"), rows, title=title, empty=empty)
     written = bool(planned.writes) and not dry_run
     if written:
         app.confirm(f"Write this to {checked_address(app.settings)}?", yes=yes)
@@ -100,7 +101,7 @@ def push(
 def _make(app: App, file: Path, selection: Selection, *, dry_run: bool, yes: bool, output: str) -> None:
     """Make the records of a reviewed file, as far as NetBox lacks them."""
     from opsctl.inventory import making, wanted
-    from opsctl.inventory.netbox import checked_address
+    from opsctl.inventory.address import checked_address
 
     if selection["limit"] or selection["roles"] or selection["rings"]:
         raise UsageError(

@@ -59,7 +59,7 @@ def show(app: App, *, name: str, output: str) -> None:
         return
     values = {field: value for field, value in _host_document(host).items() if value not in ("", [])}
     values["tags"] = ", ".join(host.tags) or "none"
-    values["windows"] = ", ".join(host.windows) or "none: any time"
+    values["windows"] = ", ".join(host.windows) or "its ring's or tenant's: opsctl calendar --host " + host.key
     values["services"] = ", ".join(map(str, host.services)) or "none"
     values["reached through"] = " > ".join(through) or "directly"
     values["status"] = _status(host)
@@ -72,7 +72,7 @@ def show(app: App, *, name: str, output: str) -> None:
 @output_option
 @pass_app
 def quarantine(app: App, *, tenants: tuple[str, ...], output: str) -> None:
-    """The records of NetBox that cannot be used, and the hosts that are kept as they were."""
+    """Records of NetBox that cannot be used. Also the hosts that are kept as they were."""
     for tenant in tenants:
         app.inventory.tenant(tenant)
     found = [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
@@ -87,7 +87,7 @@ def quarantine(app: App, *, tenants: tuple[str, ...], output: str) -> None:
 @output_option
 @pass_app
 def check(app: App, *, output: str) -> int:
-    """Every fault of opsctl.yml, tenants, source and inventory, with its line."""
+    """Every fault of configuration and inventory, with its line."""
     problems = _problems(app)
     if output == "json":
         found = [{"where": p.where, "what": p.what, "allowed": p.allowed} for p in problems]
@@ -109,7 +109,7 @@ def _problems(app: App) -> tuple[Problem, ...]:
         if not error.problems:
             raise
         return error.problems
-    return faults(settings)
+    return faults(settings, app.now())
 
 
 def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quarantined]:

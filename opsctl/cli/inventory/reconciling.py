@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @output_option
 @pass_app
 def reconcile(app: App, *, tenants: tuple[str, ...], population: Path, exit_code: bool, output: str) -> int:
-    """The inventory against an independent list: machines in no inventory, and hosts that nobody has.
+    """The inventory against an independent list of machines. Shows what is in no inventory, and hosts that nobody has.
 
     The list comes from a hypervisor or from monitoring. A machine is a host that has its name (without the domain, in
     any case) or one of its addresses.

@@ -58,7 +58,7 @@ def sync(
     yes: bool,
     output: str,
 ) -> None:
-    """Take the hosts over from the source, after showing what changes."""
+    """Take the hosts over from the source. What changes is shown first."""
     from opsctl.inventory import sync as room
 
     if dry_run:

@@ -17,7 +17,7 @@ from opsctl.cli.main import run
 from opsctl.lab import Fleet
 from opsctl.ssh.session import close_shared
 from tests.integration.netbox.test_changes import VMS, Api, Row
-from tests.netbox.real import TOKEN, Real
+from tests.netbox.real import READ_TOKEN, TOKEN, Real
 
 pytestmark = [pytest.mark.netbox, pytest.mark.lab]
 Capture = pytest.CaptureFixture[str]
@@ -107,10 +107,12 @@ def ports(api: Api, vm: Row) -> set[str]:
     return {mapping for row in rows for mapping in row["port_mappings"]}
 
 
-def test_drift_is_told_exactly_and_gone_when_the_reviewed_corrections_are_pushed(ground: Ground) -> None:
+def test_drift_is_told_exactly_and_gone_when_the_reviewed_corrections_are_pushed(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ground.drift() == []
     said = ground.shown("inventory", "drift", code=1)
-    assert "0 differences on 0 hosts\ncompared: 2 of 3 hosts; not asked: 1" in said
+    assert "no differences\ncompared: 2 of 3 hosts; not asked: 1" in said
     assert "a container has no disks of its own" in said
 
     api, web, balancer = ground.api, ground.records[WEB], ground.records[BALANCER]
@@ -139,6 +141,11 @@ def test_drift_is_told_exactly_and_gone_when_the_reviewed_corrections_are_pushed
     file = ground.folder / "corrections.yml"
     ground.drift("--suggest", str(file))
     assert "# remove_services:" in file.read_text()
+    with monkeypatch.context() as read_only:
+        read_only.setenv("OPSCTL_NETBOX_TOKEN", READ_TOKEN)
+        told = ground.shown("inventory", "push", "--from", str(file), "--yes", code=3)
+    for right in ("change on virtualization.virtualmachine", "change on ipam.ipaddress", "add on ipam.service"):
+        assert right in told
     ground.shown("inventory", "push", "--from", str(file), "--yes")
     assert ground.drift() == [wrong[0], wrong[4]], "what may only be down is not removed before a person said so"
     file.write_text(file.read_text().replace("    # ", "    "))
@@ -152,7 +159,7 @@ def test_drift_is_told_exactly_and_gone_when_the_reviewed_corrections_are_pushed
     change = api.one("core/object-changes", changed_object_type="ipam.service", ordering="-id")
     assert "opsctl inventory push by " in change["message"]
     assert "none: what was compared is as NetBox says" in ground.shown("host", "show", WEB)
-    assert "NetBox has it all" in ground.shown("inventory", "push", "--from", str(file), "--yes")
+    assert "NetBox says all of this already" in ground.shown("inventory", "push", "--from", str(file), "--yes")
 
 
 def other_platform(api: Api) -> int:

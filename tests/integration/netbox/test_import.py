@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ from tests.netbox.real import Real
 pytestmark = pytest.mark.netbox
 Capture = pytest.CaptureFixture[str]
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIGtra2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2tr"
+# Every case has a network of its own: 10.22.N.0/24.
+NETWORKS = itertools.count(1)
 INI = """\
 [web:children]
 web_inside
@@ -133,8 +136,7 @@ def test_an_ansible_inventory_comes_through_netbox_into_the_inventory(
     assert not list(workspace.rglob("touched"))
     assert "ange.old-web1 SHA256:" in (workspace / "inventories/ange/fingerprints.imported").read_text()
     assert run(["ledger", "log", "-o", "json"]) == 0
-    acts = {act["kind"]: act for act in json.loads(capsys.readouterr().out)["entries"]}
-    assert "known_hosts_sha256" in json.dumps(acts)
+    assert "known_hosts_sha256" in capsys.readouterr().out
 
 
 RECORD = """\
@@ -216,22 +218,23 @@ def _proxy(real: Real) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize(
-    "step",
+    ("end", "step"),
     [
-        ("POST", VMS),
-        ("POST", "virtualization/interfaces"),
-        ("POST", "ipam/ip-addresses"),
-        ("PATCH", VMS),
-        ("POST", "ipam/services"),
+        ("killed", ("POST", VMS)),
+        ("killed", ("POST", "virtualization/interfaces")),
+        ("killed", ("POST", "ipam/ip-addresses")),
+        ("killed", ("PATCH", VMS)),
+        ("killed", ("POST", "ipam/services")),
+        ("cut", ("POST", VMS)),
+        ("cut", ("POST", "ipam/ip-addresses")),
     ],
-    ids=lambda step: f"{step[0]}-{step[1].rpartition('/')[2]}",
+    ids=lambda value: value if isinstance(value, str) else f"{value[0]}-{value[1].rpartition('/')[2]}",
 )
-@pytest.mark.parametrize("end", ["killed", "cut"])
 def test_a_push_that_ends_in_the_middle_is_finished_by_the_next_and_nothing_is_there_twice(
     workspace: Path, api: Api, proxy: Proxy, step: tuple[str, str], end: str
 ) -> None:
     mark = f"{end}-{step[0]}-{step[1].rpartition('/')[2]}".lower()
-    number = abs(hash((end, step))) % 200
+    number = next(NETWORKS)
     texts = [
         record(f"{mark}-{n}", f"10.22.{number}.{n}/24") + "    services: [{name: http, port: 80}]\n" for n in (1, 2, 3)
     ]
@@ -255,11 +258,11 @@ def test_a_push_that_ends_in_the_middle_is_finished_by_the_next_and_nothing_is_t
     finally:
         child.kill()
         child.wait()
-    assert child.returncode == (
-        -signal.SIGKILL if end == "killed" else 1 if step[1] != VMS or step[0] == "PATCH" else 3
-    )
-    if end == "cut" and child.returncode == 1:
-        assert b"push the same file again" in said
+    # Where the very first answer is lost, nothing is known to be written.
+    ended = {"killed": -signal.SIGKILL, "cut": 3 if step[1] == VMS else 1}[end]
+    assert child.returncode == ended
+    assert end == "killed" or b"whether NetBox took it is unknown" in said
+    assert ended != 1 or b"push the same file again" in said
     assert push("--yes") == 0
     after = everything(api)
     assert {path: after[path] - before[path] for path in after if after[path] != before[path]} == {
