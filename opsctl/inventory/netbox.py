@@ -167,7 +167,7 @@ class NetBox:
 
         `next` only says that there is more: its address is never followed.
         """
-        place = start if cursor else 0
+        place, last = (start if cursor else 0), 0
         while True:
             where: Query = {"start": place} if cursor else {"offset": place, "ordering": "id"}
             rows, more, _ = self.page(path, {**query, **where, "limit": self.page_size})
@@ -175,7 +175,12 @@ class NetBox:
             # With the cursor, the page after an exactly full last one is empty.
             if not more or not rows:
                 return
-            place = int(rows[-1]["id"]) + 1 if cursor else place + len(rows)
+            highest = rows[-1].get("id")
+            # A cache, or a server that does not know how to page, would give the same rows for ever.
+            if not isinstance(highest, int) or highest <= last:
+                raise SourceFailed(f"GET {self.address}/api/{path}/: the pages of the listing do not go on")
+            last = highest
+            place = last + 1 if cursor else place + len(rows)
 
     def count(self, path: str, query: Query) -> int:
         """How many rows a listing has."""

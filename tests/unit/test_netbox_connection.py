@@ -1,5 +1,6 @@
 """The connection to NetBox: pages, retries, and a message of its own for everything that can go wrong."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -55,6 +56,18 @@ def test_a_pull_has_every_record_with_its_services_and_the_regions(netbox: NetBo
     assert [(p.name, p.protocol, p.port) for p in second.services] == [("dns", "tcp", 53), ("dns", "udp", 53)]
     assert found.regions["sdl-dc1"] == "region-sundsvall"
     assert server.authorizations == {f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("version", ["4.5.0", "4.7.3"])
+@pytest.mark.parametrize("row", [{"id": 7}, {"id": 0}, {"id": None}, {}])
+def test_a_listing_that_gives_the_same_page_for_ever_ends(version: str, row: dict[str, object]) -> None:
+    page = Fault(body=json.dumps({"count": 9, "next": "x", "results": [row]}).encode())
+    with played(version) as server:
+        netbox = NetBox(server.address, TOKEN, wait=lambda _seconds: None)
+        server.faults = [page] * 3
+        with pytest.raises(FuseTripped, match="the pages of the listing do not go on"):
+            list(netbox.rows("dcim/devices", {}, cursor=server.cursor))
+        netbox.close()
 
 
 @pytest.mark.parametrize("size", [1, 7, 53, 54])
@@ -328,6 +341,9 @@ def test_the_token_comes_from_variable_file_or_command_and_is_said_once(tmp_path
 
 def test_a_token_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
+    with pytest.raises(ConfigError, match="No such file") as missing:
+        token.read(settings_of(tmp_path, "netbox: {token_file: token}\n"))
+    assert "write the token into that file" in missing.value.hint
     file.write_text(TOKEN)
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
