@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opsctl.errors import Declined, StoreError, UsageError
+from opsctl.errors import Declined, NothingMatches, StoreError, UsageError
 
 if TYPE_CHECKING:
     from opsctl.config import Settings, Value
@@ -244,4 +244,8 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def select(app: App, selection: dict[str, tuple[str, ...]], *, managed_only: bool = True) -> tuple[Host, ...]:
     """The hosts that the shared options name; raises NothingMatches."""
+    if not app.inventory.hosts:
+        from opsctl.inventory import files
+
+        raise NothingMatches("the inventory holds no host yet", hint=files.first_hosts(app.settings))
     return app.inventory.select(**selection, managed_only=managed_only)

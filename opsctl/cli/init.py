@@ -36,4 +36,5 @@ def command(*, folder: Path, tenants: tuple[str, ...], lab: str | None, output: 
         out.line(f"written  {made.workspace / name}")
     for name in made.kept:
         out.line(f"kept     {made.workspace / name}")
-    out.note(f"what next: cd {shlex.quote(str(made.workspace))} && opsctl")
+    there = "" if made.workspace.resolve() == Path.cwd() else f"cd {shlex.quote(str(made.workspace))} && "
+    out.note(f"what next: {there}opsctl")

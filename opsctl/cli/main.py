@@ -118,7 +118,7 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the one boundary: nobody is shown a traceback who did not ask
         if "--debug" in arguments:
-            traceback.print_exc()
+            output.note(traceback.format_exc().rstrip())  # what hosts and NetBox say is in it
         return _tell(error if isinstance(error, OpsctlError) else _unforeseen(error))
     return answer if isinstance(answer, int) else 0
 

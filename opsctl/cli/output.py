@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opsctl.cli import narrow
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -54,16 +56,22 @@ def table(
     if len(cells) >= MANY:
         _long_table(columns, cells, title)
         return
+    screen = console()
+    widths = narrow.widths(columns, cells, screen.width)
+    if widths is None:
+        head = [plain(title)] if title else []
+        click.echo("\n".join([*head, *narrow.rows(columns, cells, screen.width)]))
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=box.SIMPLE_HEAD, title=Text(plain(title)) if title else None, title_justify="left", pad_edge=False)
-    for column in columns:
-        grid.add_column(Text(column), overflow="fold")
+    for column, width in zip(columns, widths, strict=True):
+        grid.add_column(Text(column), width=width, overflow="fold")
     for row in cells:
         grid.add_row(*(Text(value) for value in row))
-    console().print(grid)
+    screen.print(grid)
 
 
 def _long_table(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:

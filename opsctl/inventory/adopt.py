@@ -79,15 +79,19 @@ def _role(given: str, foreign: Foreign, roles: Sequence[str]) -> str:
 
 
 def fingerprint_lines(adopted: Adopted, known_hosts: str, where: str) -> tuple[str, ...]:
-    """`tenant.host SHA256:... (kind)` for each key of our hosts in a known_hosts text (sshd(8)), hashed names too."""
+    """`tenant.host SHA256:... (kind)` for each key of our hosts in a known_hosts text (sshd(8)), hashed names too.
+
+    A revoked key is nobody's, whatever other line has it.
+    """
     lines = [
         f"# Taken from {where}.",
         "# Compare with the owner's own list; then: opsctl host approve --all --fingerprints FILE",
     ]
-    for entry in known_hosts.splitlines():
-        words = entry.split()
+    entries = [entry.split() for entry in known_hosts.splitlines()]
+    revoked = {words[3] for words in entries if len(words) > 3 and words[0] == "@revoked"}
+    for words in entries:
         # Marked lines (@revoked, @cert-authority) are no host's key.
-        if len(words) < 3 or words[0].startswith(("#", "@")):
+        if len(words) < 3 or words[0].startswith(("#", "@")) or words[2] in revoked:
             continue
         for host in adopted.hosts:
             if _names(words[0], adopted.known_as[host.key], host.port):

@@ -17,14 +17,16 @@ from opsctl.documents import read as read_yaml
 from opsctl.errors import ConfigError
 from opsctl.inventory.emit import scalar
 from opsctl.inventory.hostfile import PLATFORM
-from opsctl.inventory.words import free_text, sound
+from opsctl.inventory.words import address_fault, free_text, sound
 from opsctl.model.host import Host, Service
 
 HEAD = """\
 # Corrections for NetBox: what the hosts themselves say. Take out what is not right; lines that begin with # are not
 # applied. Then: opsctl inventory push --from FILE
 """
-SIZES = ("vcpus", "memory", "disk")
+# The largest that each may be.
+LARGEST = {"vcpus": 10_000, "memory": 2_000_000_000, "disk": 2_000_000_000}
+SIZES = tuple(LARGEST)
 _PLAIN = ("name", "platform", "address", "address6", *SIZES)
 _LISTS = ("add_services", "remove_services")
 _SERVICE = re.compile(r"(?:(?P<name>\S.{0,99}?) )?(?P<protocol>tcp|udp)/(?P<port>\d{1,5})")
@@ -58,6 +60,13 @@ class Correction:
     disk: int | None = None
     add_services: tuple[Service, ...] = ()
     remove_services: tuple[Service, ...] = ()
+
+
+def allowed(field: str, value: str | int) -> bool:
+    """Could a reviewed file say this? What a host tells of itself may be anything."""
+    if field in LARGEST:
+        return 0 < int(value) <= LARGEST[field]
+    return not (field in ("address", "address6") and address_fault(str(value).partition("/")[0]))
 
 
 def text(suggestions: Iterable[Suggestion]) -> str:
@@ -124,16 +133,16 @@ def _read(section: Section, known: dict[str, Host]) -> Correction:
         platform=section.text("platform", pattern=PLATFORM, allowed="FAMILY-VERSION, as debian-12"),
         address=_address(section, "address", 4),
         address6=_address(section, "address6", 6),
-        vcpus=_size(section, "vcpus", 10_000),
-        memory=_size(section, "memory", 2_000_000_000),
-        disk=_size(section, "disk", 2_000_000_000),
+        vcpus=_size(section, "vcpus"),
+        memory=_size(section, "memory"),
+        disk=_size(section, "disk"),
         add_services=_services(section, "add_services"),
         remove_services=_services(section, "remove_services"),
     )
 
 
-def _size(section: Section, name: str, most: int) -> int | None:
-    return section.number(name, 0, low=1, high=most) or None
+def _size(section: Section, name: str) -> int | None:
+    return section.number(name, 0, low=1, high=LARGEST[name]) or None
 
 
 def _address(section: Section, name: str, version: int) -> str:
@@ -146,6 +155,9 @@ def _address(section: Section, name: str, version: int) -> str:
         address = None
     if address is None or address.version != version or "/" not in found:
         section.wrong(name, f"{name}: {found!r} is not allowed", f"an IPv{version} address with its prefix")
+        return ""
+    if what := address_fault(str(address).partition("/")[0]):
+        section.wrong(name, f"{name}: {found} {what}")
         return ""
     return str(address)
 

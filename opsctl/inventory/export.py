@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from opsctl.inventory.document import encode_host, encode_quarantined
@@ -18,8 +19,9 @@ COLUMNS = (
     "region", "cluster", "vm_cluster", "windows", "owner", "criticality", "services", "tags", "jump", "status",
     "managed", "record", "stale",
 )  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula, and runs it (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a cell that begins so for a formula, and runs it (OWASP, CSV injection). Where the decimal mark is
+# a comma, as in Sweden, it splits lines at semicolons: then what follows one begins a cell too.
+_FORMULA = re.compile(r"(?:^|(?<=[;\t]))(?=[\s\"']*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
 
 
 def as_json(inventory: Inventory, hosts: Iterable[Host]) -> str:
@@ -50,7 +52,7 @@ def _cell(host: Host, column: str) -> str:
     else:
         value = getattr(host, column)
         found = " ".join(value) if isinstance(value, tuple) else str(value)
-    return f"'{found}" if found.startswith(_FORMULA) else found
+    return _FORMULA.sub("'", found)
 
 
 def _service(service: Service) -> str:

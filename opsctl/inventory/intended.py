@@ -6,6 +6,7 @@ their services. What NetBox says of platforms is read through the workspace's ma
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def _platform(slug: str, chosen: Rules) -> str:
 def _primary(given: Any) -> Primary | None:
     if given is None:
         return None
-    return Primary(id=int(given["id"]), address=str(given["address"]).partition("/")[0])
+    return Primary(id=int(given["id"]), address=str(ipaddress.ip_interface(given["address"]).ip))
 
 
 def _whole(value: object) -> int | None:

@@ -32,6 +32,7 @@ OWN_FIELDS = "opsctl_"
 # Of custom fields and config contexts.
 DEEPEST = 64
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_FOUR = re.compile(r"\d+(?:\.\d+){3}")
 _DOTTED = re.compile(r"(ubuntu)-(\d\d)-(\d\d)")
 
 
@@ -206,6 +207,8 @@ def host_name(given: str) -> str:
     if not given.strip():
         raise Unusable("no name")
     name = unicodedata.normalize("NFC", given).lower()
+    if _FOUR.fullmatch(name):
+        raise Unusable("the name is an address: give the host a name")
     first, dot, domain = name.partition(".")
     if dot and NAME.fullmatch(first) and all(NAME.fullmatch(label) for label in domain.split(".")):
         name = first

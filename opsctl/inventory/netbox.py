@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from opsctl.inventory import token as tokens
 from opsctl.inventory.address import checked_address, checked_authorities
 from opsctl.inventory.answers import Answer, SourceFailed, document, pause, wait_before_again
+from opsctl.state.redaction import HIDDEN
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
@@ -29,6 +30,8 @@ TRIES = 4
 PAGE = 1000
 # The request line of gunicorn and of most proxies ends at about 4 KiB: 400 ids of seven digits fit.
 IDS = 400
+# A shorter part of a token is found in ordinary words too.
+SHORTEST_SECRET = 16
 LARGEST = 256 * 1024 * 1024
 OLDEST, CURSOR_SINCE, TESTED = (4, 2), (4, 6), "4.7"
 _CONNECT = 10.0
@@ -167,7 +170,7 @@ class NetBox:
 
         `next` only says that there is more: its address is never followed.
         """
-        place = start if cursor else 0
+        place, last = (start if cursor else 0), 0
         while True:
             where: Query = {"start": place} if cursor else {"offset": place, "ordering": "id"}
             rows, more, _ = self.page(path, {**query, **where, "limit": self.page_size})
@@ -175,7 +178,12 @@ class NetBox:
             # With the cursor, the page after an exactly full last one is empty.
             if not more or not rows:
                 return
-            place = int(rows[-1]["id"]) + 1 if cursor else place + len(rows)
+            highest = rows[-1].get("id")
+            # A cache, or a server that does not know how to page, would give the same rows for ever.
+            if not isinstance(highest, int) or highest <= last:
+                raise SourceFailed(f"GET {self.address}/api/{path}/: the pages of the listing do not go on")
+            last = highest
+            place = last + 1 if cursor else place + len(rows)
 
     def count(self, path: str, query: Query) -> int:
         """How many rows a listing has."""
@@ -276,11 +284,14 @@ class NetBox:
                         raise _Lost(f"the answer was not there after {self._timeout:g} seconds")
                     if len(content) > LARGEST:
                         raise _Lost(f"the answer has more than {LARGEST} bytes", passing=False)
+                # What echoes a request (a proxy's error page) must not bring the token into a message or the inventory.
+                last = self._token.rpartition(".")[2]
+                secret = last if len(last) >= SHORTEST_SECRET else self._token
                 return Answer(
                     status=response.status_code,
-                    content_type=response.headers.get("Content-Type", ""),
-                    body=bytes(content),
-                    location=response.headers.get("Location", ""),
+                    content_type=response.headers.get("Content-Type", "").replace(secret, HIDDEN),
+                    body=bytes(content.replace(secret.encode(), HIDDEN.encode())),
+                    location=response.headers.get("Location", "").replace(secret, HIDDEN),
                     retry_after=response.headers.get("Retry-After", ""),
                 )
         except requests.RequestException as error:

@@ -103,7 +103,7 @@ def _columns(header: Sequence[str], where: str) -> _Columns:
     if name is None and not addresses:
         raise SetupError(
             f"{where}:1 names no column with a name or an address",
-            hint=f"a column {', '.join(NAMES)}; or {', '.join(ADDRESSES)}",
+            hint="call one of them name or address; docs/reference/drift.md has the other names that are understood",
         )
     return _Columns(width=len(header), name=name, addresses=addresses)
 

@@ -68,7 +68,10 @@ def _from_file(path: Path) -> str:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} does not hold a token of NetBox", hint="one line, the token alone") from None
     except OSError as error:
-        raise ConfigError(f"netbox.token_file {path}: {error.strerror}") from error
+        raise ConfigError(
+            f"netbox.token_file {path}: {error.strerror}",
+            hint="write the token into that file, mode 0600 and of the account that runs opsctl",
+        ) from error
 
 
 def _from_command(words: list[str]) -> str:

@@ -13,6 +13,12 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 CONTAINERS = frozenset({"systemd-nspawn", "docker", "podman", "lxc", "lxc-libvirt", "openvz", "container-other"})
+# What every answer has, if only as null: `hostside/probe.py` says why in `faults`.
+PARTS = (
+    "hostname", "os", "kernel", "architecture", "python", "boot_id", "uptime", "load", "cpus", "memory", "filesystems",
+    "disks", "system_state", "failed_units", "units", "listening", "addresses", "virtualization", "reboot",
+    "clock_synchronized", "exporter", "updates", "clock",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,7 +319,9 @@ def _filesystem(value: object) -> Filesystem:
 
 def _socket(value: object) -> tuple[str, int]:
     address, port = _list(value)
-    return _text(address), _count(port)
+    if not 1 <= (number := _count(port)) <= 65535:
+        raise ValueError("not a port")
+    return _text(address), number
 
 
 def _reboot(value: object) -> tuple[bool, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from opsctl.errors import HostFailed, OpsctlError, StoreError
 from opsctl.model.host import Host, Inventory
-from opsctl.monitor.probe import Probe, Updates, document, parse
+from opsctl.monitor.probe import PARTS, Probe, Updates, document, parse
 from opsctl.ssh.session import Transport, hostside_script
 from opsctl.state.store import Store
 
@@ -75,7 +75,12 @@ def collect(hosts: Iterable[Host], transport: Transport, store: Store, now: date
         return {"units": list(UNITS), "exporter_port": EXPORTER_PORT}
 
     def answered(host: Host, answer: object) -> Probe:
-        return parse(answer, asked=asked[host.key], answered=time.time())
+        if not isinstance(answer, dict) or not answer.keys() & set(PARTS):
+            raise HostFailed(host.key, "its answer is not a probe's")
+        found = parse(answer, asked=asked[host.key], answered=time.time())
+        # A part that is left out must not pass for one that is well.
+        untold = tuple(f"{part}: not told" for part in PARTS if part not in answer)
+        return replace(found, faults=(*found.faults, *untold))
 
     answers = transport.run_all(chosen, hostside_script("probe"), arguments, timeout=TIMEOUT, then=answered)
     found = []

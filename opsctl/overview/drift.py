@@ -195,8 +195,9 @@ def _services(host: Host, intended: Intended, probe: Probe) -> Found:
 def _differs(
     host: Host, what: str, netbox: str, found: str, field: str, value: str | int | None, doubt: str = ""
 ) -> Difference:
-    """A difference; without a value nothing is suggested."""
-    suggestion = Suggestion(host=host.key, field=field, value=value, before=netbox, doubt=doubt) if value else None
+    """A difference; without a value, or with one that nobody may write, nothing is suggested."""
+    said = value if value and corrections.allowed(field, value) else None
+    suggestion = Suggestion(host=host.key, field=field, value=said, before=netbox, doubt=doubt) if said else None
     return Difference(host=host.key, what=what, netbox=netbox or "-", found=found, suggestion=suggestion)
 
 

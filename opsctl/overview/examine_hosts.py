@@ -33,7 +33,7 @@ def judge(host: Host, answer: object) -> Look:
     found = probe.parse(answer)
     system = f"{found.os_id}-{found.os_version}"
     seen = f"answers, sudo gives root, Python {found.python}, {system}"
-    version = tuple(int(part) for part in found.python.split(".")[:2] if part.isdigit())
+    version = tuple(int(part) for part in found.python.split(".")[:2] if part.isdecimal())
     if version < OLDEST_PYTHON:
         mend = "install Python 3.9 or newer on the host"
         return Look(area="hosts", name=host.key, verdict="bad", seen=f"{seen}: Python is too old", mend=mend)

@@ -6,9 +6,11 @@ SQLite's write-ahead log needs shared memory and honest locks, which network fil
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,14 +121,27 @@ def _refuse_other_use(folder: Path) -> None:
 def private_file(path: Path) -> None:
     """Make a file for owner and group where it is missing; SQLite gives its -wal and -shm the same mode.
 
-    A link is refused: in a folder of a group it could lead root's writing anywhere.
+    A link is refused: in a folder of a group it could lead root's writing anywhere. A file that exists is not opened:
+    closing it again would drop the locks that this process holds on it, and SQLite's with them (fcntl(2), advisory
+    record locking; sqlite.org/howtocorrupt.html, 2.2).
     """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        with suppress(FileExistsError):
+            made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+            os.close(made)
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            if os.fstat(handle).st_uid == os.geteuid():
-                os.fchmod(handle, FILE_MODE)
+            _close_to_strangers(handle)
         finally:
             os.close(handle)
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _close_to_strangers(handle: int) -> None:
+    """The mode of a file that is only known by its place: O_PATH takes no lock and drops none (open(2))."""
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP) if stat.S_ISLNK(status.st_mode) else "it is no file")
+    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != FILE_MODE:
+        Path(f"/proc/self/fd/{handle}").chmod(FILE_MODE)

@@ -135,6 +135,13 @@ def test_debug_changes_no_exit_code(drift: Path, capsys: pytest.CaptureFixture[s
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_no_traceback_commands_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--debug", "-C", str(tmp_path / "x\x1b]0;y\x07\u202e"), "inventory", "list"]) == 3
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "outcome"),
     [

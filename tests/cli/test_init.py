@@ -25,6 +25,16 @@ def test_a_new_workspace_says_what_was_written_and_what_next(tmp_path: Path, cap
     assert run(["-C", "drift", "config", "show"]) == 0
 
 
+def test_in_a_new_workspace_of_this_folder_every_verb_says_how_hosts_come_into_it(capsys: Capture) -> None:
+    run(["init", ".", "--tenant", "ange=Ånge kommun"])
+    assert "what next: opsctl\n" in capsys.readouterr().err
+    for words in (["list"], ["drift"], ["export", "--format", "csv"], ["graph"]):
+        assert run(["inventory", *words]) == 3
+        shown = capsys.readouterr().err
+        assert "the inventory holds no host yet" in shown
+        assert "opsctl inventory sync" in shown
+
+
 def test_a_second_time_everything_is_kept(capsys: Capture) -> None:
     run(["init", "drift"])
     Path("drift/README.md").write_text("ours")

@@ -68,7 +68,7 @@ def test_known_keys_become_fingerprints_to_approve_plain_hashed_and_with_a_port(
     hashed = "|1|" + "|".join(base64.b64encode(part).decode() for part in (salt, digest))
     (workspace / "known").write_text(
         f"web1.ange.example,192.0.2.11 ssh-ed25519 {KEY}\n[web2]:2222 ssh-ed25519 {KEY}\n{hashed} ssh-ed25519 {KEY}\n"
-        f"@revoked db1 ssh-ed25519 {KEY}\nelsewhere ssh-ed25519 {KEY}\nweb1 ssh-ed25519 !!!\n"
+        f"@revoked db1 ssh-ed25519 AAAA\nelsewhere ssh-ed25519 {KEY}\nweb1 ssh-ed25519 !!!\n"
     )
     assert import_("--yes", "--known-hosts", "known") == 1
     file = workspace / "inventories/ange/fingerprints.imported"
@@ -76,6 +76,16 @@ def test_known_keys_become_fingerprints_to_approve_plain_hashed_and_with_a_port(
     assert sorted(one.name for one in fingerprints.read(file)) == ["ange.db1", "ange.web1", "ange.web2"]
     assert {one.digest for one in fingerprints.read(file)} == {fingerprints.of_key(KEY)}
     assert not (workspace / "inventories/ange/pins").exists(), "a person approves them"
+
+
+@pytest.mark.parametrize("whose", ["web1", "*"])
+def test_a_revoked_key_is_never_handed_over_to_approve(workspace: Path, whose: str) -> None:
+    (workspace / "known").write_text(
+        f"web1.ange.example ssh-ed25519 {KEY}\nweb1.ange.example ssh-rsa AAAA\n@revoked {whose} ssh-ed25519 {KEY}\n"
+    )
+    assert import_("--yes", "--known-hosts", "known") == 1
+    found = fingerprints.read(workspace / "inventories/ange/fingerprints.imported")
+    assert [one.digest for one in found] == [fingerprints.of_key("AAAA")]
 
 
 def test_a_dry_run_writes_nothing_and_a_source_with_hosts_is_never_overwritten(

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,7 +105,7 @@ class Site:
     def leases(self) -> str:
         import sqlite3
 
-        with sqlite3.connect(self.workspace / ".state" / "store.db") as store:
+        with closing(sqlite3.connect(self.workspace / ".state" / "store.db")) as store:
             return "; ".join(row[0] for row in store.execute("SELECT name FROM leases"))
 
 
@@ -273,7 +274,7 @@ def reached(site: Site, rollout: str, host: str, stage: str) -> bool:
     """The store shows this stage, or a later one: some last only for a moment."""
     import sqlite3
 
-    with sqlite3.connect(site.workspace / ".state" / "store.db") as store:
+    with closing(sqlite3.connect(site.workspace / ".state" / "store.db")) as store:
         rows = store.execute(
             "SELECT state FROM host_states WHERE rollout = ? AND host LIKE ?", (rollout, f"%.{host}")
         ).fetchall()

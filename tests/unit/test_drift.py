@@ -1,11 +1,13 @@
 """NetBox against what hosts say: every kind of difference, what is suggested, and what is not taken for agreement."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opsctl.inventory import corrections
 from opsctl.inventory.intended import Intended, Primary, of_copy
 from opsctl.model.host import Host, Service
 from opsctl.monitor.probe import Disk, Memory, Probe, parse
@@ -156,3 +158,28 @@ def test_a_disk_that_is_a_sum_of_virtual_disks_is_not_corrected_as_a_whole() -> 
 def test_no_answer_of_a_host_makes_the_comparison_stumble(value: object) -> None:
     names = ("hostname", "cpus", "memory", "disks", "addresses", "listening", "os")
     compare(WEB, INTENDED, parse(dict.fromkeys(names, value)))
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1/8", "169.254.0.9/16", "::1/128", "fe80::1/64", "fe80::1%a\n  - host: b/64", "ff02::1/64"]
+)
+def test_an_address_that_no_other_machine_reaches_is_never_suggested(address: str) -> None:
+    field = "address6" if ":" in address else "address4"
+    meant = Intended(record=WEB.record, name=WEB.name, **{field: Primary(id=7, address="2001:db8::1")})  # type: ignore[arg-type]
+    found = compare(WEB, meant, replace(AGREES, addresses=(address,))).differences
+    assert [one.what for one in found if one.what == "addresses"] == ["addresses"]
+    assert not [one for one in suggestions(found) if one.field.startswith("address")]
+
+
+def test_what_a_host_boasts_of_is_told_and_never_makes_the_file_for_review_unusable(tmp_path: Path) -> None:
+    much = 10**18
+    boasts = replace(
+        AGREES, cpus=much, memory=replace(RAM, installed=much), disks=(Disk(name="a", size=much),),
+        addresses=("192.0.2.12/24",),
+    )  # fmt: skip
+    found = compare(WEB, INTENDED, boasts).differences
+    assert [one.what for one in found] == ["CPUs", "memory", "disks", "addresses"]
+    file = tmp_path / "corrections.yml"
+    file.write_text(corrections.text(suggestions(found)))
+    (read,) = corrections.read(file, [WEB])
+    assert (read.vcpus, read.memory, read.disk, read.address) == (None, None, None, "192.0.2.12/24")

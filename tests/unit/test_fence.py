@@ -124,6 +124,13 @@ def test_a_claim_from_a_future_that_the_clock_has_left_binds_nobody(base: Path) 
     assert leave(claimant="theirs", token=1) == ""
 
 
+def test_a_clock_that_was_set_back_a_little_makes_nobodys_claim_old(base: Path) -> None:
+    leave()
+    standing(base, at=time.time() + 30)
+    assert "another installation of opsctl works on this host" in leave(**ANOTHER)
+    assert leave() == "", "its own"
+
+
 def test_an_effect_that_does_not_end_refuses_the_next_one(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fence, "LOCK_SECONDS", 0)
     with (base / "lock").open("w") as stuck:

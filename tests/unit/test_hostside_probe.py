@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from opsctl.hostside import pending, probe, reach
+from opsctl.monitor.probe import PARTS
 
 SCRIPTS = sorted(Path(probe.__file__).parent.glob("[a-z]*.py"))
 
@@ -34,6 +35,7 @@ def test_every_part_of_the_probe_is_answered_even_where_it_fails(monkeypatch: py
 
     monkeypatch.setattr(probe, "memory", broken)
     answer = probe.main({"updates": False})
+    assert answer.keys() - {"faults"} == set(PARTS)
     assert answer["memory"] is None
     assert answer["faults"]["memory"] == "OSError: no such file"
     assert answer["kernel"]

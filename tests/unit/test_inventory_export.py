@@ -62,6 +62,22 @@ def test_no_cell_of_csv_is_a_formula_and_all_is_there() -> None:
     assert tuple(rows[0]) == export.COLUMNS
 
 
+@pytest.mark.parametrize(
+    ("given", "cell"),
+    [
+        ("IT;=1+1", "IT;'=1+1"),
+        ('IT; "=1+1"', 'IT;\' "=1+1"'),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("IT; Drift, +46 60", "IT; Drift, +46 60"),
+        ("web-1", "web-1"),
+    ],
+)
+def test_a_semicolon_begins_no_formula_either(given: str, cell: str) -> None:
+    host = Host(name="x", tenant="ange", address="192.0.2.1", role="web", platform="debian-12", owner=given)
+    assert next(csv.DictReader(io.StringIO(export.as_csv([host]))))["owner"] == cell
+
+
 def test_ssh_reads_its_configuration_jump_hosts_included(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(export.as_ssh_config(FLEET, HOSTS[:1], "opsctl"))

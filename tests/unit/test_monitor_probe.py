@@ -149,3 +149,8 @@ def test_no_text_of_a_host_brings_a_line_of_its_own() -> None:
     })  # fmt: skip
     said = repr(found).encode().decode("unicode_escape", "replace")
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1])
+def test_what_is_no_port_costs_the_whole_listing(port: int) -> None:
+    assert parse({**ANSWER, "listening": [["0.0.0.0", 80], ["0.0.0.0", port]]}).listening is None

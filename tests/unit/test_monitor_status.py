@@ -12,7 +12,7 @@ import pytest
 from opsctl.errors import HostFailed, OpsctlError, StoreError, Unreachable
 from opsctl.model.host import Host, Inventory, Tenant
 from opsctl.monitor import status
-from opsctl.monitor.probe import Clock, Exporter, Filesystem, Memory, Probe, Updates
+from opsctl.monitor.probe import PARTS, Clock, Exporter, Filesystem, Memory, Probe, Updates
 from opsctl.ssh.session import Transport
 from opsctl.state.store import Store
 
@@ -35,6 +35,7 @@ FINE = Probe(
     clock=Clock(offset=0.2, error=0.1, synchronized=True),
     exporter=Exporter(port=9100, answers=True, detail=""),
 )
+TELLS = dict.fromkeys(PARTS)
 UP = {"exporter": {"port": 9100, "answers": True, "detail": ""}}
 
 
@@ -58,7 +59,10 @@ class FakeTransport:
         for host in hosts:
             self.asked[host.key] = arguments(host)
             answer = self.answers[host.key]
-            found[host.key] = answer if isinstance(answer, OpsctlError) else then(host, answer)
+            try:
+                found[host.key] = answer if isinstance(answer, OpsctlError) else then(host, answer)
+            except OpsctlError as error:
+                found[host.key] = error
         return found
 
 
@@ -106,10 +110,10 @@ def test_a_clock_within_the_error_of_measurement_is_not_called_wrong() -> None:
 
 def test_an_unreachable_host_keeps_its_line_and_what_was_last_known(tmp_path: Path) -> None:
     with Store.open(tmp_path / "state") as store:
-        first = status.collect([WEB1, WEB2], transport(web1={"hostname": "a"}, web2={"hostname": "b"}), store, NOW)
+        first = status.collect([WEB1, WEB2], transport(web1=TELLS, web2={**TELLS, "hostname": "b"}), store, NOW)
         assert [one.error for one in first] == ["", ""]
         later = NOW + timedelta(hours=3)
-        gone = transport(web1={"hostname": "a"}, web2=Unreachable(WEB2.key, "connection refused", hint="is sshd up?"))
+        gone = transport(web1=TELLS, web2=Unreachable(WEB2.key, "connection refused", hint="is sshd up?"))
         web1, web2 = status.collect([WEB1, WEB2], gone, store, later)
         assert (web1.word, web1.at) == ("ok", later)
         assert (web2.word, web2.error, web2.hint) == ("unreachable", "connection refused", "is sshd up?")
@@ -122,6 +126,22 @@ def test_a_host_that_answers_wrongly_is_failed_not_unreachable(tmp_path: Path) -
         (found,) = status.collect([WEB1], transport(web1=HostFailed(WEB1.key, "sudo: no")), store, NOW)
         assert (found.word, found.probe, found.at) == ("failed", None, None)
         assert store.facts("probe") == {}
+
+
+@pytest.mark.parametrize("answer", [{}, [], None, "fine", {"hello": 1}])
+def test_an_answer_that_tells_nothing_is_failed_not_ok(tmp_path: Path, answer: object) -> None:
+    with Store.open(tmp_path / "state") as store:
+        (found,) = status.collect([WEB1], transport(web1=answer), store, NOW)
+        assert (found.word, found.error) == ("failed", "its answer is not a probe's")
+        assert store.facts("probe") == {}
+
+
+def test_a_part_that_is_left_out_is_not_taken_for_well_and_still_is_not_when_it_is_remembered(tmp_path: Path) -> None:
+    told = {name: None for name in PARTS if name != "failed_units"}
+    with Store.open(tmp_path / "state") as store:
+        (found,) = status.collect([WEB1], transport(web1=told), store, NOW)
+        assert (found.word, found.remarks) == ("attention", ("could not be read: failed_units: not told",))
+        assert status.last_known(store, WEB1).remarks == found.remarks
 
 
 def test_any_contact_counts_as_seen(tmp_path: Path) -> None:

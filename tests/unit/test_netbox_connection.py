@@ -1,5 +1,6 @@
 """The connection to NetBox: pages, retries, and a message of its own for everything that can go wrong."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def _netbox(server: Played, waits: list[float]) -> Iterator[NetBox]:
 def refusal(netbox: NetBox) -> tuple[str, str]:
     with pytest.raises(FuseTripped) as caught:
         netbox.server()
-    assert TOKEN not in caught.value.message + caught.value.hint
+    assert TOKEN.partition(".")[2] not in caught.value.message + caught.value.hint
     assert TOKEN.partition(".")[2] not in str(caught.value.__cause__)
     return caught.value.message, caught.value.hint
 
@@ -55,6 +56,37 @@ def test_a_pull_has_every_record_with_its_services_and_the_regions(netbox: NetBo
     assert [(p.name, p.protocol, p.port) for p in second.services] == [("dns", "tcp", 53), ("dns", "udp", 53)]
     assert found.regions["sdl-dc1"] == "region-sundsvall"
     assert server.authorizations == {f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("said", [TOKEN, TOKEN.partition(".")[2]])
+@pytest.mark.parametrize("status", [302, 400, 403, 500])
+def test_a_server_that_gives_the_token_back_does_not_get_it_into_a_message(
+    netbox: NetBox, server: Played, status: int, said: str
+) -> None:
+    body = json.dumps({"detail": f"Authorization: Bearer {said}"}).encode()
+    headers = {"Location": f"https://elsewhere.example/?token={said}"} if status == 302 else {}
+    server.faults = [Fault(status=status, body=body, headers=headers)] * 4
+    refusal(netbox)
+
+
+@pytest.mark.parametrize("given", ["nbt_12345678.", "nbt_12345678.a"])
+def test_no_part_of_a_short_token_is_taken_out_of_the_answers(server: Played, given: str) -> None:
+    server.faults = [Fault(body=b'{"netbox-version": "4.7.3-a"}')]
+    netbox = NetBox(server.address, given)
+    assert netbox.server().version == "4.7.3-a"
+    netbox.close()
+
+
+@pytest.mark.parametrize("version", ["4.5.0", "4.7.3"])
+@pytest.mark.parametrize("row", [{"id": 7}, {"id": 0}, {"id": None}, {}])
+def test_a_listing_that_gives_the_same_page_for_ever_ends(version: str, row: dict[str, object]) -> None:
+    page = Fault(body=json.dumps({"count": 9, "next": "x", "results": [row]}).encode())
+    with played(version) as server:
+        netbox = NetBox(server.address, TOKEN, wait=lambda _seconds: None)
+        server.faults = [page] * 3
+        with pytest.raises(FuseTripped, match="the pages of the listing do not go on"):
+            list(netbox.rows("dcim/devices", {}, cursor=server.cursor))
+        netbox.close()
 
 
 @pytest.mark.parametrize("size", [1, 7, 53, 54])
@@ -328,6 +360,9 @@ def test_the_token_comes_from_variable_file_or_command_and_is_said_once(tmp_path
 
 def test_a_token_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
+    with pytest.raises(ConfigError, match="No such file") as missing:
+        token.read(settings_of(tmp_path, "netbox: {token_file: token}\n"))
+    assert "write the token into that file" in missing.value.hint
     file.write_text(TOKEN)
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):

@@ -458,3 +458,9 @@ def test_values_within_values_without_end_put_the_record_aside(what: str) -> Non
     with pytest.raises(Unusable, match="more than 64 levels"):
         host(record(**values))
     host(record(fields={"note": "[" * 70}, context=json.dumps({"n": [[[1]]] * 40})))
+
+
+@pytest.mark.parametrize("name", ["192.0.2.1", "10.20.30.40"])
+def test_an_address_is_no_name_and_is_not_cut_to_its_first_number(name: str) -> None:
+    with pytest.raises(Unusable, match="the name is an address"):
+        host(record(name=name))

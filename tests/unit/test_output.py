@@ -39,6 +39,30 @@ def test_table_shows_markup_of_a_foreign_name_as_text(capsys: pytest.CaptureFixt
     assert "[bold]web[/bold] :smile:" in capsys.readouterr().out
 
 
+STATUS = ("host", "state", "memory", "updates", "clock", "exporter", "key")
+STATUS_OF_ONE = ("sundsvall.sundsvall-app1", "attention", "13 %", "not known", "+0.1 s", "", "no")
+
+
+@pytest.mark.parametrize("room", [40, 80, 96, 160])
+def test_no_word_of_a_table_is_cut_and_no_line_is_wider_than_the_terminal(
+    room: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(room))
+    output.table(STATUS, [STATUS_OF_ONE, ("Ånge.web1", *STATUS_OF_ONE[1:])])
+    shown = capsys.readouterr().out
+    assert {"sundsvall.sundsvall-app1", "Ånge.web1", "attention", "known"} <= set(shown.split())
+    assert max(map(len, shown.splitlines())) <= room
+
+
+def test_a_value_on_a_narrow_terminal_cannot_pass_for_another_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    output.table(("host", "remarks", "state"), [("sundsvall.sundsvall-app1", "x │ state ok\n host other", "failed")])
+    shown = capsys.readouterr().out
+    assert (shown.count("│"), len([line for line in shown.splitlines() if not line.startswith("     ")])) == (2, 1)
+
+
 def test_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("host",), [], empty="no hosts yet")
     caught = capsys.readouterr()

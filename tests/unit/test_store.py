@@ -148,6 +148,25 @@ def test_several_may_open_a_new_store_at_the_same_moment(tmp_path: Path) -> None
 # Versions.
 
 
+def test_a_second_opening_in_one_process_takes_the_locks_of_the_first_from_nobody(tmp_path: Path) -> None:
+    """Without its locks another process takes itself for the last one, and removes the log that we still write to."""
+    folder = tmp_path / "state"
+    program = (
+        "import sys\nfrom datetime import UTC, datetime\nfrom pathlib import Path\n"
+        "from opsctl.state.store import Store\n"
+        "with Store.open(Path(sys.argv[1])) as store:\n"
+        "    store.put_fact('ange.ange-db1', 'probe', '2', datetime.now(UTC))\n"
+    )
+    with Store.open(folder) as first:
+        first.put_fact("ange.ange-web1", "probe", "1", NOW)
+        with Store.open(folder) as second:
+            subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+            assert (folder / f"{FILE}-wal").exists()
+            second.put_fact("ange.ange-file1", "probe", "3", NOW)
+        hosts = [row["host"] for row in first.read("SELECT host FROM facts ORDER BY host")]
+    assert hosts == ["ange.ange-db1", "ange.ange-file1", "ange.ange-web1"]
+
+
 def test_a_new_store_is_at_the_newest_version_and_stays_there(tmp_path: Path) -> None:
     for _ in range(2):
         with Store.open(tmp_path) as store:

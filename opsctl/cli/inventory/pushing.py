@@ -53,10 +53,11 @@ def setup_netbox(app: App, *, dry_run: bool, yes: bool) -> None:
 def push(
     app: App, /, *, file: Path | None, dry_run: bool, yes: bool, output: str, **selection: tuple[str, ...]
 ) -> None:
-    """Write what opsctl knows of the hosts into NetBox. It touches its own custom fields alone.
+    """Write what opsctl knows of the hosts into NetBox.
 
-    With a file of records, as `inventory import --for-netbox` writes it, those that are missing are made; what is there
-    is left as it is. A push that was cut off is finished by the next one.
+    Without --from it touches opsctl's own custom fields alone. With corrections, as `inventory drift --suggest` writes
+    them, it changes what they name. With records, as `inventory import --for-netbox` writes them, it makes those that
+    are missing, and what is there is left as it is. A push that was cut off is finished by the next one.
     """
     from opsctl.inventory import correct, corrections, wanted
     from opsctl.inventory import push as room

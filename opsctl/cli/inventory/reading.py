@@ -10,7 +10,7 @@ from opsctl.cli import output as out
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.inventory import aside
 from opsctl.cli.inventory.options import tenant_option
-from opsctl.errors import NothingMatches, Problem, SetupError
+from opsctl.errors import Problem, SetupError
 
 if TYPE_CHECKING:
     from opsctl.model.host import Host, Quarantined
@@ -26,10 +26,6 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
     """Every host, also those that opsctl does not manage."""
     from opsctl.inventory.document import encode_quarantined
 
-    if not app.inventory.hosts:
-        from opsctl.inventory import files
-
-        raise NothingMatches("the inventory holds no host yet", hint=files.first_hosts(app.settings))
     hosts = select(app, selection, managed_only=False)
     app.warn_old_inventory({host.tenant for host in hosts})
     if output == "json":
