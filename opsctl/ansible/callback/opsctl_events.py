@@ -80,7 +80,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
         for diff in diffs if isinstance(diffs, list) else [diffs]:
             before = diff.get("before")
             inside = before.get("path") if isinstance(before, Mapping) else ""
-            path = diff.get("before_header") or target or inside or "the present state"
+            path = diff.get("before_header") or target or inside or diff.get("after_header") or "the present state"
             named.append({**diff, "before_header": path, "after_header": path})
         return _HEADER.sub(lambda found: f"{found[1]} {found[3]} ({WHEN[found[2]]})", str(self._get_diff(named)))
 
@@ -147,7 +147,8 @@ def _differences(found: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iter
         yield found["diff"], arguments
     for item in found.get("results") or ():
         if isinstance(item, Mapping) and item.get("diff") and not item.get("_ansible_no_log"):
-            yield item["diff"], (item.get("invocation") or {}).get("module_args") or arguments
+            # Newer versions of Ansible tell no arguments of an item, and the task's own still name the loop's variable.
+            yield item["diff"], (item.get("invocation") or {}).get("module_args") or {}
 
 
 def _message(found: dict[str, Any], outcome: str, action: str) -> str:
