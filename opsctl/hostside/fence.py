@@ -19,6 +19,8 @@ from typing import Any
 
 BASE = "/var/lib/opsctl"
 ANOTHER = "another installation of opsctl works on this host: %s, %s; this is %s"
+SHAPE: dict[str, tuple[type, ...]] = {"claimant": (str,), "token": (int,), "at": (int, float)}
+MEND = "once nobody else works here: rm %s/fence.json" % BASE
 CLAIM_SECONDS = 900  # how long a claim holds against another installation; a lease of opsctl is as long
 LOCK_SECONDS = 30  # how long to wait for an effect of somebody else to end
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
@@ -92,10 +94,16 @@ def pass_with(given: dict[str, Any]) -> None:
 def standing() -> dict[str, Any] | None:
     try:
         with open(os.path.join(BASE, "fence.json"), encoding="utf-8") as stream:
-            found: dict[str, Any] = json.load(stream)
-            return found
-    except (FileNotFoundError, ValueError):
+            found: Any = json.load(stream)
+    except FileNotFoundError:
         return None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or any(not isinstance(found.get(name), kind) for name, kind in SHAPE.items()):
+        # Not nobody's: an old driver that was thawed would pass.
+        raise Refuse("whose claim stands on this host cannot be read; " + MEND)
+    claim: dict[str, Any] = found
+    return claim
 
 
 def keep(claim: dict[str, Any]) -> None:

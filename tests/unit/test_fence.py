@@ -58,6 +58,13 @@ def old(base: Path) -> None:
 # --- what a host refuses ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"claimant": "site"}', '{"claimant": 1, "token": "x"}'])
+def test_a_claim_that_cannot_be_read_is_not_nobodys(base: Path, text: str) -> None:
+    (base / "fence.json").write_text(text)
+    assert "cannot be read" in leave()
+    assert (base / "fence.json").read_text() == text
+
+
 def test_an_effect_runs_for_the_claim_that_stands_and_not_for_another_ones(base: Path) -> None:
     words = {"script": EFFECT, "arguments": {"file": str(base / "touched")}}
     assert fence.main({"claim": CLAIM, **words}) == {"refused": "", "answer": {"done": True}}
