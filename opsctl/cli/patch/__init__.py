@@ -1,0 +1,17 @@
+"""`opsctl patch`: security updates, planned exactly, rolled out ring by ring, followed and resumed."""
+
+from __future__ import annotations
+
+import click
+
+from opsctl.cli.patch import following, planning, running
+
+
+@click.group("patch")
+def command() -> None:
+    """Security updates: plan, roll out, follow."""
+
+
+for verbs in (planning, running, following):
+    for verb in verbs.VERBS:
+        command.add_command(verb)
