@@ -19,10 +19,11 @@ PROC, BOOT, DPKG = "/proc", "/boot", "/var/lib/dpkg/info"
 CONTAINER = "/run/systemd/container"  # systemd writes it where it runs in one (systemd's container interface)
 NEEDRESTART = "/usr/sbin/needrestart"
 # Units that install, fetch or hold the lock on their own; cron-apt has no unit.
+AT_SHUTDOWN = "unattended-upgrades.service"
 PATCHERS = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
-    "unattended-upgrades.service",
+    AT_SHUTDOWN,
     "packagekit.service",
     "dnf-automatic.timer",
     "dnf-automatic-install.timer",
@@ -210,10 +211,18 @@ def read(path: str) -> str:
 # --- others ----------------------------------------------------------------------------------------------------------
 
 
+def installs_at_shutdown() -> bool:
+    """Unless told so, Debian's service only lets a run of the timer's end before the host goes down."""
+    told = run("apt-config", "dump", "--format", "%v", "Unattended-Upgrade::InstallOnShutdown")
+    return told.strip().lower() in ("true", "yes", "on", "1", "enable", "with")
+
+
 def patchers() -> list[str]:
     """Other things that are set to patch this host on their own."""
     states = run("systemctl", "is-active", *PATCHERS).split()
     if len(states) != len(PATCHERS):
         raise RuntimeError("systemctl told of %d units instead of %d" % (len(states), len(PATCHERS)))
     active = [unit for unit, state in zip(PATCHERS, states) if state in ("active", "activating")]  # noqa: B905 - 3.9
+    if AT_SHUTDOWN in active and not installs_at_shutdown():
+        active.remove(AT_SHUTDOWN)
     return active + [path for path in CRON_PATCHERS if os.path.exists(path)]

@@ -144,3 +144,16 @@ def test_what_is_not_known_is_never_shown_as_none() -> None:
     shown = told.sheet(found)
     assert {shown[name] for name in ("held", "kernel", "restart wanted", "last updates")} == {told.UNKNOWN}
     assert told.row("ange.web1", found)[1] == told.UNKNOWN
+
+
+@pytest.mark.parametrize(("told", "named"), [("", False), ("false", False), ("true", True)])
+def test_debians_service_that_waits_for_the_shutdown_patches_only_where_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, *, told: str, named: bool
+) -> None:
+    def run(*words: str) -> str:
+        if words[0] == "apt-config":
+            return told
+        return "\n".join("active" if unit == condition.AT_SHUTDOWN else "inactive" for unit in words[2:])
+
+    monkeypatch.setattr(condition, "run", run)
+    assert (condition.AT_SHUTDOWN in condition.patchers()) == named
