@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from opsctl.errors import HostFailed, InventoryError, Refused
 from opsctl.inventory import calendars, files, snapshot
 from opsctl.model.host import Host
-from opsctl.model.rollout import Plan, RolloutState, Status
+from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
 from opsctl.patch import pending, propose, stale
 from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
@@ -116,6 +116,13 @@ def _timing(means: Means, at: datetime | None, *, emergency: bool) -> Timing:
 
 def _schedule(means: Means, plan: Plan) -> Schedule:
     return Schedule(means.settings, means.inventory, means.clock, emergency=bool(plan.emergency))
+
+
+def keeps(means: Means, plan: Plan, items: Sequence[HostPlan]) -> datetime:
+    """Until when a rollout that stops now keeps these hosts from others: its window's end, within patch.keep_hours."""
+    most = means.clock() + timedelta(hours=means.settings.number("patch.keep_hours"))
+    end = _schedule(means, plan).end(items)
+    return most if end is None else min(end, most)
 
 
 def why_closed(means: Means, plan: Plan) -> str:
@@ -234,6 +241,7 @@ def _run(
         clock=means.clock,
         observe=observe,
         closed=_schedule(means, rollout.state.plan).closed,
+        keeps=lambda items: keeps(means, rollout.state.plan, items),
         down=rollout.down,
         gone=rollout.gone,
         keep=keep,

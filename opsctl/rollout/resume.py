@@ -78,6 +78,8 @@ def how_to_go_on(state: RolloutState) -> str:
     """The command lines that go on with a rollout that has stopped, where hosts failed one for each decision."""
     if state.plan.kind != "patch":
         return "mend the host, then run the same command again: what is done stays done"
+    if state.status is Status.ABORTED:
+        return "see to what is in the middle; for the rest: opsctl patch plan"
     line = f"opsctl patch resume {state.plan.id}"
     if state.status is Status.DONE and not state.count(Stage.FAILED):
         return "for what was skipped, once it is ours again: opsctl patch plan"

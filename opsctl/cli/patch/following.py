@@ -6,7 +6,7 @@ import click
 
 from opsctl.cli.app import GROUND_MOVED, App, output_option, pass_app
 from opsctl.cli.output import as_json, line, note, table
-from opsctl.cli.patch.pieces import show_state
+from opsctl.cli.patch.pieces import kept_until, show_state
 from opsctl.model.rollout import RolloutState
 from opsctl.rollout import shown
 from opsctl.rollout.journal import Journal
@@ -35,9 +35,10 @@ def status(app: App, rollout_id: str | None, *, output: str) -> None:
     moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
     left = _window_left(app, state)
     if output == "json":
-        as_json({**shown.document(state, busy), "inventory_moved": moved, "window_left": left})
+        more = {"inventory_moved": moved, "window_left": left, "kept_until": kept_until(app, state)}
+        as_json({**shown.document(state, busy), **more})
     else:
-        show_state(state, busy)
+        show_state(state, busy, kept_until(app, state))
         if left:
             line(f"window left: {left}")
         if moved:

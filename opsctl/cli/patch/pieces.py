@@ -11,6 +11,8 @@ from opsctl.rollout.limits import listed
 from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from opsctl.cli.app import App
     from opsctl.model.rollout import Plan, RolloutState
     from opsctl.rollout.means import Means
@@ -54,9 +56,19 @@ def show_plan(made: Plan) -> None:
     line(f"hash {made.hash}")
 
 
-def show_state(state: RolloutState, busy: str) -> None:
+def kept_until(app: App, state: RolloutState) -> datetime | None:
+    """Until when a rollout that stands still keeps its hosts from others."""
+    from opsctl.rollout import claims
+    from opsctl.state.leases import Leases
+
+    return claims.kept_until(state.plan, Leases(app.store), app.now())
+
+
+def show_state(state: RolloutState, busy: str, kept: datetime | None = None) -> None:
     table(shown.HOST_COLUMNS, shown.host_rows(state))
     line(f"{state.plan.id}: {shown.standing(state, busy)}")
+    if kept and not busy:
+        line(f"its hosts are kept from others until {kept:%Y-%m-%d %H:%M:%SZ}")
     if busy:
         line(f"at work: {busy}")
     elif (state.open_hosts or state.count(Stage.FAILED)) and state.status not in (Status.PLANNED, Status.ABORTED):

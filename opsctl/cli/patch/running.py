@@ -1,4 +1,4 @@
-"""`opsctl patch start|resume|abort`: what changes hosts, or ends that."""
+"""`opsctl patch start|resume`: what changes hosts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from opsctl.cli.app import (
     yes_option,
 )
 from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.cli.patch.pieces import means_of, show_plan, show_state
-from opsctl.errors import Incomplete, Refused
+from opsctl.cli.patch.pieces import kept_until, means_of, show_plan, show_state
+from opsctl.errors import Refused
 from opsctl.rollout import shown
 from opsctl.rollout.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from opsctl.model.rollout import HostState, Plan
+    from opsctl.model.rollout import Plan
     from opsctl.rollout.drive import Progress
     from opsctl.rollout.execute import Ended
 
@@ -60,7 +60,7 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     planned = {item.host for item in ready.state.plan.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
-    _finish(run.start(means, ready, _telling(app, ready.state.plan)), output)
+    _finish(app, run.start(means, ready, _telling(app, ready.state.plan)), output)
 
 
 def _nothing_done(made: Plan, why: str, output: str) -> None:
@@ -103,7 +103,7 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     ready, taken = run.take_up_again(means, state.plan.id, retry=retry, gone=gone)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
-    _finish(run.resume(means, ready, _telling(app, ready.state.plan)), output)
+    _finish(app, run.resume(means, ready, _telling(app, ready.state.plan)), output)
 
 
 def _telling(app: App, made: Plan) -> Callable[[Progress], None]:
@@ -118,58 +118,16 @@ def _telling(app: App, made: Plan) -> Callable[[Progress], None]:
     return tell
 
 
-def _finish(ended: Ended, output: str) -> None:
+def _finish(app: App, ended: Ended, output: str) -> None:
     from opsctl.rollout.execute import raise_unless_ok
 
     if output == "json":
-        as_json(shown.document(ended.state, ""), outcome=ended.outcome)
+        kept = {"kept_until": kept_until(app, ended.state)}
+        as_json({**shown.document(ended.state, ""), **kept}, outcome=ended.outcome)
     else:
-        show_state(ended.state, "")
+        show_state(ended.state, "", kept_until(app, ended.state))
     note(f"ledger: {ended.head}")
     raise_unless_ok(ended.state)
 
 
-@click.command()
-@click.argument("rollout_id", metavar="ROLLOUT|latest")
-@dry_run_option
-@yes_option
-@output_option
-@pass_app
-def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
-    """End a rollout for good, and free its hosts for others. No host is touched.
-
-    Refused while somebody works on it. Exit code 1: hosts stay drained or changed halfway; they are listed.
-    """
-    from opsctl.rollout import abort as room
-
-    state = Journal(app.store).load(rollout_id, kind="patch")
-    room.refuse_unless_open(state, Journal(app.store))
-    left = room.in_the_middle(state)
-    if output == "table":
-        line(f"{state.plan.id}: {shown.standing(state, '')}")
-        table(shown.HOST_COLUMNS, shown.host_rows(state))
-    if left:
-        note(f"these stay as they are: {_described(left)}; opsctl patch resume {state.plan.id} would finish them")
-    if dry_run:
-        if output == "json":
-            as_json(shown.document(state, ""))
-        note("nothing was done (--dry-run)")
-        return
-    app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
-    done = room.abort(state, who=app.who, store=app.store, ledger=app.ledger, clock=app.now)
-    if output == "json":
-        as_json(shown.document(done.state, ""), outcome="incomplete" if left else "ok")
-    else:
-        line(f"{state.plan.id}: {shown.standing(done.state, '')}")
-    note(f"ledger: {done.head}")
-    if left:
-        raise Incomplete(
-            f"left as they are: {_described(left)}", hint="see to them; for what is left: opsctl patch plan"
-        )
-
-
-def _described(hosts: Sequence[HostState]) -> str:
-    return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
-
-
-VERBS = (start, resume, abort)
+VERBS = (start, resume)
