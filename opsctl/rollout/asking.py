@@ -20,10 +20,10 @@ from opsctl.rollout.abort import in_the_middle, release
 from opsctl.rollout.heeding import why_not_skipped
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
-from opsctl.rollout.wishes import Kind, Wish
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Act, Head, Ledger
 from opsctl.state.store import Store
+from opsctl.state.wishes import Kind, Wish
 
 # A process that works on hosts looks at least so often, but for a reading of many hosts between two batches.
 PATIENCE = 15.0

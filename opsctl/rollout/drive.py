@@ -24,9 +24,9 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
 from opsctl.rollout.resume import how_to_go_on
-from opsctl.rollout.wishes import Kind as Wished
-from opsctl.rollout.wishes import Wish
 from opsctl.state.leases import Leases
+from opsctl.state.wishes import Kind as Wished
+from opsctl.state.wishes import Wish
 
 _QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
 _GLANCE = 0.5  # seconds between looks at the stop flag, the wishes and the leases

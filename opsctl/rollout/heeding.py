@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from opsctl.model.rollout import HostState, Stage, Status
-from opsctl.rollout.wishes import Kind, Wish, Wishes
+from opsctl.state.wishes import Kind, Wish, Wishes
 
 _STATUS = {Kind.PAUSE: Status.PAUSED, Kind.ABORT: Status.ABORTED}
 

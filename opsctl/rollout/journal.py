@@ -20,8 +20,8 @@ from opsctl.model import wire
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import machine
-from opsctl.rollout.wishes import Wishes
 from opsctl.state.store import Store
+from opsctl.state.wishes import Wishes
 
 LATEST = "latest"
 # The folder is a group's: no link in it may lead root's writing elsewhere.

@@ -15,10 +15,10 @@ from opsctl.cli.main import run
 from opsctl.inventory import files, snapshot
 from opsctl.model.rollout import HostState, Stage, Status
 from opsctl.rollout.journal import Journal
-from opsctl.rollout.wishes import Kind, Wishes
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
+from opsctl.state.wishes import Kind, Wishes
 from tests.cli.test_patch import NOW, begun, keep, workspace
 
 __all__ = ["workspace"]

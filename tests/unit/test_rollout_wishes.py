@@ -18,10 +18,10 @@ from opsctl.rollout.asking import PATIENCE, Asked, Asking
 from opsctl.rollout.execute import outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.resume import take_up
-from opsctl.rollout.wishes import Kind, Wishes
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
+from opsctl.state.wishes import Kind, Wishes
 from tests.unit.test_rollout_drive import (
     ALL_DONE,
     BALANCERS,
