@@ -1,10 +1,11 @@
-"""What the verbs of every kind of rollout share: their means, what they show, and `status`, `resume` and `abort`."""
+"""What the verbs of every kind of rollout share: their means, what they show, and how each goes on or ends."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
+from opsctl.cli.follow import status
 from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete, Refused
 from opsctl.model.rollout import Stage, Status
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from opsctl.rollout.means import Means
     from opsctl.rollout.ride import Ready, Rider
 
+__all__ = [
+    "abort", "begin", "finish", "means_of", "nothing_done", "pause", "resume", "show_state", "skip", "status",
+    "telling",
+]  # fmt: skip
 WHEN = "opsctl calendar says when; in an emergency: {} --emergency --reason TEXT --ticket TEXT"
 
 
@@ -172,6 +177,52 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
         )
 
 
+def pause(app: App, rider: Rider, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, output: str) -> None:
+    """Let a rollout start nothing new; it keeps its hosts until their window ends."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout import ride
+    from opsctl.rollout.asking import refuse_pause
+
+    state, asking = Journal(app.store).load(rollout_id, kind=rider.kind), asking_of(app, reason)
+    busy = Journal(app.store).at_work(state.plan.id)
+    refuse_pause(state, busy)
+    if previewed(state, busy, dry_run=dry_run, output=output):
+        return
+    app.confirm(f"Pause {state.plan.id}?", yes=yes)
+    app.work_from(snapshot.load(app.store, state.plan.id))
+    means = means_of(app)
+    left = {host.host for host in state.hosts if host.stage is not Stage.DONE}
+    items = [item for item in state.plan.hosts if item.host in left]
+    done = asking.pause(state, rider.limits(means), lambda: ride.keeps(means, state.plan, items))
+    tell_asked(app, done, output)
+
+
+def skip(
+    app: App, kind: str, host: str, rollout_id: str | None, *, reason: str, dry_run: bool, yes: bool, output: str
+) -> None:
+    """Leave a host out of a rollout; of the newest one that has it and is not over, where none is named."""
+    from opsctl.errors import UsageError
+    from opsctl.rollout.asking import refuse_skip
+    from opsctl.rollout.named import host_of, newest_with
+
+    asking = asking_of(app, reason)
+    if not asking.reason:
+        raise UsageError("--reason says nothing")
+    journal = Journal(app.store)
+    found = journal.load(rollout_id, kind=kind) if rollout_id else None
+    state = found or newest_with(journal.all(kind), host, going=True)
+    key = host_of(state.plan, host)
+    refuse_skip(state, key)
+    if previewed(state, journal.at_work(state.plan.id), dry_run=dry_run, output=output):
+        return
+    app.confirm(f"Skip {key} in {state.plan.id}?", yes=yes)
+    done = asking.skip(state, key)
+    refused = done.wish.answer if done.wish and done.wish.answer != "skipped" else ""
+    tell_asked(app, done, output, outcome="refused" if refused else "ok")
+    if refused:
+        raise Refused(f"{key}: {refused}")
+
+
 def asking_of(app: App, reason: str) -> Asking:
     from opsctl.rollout.asking import Asking
     from opsctl.rollout.emergency import ticket_of
@@ -206,51 +257,9 @@ def tell_asked(app: App, done: Asked, output: str, *, outcome: str = "ok") -> No
     else:
         heard = wish.answer or ("its process knows" if wish.seen else "its process has not looked yet, and will")
         line(f"{plan}: {wish}: {heard}")
-        note(f"follow it: {lines.status(done.state.plan.kind)} {plan}")
+        note(f"follow it: opsctl patch attach {plan}")
     note(f"ledger: {done.head}")
 
 
 def described(hosts: Sequence[HostState]) -> str:
     return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
-
-
-def status(app: App, kind: str, rollout_id: str | None, *, output: str) -> None:
-    """How far one rollout of this kind is, or the list of them."""
-    journal = Journal(app.store)
-    if rollout_id is None:
-        found = journal.all(kind)
-        if output == "json":
-            as_json({"rollouts": [shown.summary(one, journal.at_work(one.plan.id)) for one in found]})
-        else:
-            table(
-                shown.ROLLOUT_COLUMNS,
-                [shown.rollout_row(one, journal.at_work(one.plan.id)) for one in found],
-                empty="no plans yet",
-            )
-        return
-    state = journal.load(rollout_id, kind=kind)
-    busy = journal.at_work(state.plan.id)
-    moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
-    left = _window_left(app, state)
-    if output == "json":
-        more = {"inventory_moved": moved, "window_left": left, "kept_until": kept_until(app, state)}
-        as_json({**shown.document(state, busy), **more})
-    else:
-        show_state(state, busy, kept_until(app, state))
-        if left:
-            line(f"window left: {left}")
-        if moved:
-            note(f"{GROUND_MOVED}; the plan stays as it was frozen")
-
-
-def _window_left(app: App, state: RolloutState) -> str:
-    """How long what has not begun may still begin, by the calendars as they are now; empty where all has."""
-    from opsctl.inventory import snapshot
-    from opsctl.rollout.schedule import Schedule
-
-    own = snapshot.load(app.store, state.plan.id)
-    waiting = {host.host for host in state.open_hosts if host.untouched}
-    if own is None or not waiting:
-        return ""
-    schedule = Schedule(app.settings, own, app.now, emergency=bool(state.plan.emergency))
-    return schedule.left(item for item in state.plan.hosts if item.host in waiting)

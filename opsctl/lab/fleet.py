@@ -7,7 +7,7 @@ takes over; `generic()` a fleet of any size for tests and measurements. Plans ha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,14 +150,14 @@ def generic(count: int) -> Fleet:
     return _numbered(rows)
 
 
-def equal(tenant: Tenant, prefix: str, services: Sequence[tuple[Service, ...]]) -> Fleet:
-    """One host of the role application for each of `services`, all of one tenant: PREFIX-01, PREFIX-02, ..."""
+def equal(tenant: Tenant, prefix: str, count: int) -> Fleet:
+    """`count` hosts of the role application without a service, all of one tenant: PREFIX-01, PREFIX-02, ..."""
     rows = (
         LabHost(
             name=f"{prefix}-{number:02d}", tenant=tenant.name, role="application", ring="canary", address="",
-            platform="debian-12", services=own, index=number,
+            platform="debian-12", index=number,
         )
-        for number, own in enumerate(services, 1)
+        for number in range(1, count + 1)
     )  # fmt: skip
     return Fleet(name="", tenants=(tenant,), hosts=tuple(rows))
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -78,16 +78,22 @@ def standing(
 ) -> Iterator[Stage]:
     """A lab with a host for each double, its packages in the lab's mirror; it is down when the block is left."""
     name = stage.name(KIND)
-    fleet = lab.equal(TENANT, "double", [double.services for double in doubles])
+    fleet = lab.equal(TENANT, "double", len(doubles))
     try:
         up = lab.up(name, fleet, say=say, disk=DISK, avoid=networks_of(inventory))
         stock = _stock(name, doubles, folders, say)
         own = _workspace(up, settings)
-        with Transport(up.inventory(), _pins(up), own) as transport:
+        with Transport(_inventory(up, doubles), _pins(up), own) as transport:
             yield Stage(fleet=up, settings=own, transport=transport, stock=stock)
     finally:
         say(f"taking down the lab {name}")
         _take_down(name)
+
+
+def _inventory(fleet: Fleet, doubles: Sequence[Double]) -> Inventory:
+    """The lab's hosts with the services of those they stand for: their health is asked for at the same ports."""
+    hosts = (replace(host, services=double.services) for host, double in zip(fleet.hosts, doubles, strict=True))
+    return Inventory(tenants=fleet.tenants, hosts=tuple(hosts))
 
 
 def _take_down(name: str) -> None:
