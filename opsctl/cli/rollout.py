@@ -257,7 +257,7 @@ def tell_asked(app: App, done: Asked, output: str, *, outcome: str = "ok") -> No
     else:
         heard = wish.answer or ("its process knows" if wish.seen else "its process has not looked yet, and will")
         line(f"{plan}: {wish}: {heard}")
-        note(f"follow it: opsctl patch attach {plan}")
+        note(f"follow it: {lines.attach(plan)}")
     note(f"ledger: {done.head}")
 
 

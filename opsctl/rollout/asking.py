@@ -15,7 +15,7 @@ from datetime import datetime
 
 from opsctl.errors import Locked, Refused
 from opsctl.model.rollout import RolloutState, Stage, Status
-from opsctl.rollout import claims, machine
+from opsctl.rollout import claims, lines, machine
 from opsctl.rollout.abort import in_the_middle, release
 from opsctl.rollout.heeding import why_not_skipped
 from opsctl.rollout.journal import Journal
@@ -175,7 +175,7 @@ def refuse_pause(state: RolloutState, at_work: str) -> None:
     """Raise Refused where nothing goes on that could be paused."""
     plan = state.plan.id
     if state.status is Status.PLANNED and not at_work:
-        raise Refused(f"{plan} has not begun: there is nothing to pause", hint=f"end it: opsctl patch abort {plan}")
+        raise Refused(f"{plan} has not begun: there is nothing to pause", hint=f"end it: {lines.abort(plan)}")
     if not at_work and state.status not in (Status.RUNNING, Status.INTERRUPTED):
         raise Refused(f"{plan} is {state.status} already: nothing of it starts by itself")
 
@@ -192,5 +192,5 @@ def refuse_skip(state: RolloutState, host: str) -> None:
     if state.status in (Status.DONE, Status.ABORTED):
         raise Refused(f"{state.plan.id} is {state.status}: nothing of it can be skipped")
     if why := why_not_skipped(found):
-        hint = "opsctl patch retry --failed tries it again" if found and found.stage is Stage.FAILED else ""
+        hint = f"{lines.resume(state.plan)} --retry tries it again" if found and found.stage is Stage.FAILED else ""
         raise Refused(f"{host} cannot be skipped: {why}", hint=hint)

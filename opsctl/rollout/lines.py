@@ -33,6 +33,10 @@ def abort(rollout: str) -> str:
     return f"opsctl {kind_of(rollout)} abort {rollout}"
 
 
+def attach(rollout: str) -> str:
+    return f"opsctl {kind_of(rollout)} attach {rollout}"
+
+
 def status(kind: str) -> str:
     return f"opsctl {kind} status"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from opsctl.errors import UnknownName
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import Plan, RolloutState, Status
+from opsctl.rollout import lines
 
 OVER = (Status.DONE, Status.ABORTED)
 
@@ -20,7 +21,9 @@ def host_of(plan: Plan, name: str) -> str:
     if found:
         raise UnknownName(f"several hosts are called {name!r}", hint=f"{' or '.join(found)}?")
     near = nearest(name, [*known, *(key.partition(".")[2] for key in known)])
-    raise UnknownName(f"{plan.id} has no host {name!r}", hint=near or f"opsctl patch status {plan.id} lists its hosts")
+    raise UnknownName(
+        f"{plan.id} has no host {name!r}", hint=near or f"{lines.status(plan.kind)} {plan.id} lists its hosts"
+    )
 
 
 def newest_with(states: Sequence[RolloutState], name: str, *, going: bool = False) -> RolloutState:
@@ -36,7 +39,7 @@ def newest_with(states: Sequence[RolloutState], name: str, *, going: bool = Fals
         return found[0]
     known = {item.host for one in states for item in one.plan.hosts}
     near = nearest(name, [*known, *(key.partition(".")[2] for key in known)])
-    raise UnknownName(f"no rollout has a host {name!r}", hint=near or "opsctl patch history lists every rollout")
+    raise UnknownName(f"no rollout has a host {name!r}", hint=near or f"{_status(states)} lists every rollout")
 
 
 def newest_going(states: Sequence[RolloutState], at_work: Sequence[str] = ()) -> RolloutState:
@@ -46,6 +49,10 @@ def newest_going(states: Sequence[RolloutState], at_work: Sequence[str] = ()) ->
     busy = [one for one in states if one.plan.id in at_work]
     going = [one for one in states if one.status not in (*OVER, Status.PLANNED)]
     return (busy or going or list(states))[0]
+
+
+def _status(states: Sequence[RolloutState]) -> str:
+    return lines.status(states[0].plan.kind if states else "patch")
 
 
 def _has(keys: Sequence[str], name: str) -> bool:

@@ -48,7 +48,7 @@ def why(look: Standing, key: str, limits: Limits) -> Why:
 
 def _left_out(look: Standing, left: LeftOut) -> Why:
     plan = look.state.plan
-    again = f"opsctl patch plan --explain {left.host}" if plan.kind == "patch" else lines.plan(plan.kind)
+    again = f"{lines.plan(plan.kind)} --explain {left.host}"
     return Why(
         host=left.host, rollout=plan.id, place="not in the plan", stage="left out", because=(left.reason,), next=again
     )
@@ -118,7 +118,7 @@ def _next(look: Standing, host: HostState) -> str:
     if host.stage is Stage.DONE:
         return ""
     if look.busy and not look.frozen:
-        return f"opsctl patch attach {state.plan.id}" if state.plan.kind == "patch" else lines.status(state.plan.kind)
+        return lines.attach(state.plan.id)
     if state.status is Status.PLANNED:
         return lines.begin(state.plan) if look.starts is None else ""
     if host.stage is Stage.FAILED and state.status is not Status.ABORTED and not host.drained:

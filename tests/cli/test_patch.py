@@ -509,6 +509,8 @@ def test_hosts_that_do_not_answer_are_not_rehearsed_which_is_never_green(
 ) -> None:
     monkeypatch.setattr("opsctl.patch.rehearse.refuse_unless_fit", lambda: None)  # whatever this machine lacks
     plan = keep(workspace)
+    assert run(["lab", "up", "--dry-run"]) == 3  # the hosts are real ones: nobody plays beside them
+    assert "holds real tenants (ange)" in capsys.readouterr().err
     assert run(["patch", "start", plan, "--dry-run"]) == 0
     assert "never rehearsed" in capsys.readouterr().out
     assert run(["patch", "rehearse", plan, "--dry-run", "-o", "json"]) == 0

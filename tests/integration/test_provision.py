@@ -74,7 +74,7 @@ def test_a_host_that_does_not_answer_is_left_out_and_said_so(site: Site, monkeyp
     assert answer["plan"]["left_out"][0]["host"] == "sundsvall.sundsvall-mon1"
 
 
-def test_a_lock_out_stops_at_the_first_host_which_undoes_it_and_the_rest_stays_untouched(
+def test_a_lock_out_stops_at_the_first_host_which_undoes_it_and_a_resume_mends_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_PROVISION_CONFIRM_SECONDS", "60")
@@ -96,3 +96,13 @@ def test_a_lock_out_stops_at_the_first_host_which_undoes_it_and_the_rest_stays_u
         return site.run("host", "probe", "--limit", "ange-file1").returncode == 0
 
     wait_until(answers, 90, "the host lets us in again")
+
+    # The mistake is mended, and the same rollout goes on: the host that undid the change gets it right this time.
+    variables.unlink()
+    monkeypatch.setenv("OPSCTL_PROVISION_CONFIRM_SECONDS", "600")
+    done = site.run("provision", "resume", answer["id"], "--yes", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    assert {one["stage"] for one in json.loads(done.stdout)["hosts"]} == {"done"}
+    guard = ["python3", "-I", "/var/lib/opsctl/guard/guard.py", "status"]
+    for host in ("ange-file1", "sundsvall-mon1"):
+        assert json.loads(lab.execute(site.fleet.name, host, guard).stdout)["state"] == "idle"
