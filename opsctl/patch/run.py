@@ -25,6 +25,7 @@ from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
+from opsctl.rollout.telling import telling
 from opsctl.rollout.timing import Timing
 from opsctl.rollout.timing import not_in_time as late
 from opsctl.state.leases import Leases
@@ -222,19 +223,21 @@ def _run(
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     change = PatchChange(means.transport, means.inventory, means.settings, reboot=rollout.state.plan.reboot)
-    return execute(
-        rollout.state,
-        change,
-        verb=verb,
-        who=means.who,
-        store=means.store,
-        ledger=means.ledger,
-        inventory=means.inventory,
-        limits=limits(means),
-        clock=means.clock,
-        observe=observe,
-        closed=_schedule(means, rollout.state.plan).closed,
-        down=rollout.down,
-        gone=rollout.gone,
-        keep=keep,
-    )
+    with telling(means, observe) as tell:
+        return execute(
+            rollout.state,
+            change,
+            verb=verb,
+            who=means.who,
+            store=means.store,
+            ledger=means.ledger,
+            inventory=means.inventory,
+            limits=limits(means),
+            clock=means.clock,
+            observe=observe,
+            closed=_schedule(means, rollout.state.plan).closed,
+            down=rollout.down,
+            gone=rollout.gone,
+            keep=keep,
+            tell=tell,
+        )

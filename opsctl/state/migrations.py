@@ -39,6 +39,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE fences (name TEXT NOT NULL PRIMARY KEY, last BIGINT NOT NULL)",
         "CREATE TABLE ledger (seq BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)",
     ),
+    (
+        # What happened in a rollout, in its order: host_states keeps the last state alone.
+        """CREATE TABLE rollout_log (
+             rollout TEXT NOT NULL REFERENCES rollouts (id), seq BIGINT NOT NULL, host TEXT NOT NULL,
+             kind TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (rollout, seq))""",
+    ),
 )
 NEWEST = len(STEPS)
 
