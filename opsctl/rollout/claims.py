@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from opsctl.errors import Locked, StoreError
 from opsctl.model.rollout import Plan
+from opsctl.rollout import lines
 from opsctl.rollout.change import Claim
 from opsctl.rollout.limits import Limits
 from opsctl.state.leases import Lease, Leases
@@ -51,12 +52,12 @@ def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> No
 
 def _what_to_do(holders: set[str]) -> str:
     """Of what holds them: wait for it; where its process is gone, resume it or end it."""
-    patches = sorted(one for one in map(rollout_of, holders) if one.startswith("patch-"))
+    ours = sorted(one for one in map(rollout_of, holders) if lines.kind_of(one))
     wait = "wait for its end"
-    if not patches:
+    if not ours:
         return wait
-    ways = (f"opsctl patch resume {one}, or end it for good: opsctl patch abort {one}" for one in patches)
-    return f"{wait} (opsctl patch status says whether it is stalled); or resume it: {'; '.join(ways)}"
+    look = " or ".join(dict.fromkeys(lines.status(lines.kind_of(one)) for one in ours))
+    return f"{wait} ({look} says whether it is stalled); or resume it: {'; '.join(map(lines.resume_or_abort, ours))}"
 
 
 class Claims:

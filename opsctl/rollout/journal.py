@@ -19,7 +19,7 @@ from opsctl.errors import Locked, StalePlan, StoreError, UnknownName
 from opsctl.model import wire
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
-from opsctl.rollout import machine
+from opsctl.rollout import lines, machine
 from opsctl.state.rolloutlog import RolloutLog
 from opsctl.state.store import Store
 
@@ -55,7 +55,7 @@ class Journal:
         fits = ids[:1] if name == LATEST else [one for one in ids if one == name] or [i for i in ids if name in i]
         saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
-            known = nearest(name, ids) or "opsctl patch status lists every plan and rollout"
+            known = nearest(name, ids) or f"{lines.status(kind or 'patch')} lists every plan and rollout"
             hint = f"several fit: {', '.join(fits[:5])}" if fits else known
             raise UnknownName(f"no plan or rollout is called {name!r}", hint=hint)
         return self._whole(wire.loads(RolloutState, saved.document_json))
@@ -118,7 +118,7 @@ class Journal:
         if (now.status, now.at) != (state.status, state.at):
             raise StalePlan(
                 f"somebody else worked on {state.plan.id} meanwhile: it is {now.status} since {now.at:%H:%M:%SZ}",
-                hint=f"opsctl {state.plan.kind} status",
+                hint=lines.status(state.plan.kind),
             )
 
     def _lock_file(self, rollout_id: str) -> Path:

@@ -9,7 +9,7 @@ from datetime import datetime
 from opsctl.errors import Refused
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
-from opsctl.rollout import machine
+from opsctl.rollout import lines, machine
 from opsctl.rollout.machine import Event, Kind
 
 # Nothing of a host is changed any more from here on.
@@ -54,10 +54,10 @@ def take_up(state: RolloutState, *, now: datetime, retry: bool = False, gone: Ma
     nobody else can be at it. Raises Refused for one that has nothing left to do.
     """
     if state.status is Status.PLANNED:
-        raise Refused(f"{state.plan.id} has not begun", hint=f"opsctl patch start {state.plan.id}")
+        raise Refused(f"{state.plan.id} has not begun", hint=lines.begin(state.plan))
     failed = state.count(Stage.FAILED)
     if state.status is Status.ABORTED or (state.status is Status.DONE and not (retry and failed)):
-        hint = f"opsctl patch resume {state.plan.id} --retry" if failed else "make a new plan"
+        hint = f"{lines.resume(state.plan)} --retry" if failed else "make a new plan"
         raise Refused(f"{state.plan.id} is {state.status}: nothing is left to do", hint=hint)
     gone = gone or {}
     fronts = {item.host: item.drain_through for item in state.plan.hosts}
@@ -76,11 +76,9 @@ def _lacks_only_undrain(state: HostState) -> bool:
 
 def how_to_go_on(state: RolloutState) -> str:
     """The command lines that go on with a rollout that has stopped, where hosts failed one for each decision."""
-    if state.plan.kind != "patch":
-        return "mend the host, then run the same command again: what is done stays done"
-    line = f"opsctl patch resume {state.plan.id}"
+    line = lines.resume(state.plan)
     if state.status is Status.DONE and not state.count(Stage.FAILED):
-        return "for what was skipped, once it is ours again: opsctl patch plan"
+        return f"for what was skipped, once it is ours again: {lines.plan(state.plan.kind)}"
     if not any(host.stage is Stage.FAILED and not _lacks_only_undrain(host) for host in state.hosts):
         return line
     retry = f"{line} --retry tries the failed hosts again"

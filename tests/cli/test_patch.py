@@ -18,7 +18,7 @@ from opsctl.errors import StalePlan
 from opsctl.inventory import files, snapshot
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, PackageChange, Stage, Status
 from opsctl.patch import run as patching
-from opsctl.rollout import claims
+from opsctl.rollout import claims, ride
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.journal import Journal
@@ -239,11 +239,11 @@ def test_a_start_is_refused_when_the_inventory_moved_while_a_person_was_asked(wo
             inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
             settings=app.settings, who="anna", clock=app.now,
         )  # fmt: skip
-        ready = patching.Ready(state=means.journal.load(plan), down=frozenset())
+        ready = ride.Ready(state=means.journal.load(plan), down=frozenset())
         (workspace / "inventories/ange/hosts.yml").write_text("version: 1\ntenant: ange\nhosts: []\n")
         entries = len(app.ledger.entries())
         with pytest.raises(StalePlan, match="the inventory has changed meanwhile"):
-            patching.start(means, ready, lambda _step: None)
+            ride.start(patching.RIDER, means, ready, lambda _step: None)
         assert means.journal.load(plan).status is Status.PLANNED
         assert snapshot.load(app.store, plan) is None
         assert len(app.ledger.entries()) == entries

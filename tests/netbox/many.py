@@ -1,6 +1,7 @@
 """Run inside NetBox (`nbshell --command`, after a line `COUNT = ...`): so many hosts of four municipalities, in bulk.
 
-A quarter are devices, the others virtual machines; each has an address, tags, custom fields and one or two services.
+A quarter are devices, the others virtual machines; each has an address of 198.18.0.0/15 (nobody's), tags, custom
+fields and one or two services.
 """
 
 from core.models import ObjectType
@@ -77,7 +78,7 @@ def furnish(model, port_model, link, hosts, first):
     type_ = ContentType.objects.get_for_model(port_model)
     extra = {"type": "virtual"} if model is Device else {}
     ports = port_model.objects.bulk_create([port_model(name="eth0", **{link: one}, **extra) for one in hosts])
-    texts = [f"10.{20 + n // 60000}.{n // 250 % 240}.{n % 250 + 1}/16" for n in range(first, first + len(hosts))]
+    texts = [f"198.{18 + n // 60000}.{n // 250 % 240}.{n % 250 + 1}/16" for n in range(first, first + len(hosts))]
     addresses = IPAddress.objects.bulk_create(
         [
             IPAddress(address=text, assigned_object_type=type_, assigned_object_id=port.pk)

@@ -1,4 +1,7 @@
-"""Run inside NetBox (`nbshell --command`): two municipalities, about 60 hosts, services, contexts and odd records."""
+"""Run inside NetBox (`nbshell --command`): two municipalities, about 60 hosts, services, contexts and odd records.
+
+Addresses are of 198.18.0.0/15, which is nobody's (RFC 2544): whoever tries to reach these hosts reaches no one.
+"""
 
 from core.models import ObjectType
 from dcim.models import Device, DeviceRole, DeviceType, Interface, Manufacturer, Platform, Region, Site
@@ -75,7 +78,7 @@ def machine(name, tenant, number, *, role="web", ring="broad", platform="debian-
         address(
             made,
             VMInterface,
-            text or f"10.{20 if tenant == 'ange' else 40}.{number // 200}.{number % 200 + 1}/16",
+            text or f"198.{18 if tenant == 'ange' else 19}.{number // 200}.{number % 200 + 1}/16",
             virtual_machine=made,
         )
     return made
@@ -116,7 +119,7 @@ for index in range(4):
         site=sites["sundsvall-hall"],
         platform=platforms["debian-12"],
     )
-    address(device, Interface, f"10.41.0.{index + 1}/16", device=device, type="virtual")
+    address(device, Interface, f"198.19.9.{index + 1}/16", device=device, type="virtual")
 Device.objects.create(
     name=None,
     device_type=model,

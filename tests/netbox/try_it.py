@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opsctl import config
+from opsctl.overview.workspace import ANSIBLE_PLUGIN
 from tests.netbox import real
 from tests.netbox.cache import Impossible
 
@@ -35,8 +36,10 @@ In another terminal:
   o inventory list
   o inventory quarantine       # why not, each with a link into NetBox
   o inventory graph
+  {ansible} -i {workspace}/inventories/opsctl.yml --graph
   o inventory setup-netbox     # opsctl's own custom fields, which `o inventory push` fills
 Change something in NetBox, then: o inventory diff
+Nobody is at the hosts' addresses: verbs that ask the hosts themselves find them unreachable.
 
 Ctrl-C ends it; nothing of it stays."""
 
@@ -47,8 +50,10 @@ def workspace(folder: Path, address: str, tenants: Sequence[str] = ("ange", "sun
     token = folder / "netbox.token"
     token.touch(mode=0o600)
     token.write_text(real.TOKEN, encoding="ascii")
+    (folder / "inventories").mkdir()
+    (folder / "inventories/opsctl.yml").write_text(ANSIBLE_PLUGIN, encoding="utf-8")
     for name in tenants:
-        (folder / "inventories" / name).mkdir(parents=True)
+        (folder / "inventories" / name).mkdir()
         (folder / "inventories" / name / "tenant.yml").write_text(TENANT.format(name=name), encoding="utf-8")
     return folder
 
@@ -62,7 +67,8 @@ def main() -> int:
             folder = netbox.folder / "workspace"
             folder.mkdir()
             tell(_READY.format(netbox=netbox.address, workspace=workspace(folder, netbox.address),
-                               opsctl=Path(sys.executable).with_name("opsctl"), token=real.TOKEN))  # fmt: skip
+                               opsctl=Path(sys.executable).with_name("opsctl"), token=real.TOKEN,
+                               ansible=Path(sys.executable).with_name("ansible-inventory")))  # fmt: skip
             signal.pause()
     except Impossible as error:
         print(f"no NetBox here: {error}", file=sys.stderr)

@@ -1,33 +1,15 @@
-"""What several verbs of patching share: their means, and how a plan and a rollout are shown."""
+"""What several verbs of patching share: how a plan is shown."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from opsctl.cli.output import line, some, table
-from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import shown
 from opsctl.rollout.limits import listed
-from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
-    from opsctl.cli.app import App
-    from opsctl.model.rollout import Plan, RolloutState
-    from opsctl.rollout.means import Means
-
-
-def means_of(app: App) -> Means:
-    from opsctl.rollout.means import Means
-
-    return Means(
-        inventory=app.inventory,
-        transport=app.transport,
-        store=app.store,
-        ledger=app.ledger,
-        settings=app.settings,
-        who=app.who,
-        clock=app.now,
-    )
+    from opsctl.model.rollout import Plan
 
 
 def show_plan(made: Plan) -> None:
@@ -52,12 +34,3 @@ def show_plan(made: Plan) -> None:
     if made.down:
         line(f"counted as out of service: {listed(made.down)}")
     line(f"hash {made.hash}")
-
-
-def show_state(state: RolloutState, busy: str) -> None:
-    table(shown.HOST_COLUMNS, shown.host_rows(state))
-    line(f"{state.plan.id}: {shown.standing(state, busy)}")
-    if busy:
-        line(f"at work: {busy}")
-    elif (state.open_hosts or state.count(Stage.FAILED)) and state.status not in (Status.PLANNED, Status.ABORTED):
-        line(f"to go on: {how_to_go_on(state)}")

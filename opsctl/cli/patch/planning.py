@@ -16,7 +16,8 @@ from opsctl.cli.app import (
     selection_options,
 )
 from opsctl.cli.output import as_json, grouped, line, note, pairs, some, table
-from opsctl.cli.patch.pieces import means_of, show_plan
+from opsctl.cli.patch.pieces import show_plan
+from opsctl.cli.rollout import means_of
 from opsctl.errors import OpsctlError, UnknownName
 from opsctl.rollout import shown
 

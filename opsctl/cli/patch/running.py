@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from opsctl.cli.app import (
-    GROUND_MOVED,
-    App,
-    dry_run_option,
-    old_inventory_option,
-    output_option,
-    pass_app,
-    yes_option,
-)
-from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.cli.patch.pieces import means_of, show_plan, show_state
-from opsctl.errors import Incomplete, Refused
-from opsctl.rollout import shown
-from opsctl.rollout.journal import Journal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from opsctl.model.rollout import HostState, Plan
-    from opsctl.rollout.drive import Progress
-    from opsctl.rollout.execute import Ended
-
-WHEN = "opsctl calendar says when; in an emergency: opsctl patch plan --emergency --reason TEXT --ticket TEXT"
+from opsctl.cli import rollout as shared
+from opsctl.cli.app import App, dry_run_option, old_inventory_option, output_option, pass_app, yes_option
+from opsctl.cli.output import some
+from opsctl.cli.patch.pieces import show_plan
+from opsctl.cli.rollout import means_of
 
 
 @click.command()
@@ -49,27 +29,11 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
     ready = run.ready(means, plan_id)
     if output == "table":
         show_plan(ready.state.plan)
-    closed = run.why_closed(means, ready.state.plan)
-    if dry_run and closed:
-        note(f"it may not start now: {closed}")
-    if dry_run or not ready.state.plan.hosts:
-        _nothing_done(ready.state.plan, "(--dry-run)" if dry_run else "(the plan is empty)", output)
-        return
-    if closed:
-        raise Refused(f"{ready.state.plan.id} may not start now: {closed}", hint=WHEN)
-    planned = {item.host for item in ready.state.plan.hosts}
-    app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
-    app.confirm(f"Patch {some(len(ready.state.plan.hosts), 'host')}?", yes=yes)
-    _finish(run.start(means, ready, _telling(app, ready.state.plan)), output)
-
-
-def _nothing_done(made: Plan, why: str, output: str) -> None:
-    from opsctl.rollout.execute import missed, raise_missed
-
-    if output == "json":
-        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed(made) else "ok")
-    note(f"nothing was done {why}")
-    raise_missed(made)
+    question = f"Patch {some(len(ready.state.plan.hosts), 'host')}?"
+    shared.begin(
+        app, run.RIDER, means, ready,
+        question=question, old_inventory=old_inventory, dry_run=dry_run, yes=yes, output=output,
+    )  # fmt: skip
 
 
 @click.command()
@@ -81,52 +45,9 @@ def _nothing_done(made: Plan, why: str, output: str) -> None:
 @pass_app
 def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
     """Go on with a rollout that was stopped, halted or killed. Each host itself says how far it is."""
-    from opsctl.inventory import snapshot
     from opsctl.patch import run
 
-    state = Journal(app.store).load(rollout_id, kind="patch")
-    app.work_from(snapshot.load(app.store, state.plan.id))
-    means = means_of(app)
-    means.journal.refuse_at_work(state.plan.id)
-    if output == "table":
-        line(f"{state.plan.id}: {shown.standing(state, '')}")
-        table(shown.HOST_COLUMNS, shown.host_rows(state))
-    gone = run.no_longer_ours(means, state.plan)
-    for host, why in gone.items():
-        note(f"{host}: {why}; what still waits for it is skipped")
-    if dry_run:
-        if output == "json":
-            as_json(shown.document(state, ""))
-        note("nothing was done (--dry-run)")
-        return
-    app.confirm(f"Go on with {some(len(state.open_hosts), 'host')}{' and the failed ones' if retry else ''}?", yes=yes)
-    ready, taken = run.take_up_again(means, state.plan.id, retry=retry, gone=gone)
-    for host in taken.left:
-        progress(f"{host}: failed before, left as it is (--retry tries it again)")
-    _finish(run.resume(means, ready, _telling(app, ready.state.plan)), output)
-
-
-def _telling(app: App, made: Plan) -> Callable[[Progress], None]:
-    """Shows each step, and once that the ground has moved."""
-    ground = app.ground(made.inventory_digest)
-
-    def tell(step: Progress) -> None:
-        if ground.just_moved():
-            progress(f"{GROUND_MOVED}; this rollout goes on as it was planned")
-        progress(f"{step.host}: {step.text}" if step.host else step.text)
-
-    return tell
-
-
-def _finish(ended: Ended, output: str) -> None:
-    from opsctl.rollout.execute import raise_unless_ok
-
-    if output == "json":
-        as_json(shown.document(ended.state, ""), outcome=ended.outcome)
-    else:
-        show_state(ended.state, "")
-    note(f"ledger: {ended.head}")
-    raise_unless_ok(ended.state)
+    shared.resume(app, run.RIDER, rollout_id, retry=retry, dry_run=dry_run, yes=yes, output=output)
 
 
 @click.command()
@@ -140,36 +61,7 @@ def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -
 
     Refused while somebody works on it. Exit code 1: hosts stay drained or changed halfway; they are listed.
     """
-    from opsctl.rollout import abort as room
-
-    state = Journal(app.store).load(rollout_id, kind="patch")
-    room.refuse_unless_open(state, Journal(app.store))
-    left = room.in_the_middle(state)
-    if output == "table":
-        line(f"{state.plan.id}: {shown.standing(state, '')}")
-        table(shown.HOST_COLUMNS, shown.host_rows(state))
-    if left:
-        note(f"these stay as they are: {_described(left)}; opsctl patch resume {state.plan.id} would finish them")
-    if dry_run:
-        if output == "json":
-            as_json(shown.document(state, ""))
-        note("nothing was done (--dry-run)")
-        return
-    app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
-    done = room.abort(state, who=app.who, store=app.store, ledger=app.ledger, clock=app.now)
-    if output == "json":
-        as_json(shown.document(done.state, ""), outcome="incomplete" if left else "ok")
-    else:
-        line(f"{state.plan.id}: {shown.standing(done.state, '')}")
-    note(f"ledger: {done.head}")
-    if left:
-        raise Incomplete(
-            f"left as they are: {_described(left)}", hint="see to them; for what is left: opsctl patch plan"
-        )
-
-
-def _described(hosts: Sequence[HostState]) -> str:
-    return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
+    shared.abort(app, "patch", rollout_id, dry_run=dry_run, yes=yes, output=output)
 
 
 VERBS = (start, resume, abort)

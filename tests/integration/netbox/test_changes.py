@@ -237,13 +237,13 @@ def context_deleted(api: Api) -> None:
 
 @kind
 def address_changed(api: Api) -> None:
-    api.patch("ipam/ip-addresses", api.vm()["primary_ip4"]["id"], address="10.20.77.1/16")
+    api.patch("ipam/ip-addresses", api.vm()["primary_ip4"]["id"], address="198.18.77.1/16")
 
 
 @kind
 def second_address_becomes_the_primary(api: Api) -> None:
     vm = api.vm("ange-database05")
-    api.patch(VMS, vm["id"], primary_ip4=api.new_address(vm, "10.20.77.2/16")["id"])
+    api.patch(VMS, vm["id"], primary_ip4=api.new_address(vm, "198.18.77.2/16")["id"])
 
 
 @kind

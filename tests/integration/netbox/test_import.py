@@ -165,7 +165,7 @@ def test_each_reference_that_leads_nowhere_is_named_with_the_nearest(
     records(
         record("new1", "10.21.1.1/24", site="ange-hal"),
         record("new2", "10.21.1.2/24", role="databas"),
-        record("new3", "10.20.0.1/16") + "    tags: [ring-erly]\n    fields: {ownr: x}\n    vrf: inside\n",
+        record("new3", "198.18.0.1/16") + "    tags: [ring-erly]\n    fields: {ownr: x}\n    vrf: inside\n",
         record("new4", "10.21.1.4/24", site="ange-hal"),
     )
     assert push("--yes") == 3
@@ -176,10 +176,10 @@ def test_each_reference_that_leads_nowhere_is_named_with_the_nearest(
         "no custom field 'ownr' of a virtual machine", "nearest: owner", "no vrf 'inside'",
     ):  # fmt: skip
         assert what in said, said
-    records(record("new1", "10.20.0.2/24"), record("ange-web00.ange.example", "10.21.1.9/24"))
+    records(record("new1", "198.18.0.2/24"), record("ange-web00.ange.example", "10.21.1.9/24"))
     assert push("--yes") == 3
     said = capsys.readouterr().err
-    assert "NetBox has 10.20.0.2/16 already, assigned to something else (see http" in said
+    assert "NetBox has 198.18.0.2/16 already, assigned to something else (see http" in said
     records(record("new1", "10.21.1.1/24", tenant="bollnas"))
     assert push("--yes") == 3
     assert "tenant 'bollnas' is none of those that this is for" in capsys.readouterr().err

@@ -1,0 +1,212 @@
+"""What the verbs of every kind of rollout share: their means, what they show, and `status`, `resume` and `abort`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opsctl.cli.app import GROUND_MOVED
+from opsctl.cli.output import as_json, line, note, progress, some, table
+from opsctl.errors import Incomplete, Refused
+from opsctl.model.rollout import Stage, Status
+from opsctl.rollout import lines, shown
+from opsctl.rollout.journal import Journal
+from opsctl.rollout.resume import how_to_go_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opsctl.cli.app import App
+    from opsctl.model.rollout import HostState, Plan, RolloutState
+    from opsctl.rollout.drive import Progress
+    from opsctl.rollout.execute import Ended
+    from opsctl.rollout.means import Means
+    from opsctl.rollout.ride import Ready, Rider
+
+WHEN = "opsctl calendar says when; in an emergency: {} --emergency --reason TEXT --ticket TEXT"
+
+
+def means_of(app: App) -> Means:
+    from opsctl.rollout.means import Means
+
+    return Means(
+        inventory=app.inventory,
+        transport=app.transport,
+        store=app.store,
+        ledger=app.ledger,
+        settings=app.settings,
+        who=app.who,
+        clock=app.now,
+    )
+
+
+def show_state(state: RolloutState, busy: str) -> None:
+    table(shown.HOST_COLUMNS, shown.host_rows(state))
+    line(f"{state.plan.id}: {shown.standing(state, busy)}")
+    if busy:
+        line(f"at work: {busy}")
+    elif (state.open_hosts or state.count(Stage.FAILED)) and state.status not in (Status.PLANNED, Status.ABORTED):
+        line(f"to go on: {how_to_go_on(state)}")
+
+
+def telling(app: App, made: Plan) -> Callable[[Progress], None]:
+    """Shows each step, and once that the ground has moved."""
+    ground = app.ground(made.inventory_digest)
+
+    def tell(step: Progress) -> None:
+        if ground.just_moved():
+            progress(f"{GROUND_MOVED}; this rollout goes on as it was planned")
+        progress(f"{step.host}: {step.text}" if step.host else step.text)
+
+    return tell
+
+
+def finish(ended: Ended, output: str) -> None:
+    from opsctl.rollout.execute import raise_unless_ok
+
+    if output == "json":
+        as_json(shown.document(ended.state, ""), outcome=ended.outcome)
+    else:
+        show_state(ended.state, "")
+    note(f"ledger: {ended.head}")
+    raise_unless_ok(ended.state)
+
+
+def nothing_done(made: Plan, why: str, output: str) -> None:
+    from opsctl.rollout.execute import missed, raise_missed
+
+    if output == "json":
+        as_json({"plan": shown.plan_document(made)}, outcome="incomplete" if missed(made) else "ok")
+    note(f"nothing was done {why}")
+    raise_missed(made)
+
+
+def begin(
+    app: App,
+    rider: Rider,
+    means: Means,
+    ready: Ready,
+    *,
+    question: str,
+    old_inventory: bool,
+    dry_run: bool,
+    yes: bool,
+    output: str,
+) -> None:
+    """A plan that fits and was shown: refused where it may not start now, else asked for and run to its end."""
+    from opsctl.rollout import ride
+
+    made = ready.state.plan
+    closed = ride.why_closed(means, made)
+    if dry_run and closed:
+        note(f"it may not start now: {closed}")
+    if dry_run or not made.hosts:
+        nothing_done(made, "(--dry-run)" if dry_run else "(the plan is empty)", output)
+        return
+    if closed:
+        raise Refused(f"{made.id} may not start now: {closed}", hint=WHEN.format(lines.plan(made.kind)))
+    planned = {item.host for item in made.hosts}
+    app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
+    app.confirm(question, yes=yes)
+    finish(ride.start(rider, means, ready, telling(app, made)), output)
+
+
+def resume(app: App, rider: Rider, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
+    """Go on with a rollout that stopped, from its own copy of the inventory."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout import ride
+
+    state = Journal(app.store).load(rollout_id, kind=rider.kind)
+    app.work_from(snapshot.load(app.store, state.plan.id))
+    means = means_of(app)
+    means.journal.refuse_at_work(state.plan.id)
+    if output == "table":
+        line(f"{state.plan.id}: {shown.standing(state, '')}")
+        table(shown.HOST_COLUMNS, shown.host_rows(state))
+    gone = ride.no_longer_ours(means, state.plan)
+    for host, why in gone.items():
+        note(f"{host}: {why}; what still waits for it is skipped")
+    if dry_run:
+        if output == "json":
+            as_json(shown.document(state, ""))
+        note("nothing was done (--dry-run)")
+        return
+    app.confirm(f"Go on with {some(len(state.open_hosts), 'host')}{' and the failed ones' if retry else ''}?", yes=yes)
+    ready, taken = ride.take_up_again(rider, means, state.plan.id, retry=retry, gone=gone)
+    for host in taken.left:
+        progress(f"{host}: failed before, left as it is (--retry tries it again)")
+    finish(ride.resume(rider, means, ready, telling(app, ready.state.plan)), output)
+
+
+def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
+    """End a rollout for good; Incomplete where hosts stay in the middle of it."""
+    from opsctl.rollout import abort as room
+
+    state = Journal(app.store).load(rollout_id, kind=kind)
+    room.refuse_unless_open(state, Journal(app.store))
+    left = room.in_the_middle(state)
+    if output == "table":
+        line(f"{state.plan.id}: {shown.standing(state, '')}")
+        table(shown.HOST_COLUMNS, shown.host_rows(state))
+    if left:
+        note(f"these stay as they are: {_described(left)}; {lines.resume(state.plan)} would finish them")
+    if dry_run:
+        if output == "json":
+            as_json(shown.document(state, ""))
+        note("nothing was done (--dry-run)")
+        return
+    app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
+    done = room.abort(state, who=app.who, store=app.store, ledger=app.ledger, clock=app.now)
+    if output == "json":
+        as_json(shown.document(done.state, ""), outcome="incomplete" if left else "ok")
+    else:
+        line(f"{state.plan.id}: {shown.standing(done.state, '')}")
+    note(f"ledger: {done.head}")
+    if left:
+        raise Incomplete(
+            f"left as they are: {_described(left)}", hint=f"see to them; for what is left: {lines.plan(kind)}"
+        )
+
+
+def _described(hosts: Sequence[HostState]) -> str:
+    return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
+
+
+def status(app: App, kind: str, rollout_id: str | None, *, output: str) -> None:
+    """How far one rollout of this kind is, or the list of them."""
+    journal = Journal(app.store)
+    if rollout_id is None:
+        found = journal.all(kind)
+        if output == "json":
+            as_json({"rollouts": [shown.summary(one, journal.at_work(one.plan.id)) for one in found]})
+        else:
+            table(
+                shown.ROLLOUT_COLUMNS,
+                [shown.rollout_row(one, journal.at_work(one.plan.id)) for one in found],
+                empty="no plans yet",
+            )
+        return
+    state = journal.load(rollout_id, kind=kind)
+    busy = journal.at_work(state.plan.id)
+    moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
+    left = _window_left(app, state)
+    if output == "json":
+        as_json({**shown.document(state, busy), "inventory_moved": moved, "window_left": left})
+    else:
+        show_state(state, busy)
+        if left:
+            line(f"window left: {left}")
+        if moved:
+            note(f"{GROUND_MOVED}; the plan stays as it was frozen")
+
+
+def _window_left(app: App, state: RolloutState) -> str:
+    """How long what has not begun may still begin, by the calendars as they are now; empty where all has."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout.schedule import Schedule
+
+    own = snapshot.load(app.store, state.plan.id)
+    waiting = {host.host for host in state.open_hosts if host.untouched}
+    if own is None or not waiting:
+        return ""
+    schedule = Schedule(app.settings, own, app.now, emergency=bool(state.plan.emergency))
+    return schedule.left(item for item in state.plan.hosts if item.host in waiting)
