@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from opsctl.errors import Interrupted, OpsctlError
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status, Wave
+from opsctl.rollout import lines
 from opsctl.rollout.notice import About, Notice, Occasion
 from opsctl.rollout.resume import how_to_go_on
 
@@ -68,7 +69,7 @@ def broken(state: RolloutState, inventory: Inventory, why: str) -> Notice:
         occasion=Occasion.FAILURE,
         subject=f"opsctl: {state.plan.id} broke off",
         rollout=state.plan.id,
-        lines=(*_what(state.plan), f"to see how it stands: opsctl {state.plan.kind} status {state.plan.id}"),
+        lines=(*_what(state.plan), f"to see how it stands: {lines.status(state.plan.kind)} {state.plan.id}"),
         whole=(f"why: {why}",),
         hosts=tuple(about(host.key, host) for host in _hosts(state.plan, inventory)),
     )
