@@ -14,9 +14,11 @@ from opsctl.rollout.resume import how_to_go_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from opsctl.cli.app import App
     from opsctl.model.rollout import HostState, Plan, RolloutState
+    from opsctl.rollout.asking import Asked, Asking
     from opsctl.rollout.drive import Progress
     from opsctl.rollout.execute import Ended
     from opsctl.rollout.means import Means
@@ -39,9 +41,19 @@ def means_of(app: App) -> Means:
     )
 
 
-def show_state(state: RolloutState, busy: str) -> None:
+def kept_until(app: App, state: RolloutState) -> datetime | None:
+    """Until when a rollout that stands still keeps its hosts from others."""
+    from opsctl.rollout import claims
+    from opsctl.state.leases import Leases
+
+    return claims.kept_until(state.plan, Leases(app.store), app.now())
+
+
+def show_state(state: RolloutState, busy: str, kept: datetime | None = None) -> None:
     table(shown.HOST_COLUMNS, shown.host_rows(state))
     line(f"{state.plan.id}: {shown.standing(state, busy)}")
+    if kept and not busy:
+        line(f"its hosts are kept from others until {kept:%Y-%m-%d %H:%M:%SZ}")
     if busy:
         line(f"at work: {busy}")
     elif (state.open_hosts or state.count(Stage.FAILED)) and state.status not in (Status.PLANNED, Status.ABORTED):
@@ -60,13 +72,14 @@ def telling(app: App, made: Plan) -> Callable[[Progress], None]:
     return tell
 
 
-def finish(ended: Ended, output: str) -> None:
+def finish(app: App, ended: Ended, output: str) -> None:
     from opsctl.rollout.execute import raise_unless_ok
 
     if output == "json":
-        as_json(shown.document(ended.state, ""), outcome=ended.outcome)
+        kept = {"kept_until": kept_until(app, ended.state)}
+        as_json({**shown.document(ended.state, ""), **kept}, outcome=ended.outcome)
     else:
-        show_state(ended.state, "")
+        show_state(ended.state, "", kept_until(app, ended.state))
     note(f"ledger: {ended.head}")
     raise_unless_ok(ended.state)
 
@@ -107,7 +120,7 @@ def begin(
     planned = {item.host for item in made.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(question, yes=yes)
-    finish(ride.start(rider, means, ready, telling(app, made)), output)
+    finish(app, ride.start(rider, means, ready, telling(app, made)), output)
 
 
 def resume(app: App, rider: Rider, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
@@ -134,40 +147,70 @@ def resume(app: App, rider: Rider, rollout_id: str, *, retry: bool, dry_run: boo
     ready, taken = ride.take_up_again(rider, means, state.plan.id, retry=retry, gone=gone)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
-    finish(ride.resume(rider, means, ready, telling(app, ready.state.plan)), output)
+    finish(app, ride.resume(rider, means, ready, telling(app, ready.state.plan)), output)
 
 
-def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
+def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str, reason: str = "") -> None:
     """End a rollout for good; Incomplete where hosts stay in the middle of it."""
-    from opsctl.rollout import abort as room
+    from opsctl.rollout.abort import in_the_middle
+    from opsctl.rollout.asking import refuse_abort
 
-    state = Journal(app.store).load(rollout_id, kind=kind)
-    room.refuse_unless_open(state, Journal(app.store))
-    left = room.in_the_middle(state)
-    if output == "table":
-        line(f"{state.plan.id}: {shown.standing(state, '')}")
-        table(shown.HOST_COLUMNS, shown.host_rows(state))
-    if left:
-        note(f"these stay as they are: {_described(left)}; {lines.resume(state.plan)} would finish them")
-    if dry_run:
-        if output == "json":
-            as_json(shown.document(state, ""))
-        note("nothing was done (--dry-run)")
+    state, asking = Journal(app.store).load(rollout_id, kind=kind), asking_of(app, reason)
+    busy, left = Journal(app.store).at_work(state.plan.id), in_the_middle(state)
+    refuse_abort(state)
+    if left and not busy:
+        note(f"these stay as they are: {described(left)}; {lines.resume(state.plan)} would finish them")
+    if previewed(state, busy, dry_run=dry_run, output=output):
         return
     app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
-    done = room.abort(state, who=app.who, store=app.store, ledger=app.ledger, clock=app.now)
-    if output == "json":
-        as_json(shown.document(done.state, ""), outcome="incomplete" if left else "ok")
-    else:
-        line(f"{state.plan.id}: {shown.standing(done.state, '')}")
-    note(f"ledger: {done.head}")
+    done = asking.abort(state)
+    left = in_the_middle(done.state) if done.wish is None else ()
+    tell_asked(app, done, output, outcome="incomplete" if left else "ok")
     if left:
         raise Incomplete(
-            f"left as they are: {_described(left)}", hint=f"see to them; for what is left: {lines.plan(kind)}"
+            f"left as they are: {described(left)}", hint=f"see to them; for what is left: {lines.plan(kind)}"
         )
 
 
-def _described(hosts: Sequence[HostState]) -> str:
+def asking_of(app: App, reason: str) -> Asking:
+    from opsctl.rollout.asking import Asking
+    from opsctl.rollout.emergency import ticket_of
+
+    why = ticket_of(reason, "--reason")
+    return Asking(store=app.store, ledger=app.ledger, who=app.who, clock=app.now, reason=why)
+
+
+def previewed(state: RolloutState, busy: str, *, dry_run: bool, output: str) -> bool:
+    """Show how it stands; whether that is all."""
+    if output == "table":
+        table(shown.HOST_COLUMNS, shown.host_rows(state))
+        line(f"{state.plan.id}: {shown.standing(state, busy)}")
+    if dry_run:
+        if output == "json":
+            as_json(shown.document(state, busy))
+        note("nothing was done (--dry-run)")
+    return dry_run
+
+
+def tell_asked(app: App, done: Asked, output: str, *, outcome: str = "ok") -> None:
+    """What became of it: done at once, or what the process that is at it has said."""
+    wish, plan = done.wish, done.state.plan.id
+    busy, kept = Journal(app.store).at_work(plan), kept_until(app, done.state)
+    if output == "json":
+        asked = wish and {"kind": str(wish.kind), "seen": wish.seen, "answer": wish.answer}
+        as_json({**shown.document(done.state, busy), "asked": asked, "kept_until": kept}, outcome=outcome)
+    elif wish is None:
+        line(f"{plan}: {shown.standing(done.state, busy)}")
+        if kept and not busy:
+            line(f"its hosts are kept from others until {kept:%Y-%m-%d %H:%M:%SZ}")
+    else:
+        heard = wish.answer or ("its process knows" if wish.seen else "its process has not looked yet, and will")
+        line(f"{plan}: {wish}: {heard}")
+        note(f"follow it: {lines.status(done.state.plan.kind)} {plan}")
+    note(f"ledger: {done.head}")
+
+
+def described(hosts: Sequence[HostState]) -> str:
     return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
 
 
@@ -190,9 +233,10 @@ def status(app: App, kind: str, rollout_id: str | None, *, output: str) -> None:
     moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
     left = _window_left(app, state)
     if output == "json":
-        as_json({**shown.document(state, busy), "inventory_moved": moved, "window_left": left})
+        more = {"inventory_moved": moved, "window_left": left, "kept_until": kept_until(app, state)}
+        as_json({**shown.document(state, busy), **more})
     else:
-        show_state(state, busy)
+        show_state(state, busy, kept_until(app, state))
         if left:
             line(f"window left: {left}")
         if moved:

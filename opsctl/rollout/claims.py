@@ -1,4 +1,7 @@
-"""What a rollout claims while it runs: its hosts, their load balancers, and every limit that it takes members from."""
+"""What a rollout claims while it runs: its hosts, their load balancers, and every limit that it takes members from.
+
+One that is paused or halted keeps its claims up to a moment that is named then: no process is needed for that.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,12 @@ def names(plan: Plan, limits: Limits) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*wanted, *sorted(item.drain_through for item in plan.hosts if item.drain_through))))
 
 
+def kept_until(plan: Plan, leases: Leases, now: datetime) -> datetime | None:
+    """Until when a rollout holds its hosts, whether or not a process works on it; None where it holds none."""
+    ours = [lease.expires for lease in leases.held(now) if lease.holder == holder(plan)]
+    return min(ours, default=None)
+
+
 def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> None:
     """Raise Locked where somebody else holds one of the plan's hosts or clusters: asked before hosts are read."""
     wanted = set(names(plan, limits))
@@ -44,10 +53,14 @@ def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> No
     if taken:
         told = "; ".join(
             f"{one.name} is held by {one.holder} since {one.taken:%Y-%m-%d %H:%M:%SZ}, "
-            f"until {one.expires:%H:%M:%SZ} unless it is renewed"
+            f"until {one.expires:{_day(one.expires, now)}%H:%M:%SZ} unless it is renewed"
             for one in taken
         )
         raise Locked(told, hint=_what_to_do({one.holder for one in taken}))
+
+
+def _day(at: datetime, now: datetime) -> str:
+    return "" if at.date() == now.date() else "%Y-%m-%d "
 
 
 def _what_to_do(holders: set[str]) -> str:
@@ -60,6 +73,13 @@ def _what_to_do(holders: set[str]) -> str:
     return f"{wait} ({look} says whether it is stalled); or resume it: {'; '.join(map(lines.resume_or_abort, ours))}"
 
 
+def keep(plan: Plan, leases: Leases, limits: Limits, now: datetime, until: datetime) -> None:
+    """Claim a rollout's hosts up to a moment, without a process; nothing where it is over. Raises Locked."""
+    if until > now:
+        refuse_held(plan, leases, limits, now)
+        leases.acquire(names(plan, limits), holder(plan), now, until - now)
+
+
 class Claims:
     """The leases of one running rollout: all or none, renewed while it works, given back at its end."""
 
@@ -67,6 +87,7 @@ class Claims:
         self._plan, self._leases, self._limits, self._clock = plan, leases, limits, clock
         self._held: tuple[Lease, ...] = ()
         self._renewed = clock()
+        self._kept = False
 
     @contextmanager
     def held(self) -> Iterator[Mapping[str, Claim]]:
@@ -80,8 +101,21 @@ class Claims:
                 lease.name: Claim(rollout=self._plan.id, token=lease.token, installation=store) for lease in self._held
             }
         finally:
-            with suppress(StoreError):
-                self._leases.release(self._held)
+            if not self._kept:
+                with suppress(StoreError):
+                    self._leases.release(self._held)
+
+    def keep(self, until: datetime | None) -> None:
+        """Leave them held up to a moment when this process has gone, so that nobody else takes the hosts meanwhile.
+
+        None, a moment that is over, or a lease that was lost: they are given back at the end as ever.
+        """
+        now = self._clock()
+        if until is None or until <= now:
+            return
+        with suppress(Locked):
+            self._held = self._leases.renew(self._held, now, until - now)
+            self._kept = True
 
     def renew(self) -> None:
         """Keep them where it is time to. Raises Locked where one was lost."""

@@ -6,30 +6,33 @@ state is in the store before its effect begins, so whatever happens to this proc
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from opsctl.errors import HostError, Interrupted, OpsctlError, StoreError, Unreachable
+from opsctl.errors import Interrupted, OpsctlError, StoreError
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostPlan, HostState, Reference, RolloutState, Stage, Status, Wave
+from opsctl.model.rollout import Batch, HostPlan, HostState, RolloutState, Stage, Status, Wave
 from opsctl.rollout import gates, machine
-from opsctl.rollout.change import Change, Claim, Installed
+from opsctl.rollout.change import Change, Claim
 from opsctl.rollout.claims import Claims
+from opsctl.rollout.flight import Flight, Outcome, event_of
+from opsctl.rollout.heeding import Heeding, why_not_skipped
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.state.leases import Leases
+from opsctl.state.wishes import Kind as Wished
+from opsctl.state.wishes import Wish
 
 _QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
-_GLANCE = 0.5  # seconds between looks at the stop flag and the leases
+_GLANCE = 0.5  # seconds between looks at the stop flag, the wishes and the leases
+# Stopped, but not over: what it claims stays claimed for a while.
+_KEEPS = frozenset({Status.PAUSED, Status.HALTED, Status.INTERRUPTED})
 _BATCH = ""  # the key under which the one effect of a whole batch flies
-_EFFECT_NAMES = {Step.PRECHECK: "reading its state", Step.DRAIN: "draining", Step.INSTALL: "installing",
-                 Step.REBOOT: "rebooting", Step.VERIFY: "verifying", Step.UNDRAIN: "undraining"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +45,14 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    key: str
-    step: Step
-    result: object = None
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Drivers:
     """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
 
     `gone` are hosts that are no longer ours: they are asked nothing, and count as out of service where skipped.
     `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
-    why nothing may start on a host now, its window or a freeze; empty where it may. `passed` hears of each wave that
-    came through its gates, with the states of the hosts.
+    why nothing may start on a host now, its window or a freeze; empty where it may. `keeps` tells until when a rollout
+    that stops before its end keeps these hosts from others; None: it does not. `passed` hears of each wave that came
+    through its gates, with the states of the hosts.
     """
 
     journal: Journal
@@ -71,6 +67,7 @@ class Drivers:
     gone: frozenset[str] = frozenset()
     alerting: Callable[[], frozenset[str]] = frozenset
     closed: Callable[[HostPlan], str] = lambda _item: ""
+    keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None
     passed: Callable[[int, Wave, Mapping[str, HostState]], None] = lambda _number, _wave, _states: None
 
 
@@ -84,7 +81,7 @@ class Driver:
         self._items = {item.host: item for item in state.plan.hosts}
         self._hosts = {key: parts.inventory.host(key) for key in self._items}
         self._now = {host.host: host for host in state.hosts}
-        self._results: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._flight = Flight()
         self._flying: dict[str, Step] = {}
         self._prepared: set[str] = set()
         self._waiting: dict[str, str] = {}
@@ -92,6 +89,8 @@ class Driver:
         self._closed: set[str] = set()
         self._claiming = Claims(state.plan, parts.leases, parts.limits, parts.clock)
         self._claims: Mapping[str, Claim] = {}
+        self._heeding = Heeding(parts.journal.wishes, state.plan.id, parts.clock)
+        self._beat: Callable[[], None] = lambda: None
         self._failed = sum(state.counts_against_budget for state in state.hosts)
         self._out = {key for key in (*parts.down, *self._now) if self._is_out(key)}
 
@@ -103,8 +102,10 @@ class Driver:
 
         Raises Locked where others are at it, StalePlan where they have been.
         """
-        with self._parts.journal.alone(self._plan.id, runner), self._claiming.held() as self._claims:
-            self._parts.journal.refuse_moved(self._state)
+        since, journal = self._parts.clock(), self._parts.journal
+        with journal.alone(self._plan.id, runner) as self._beat, self._claiming.held() as self._claims:
+            journal.refuse_moved(self._state)
+            self._heeding.begin(since)
             self._state = replace(self._state, runner=runner)
             yield
 
@@ -131,8 +132,12 @@ class Driver:
         return self._end(status, reason)
 
     def _end(self, status: Status, reason: str) -> RolloutState:
+        if status in _KEEPS:
+            left = [item for key, item in self._items.items() if self._now[key].stage is not Stage.DONE]
+            self._claiming.keep(self._parts.keeps(left or list(self._items.values())))
         moved = self._parts.journal.save_status(self._state, status, self._parts.clock(), reason=reason)
         self._state = replace(moved, hosts=tuple(self._now[key] for key in self._items))
+        self._heeding.over(status)
         return self._state
 
     def _left_at_once(self) -> str:
@@ -158,6 +163,7 @@ class Driver:
                 # Only at a resume: the process may have died between this batch and its gate.
                 return self._stopped(verdict)
             ungated = None
+            self._glance()
             if self._parts.stop.is_set():
                 break
             if self._all_shut(batch):
@@ -175,6 +181,8 @@ class Driver:
     def _judged(self) -> tuple[Status, str]:
         if self._parts.stop.is_set():
             return Status.INTERRUPTED, "stopped by hand"
+        if any(map(self._open, self._now)) and (asked := self._heeding.verdict()):
+            return asked
         waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
         if waiting:
             return Status.PAUSED, who_waits(waiting)
@@ -183,6 +191,8 @@ class Driver:
 
     def _stopped(self, verdict: gates.Verdict) -> tuple[Status, str]:
         self._say("", f"stopped: {verdict.reason}")
+        if self._heeding.aborts and (asked := self._heeding.verdict(verdict.reason)):
+            return asked
         return (Status.HALTED if verdict.answer is gates.Answer.FAIL else Status.PAUSED), verdict.reason
 
     def _gate(self, batch: Batch) -> gates.Verdict:
@@ -235,7 +245,7 @@ class Driver:
         if not state.untouched:
             return False
         spent = self._failed >= self._plan.failure_budget
-        if spent or self._shut(state.host):
+        if spent or self._heeding.nothing_new or self._shut(state.host):
             return True
         if step not in (Step.DRAIN, Step.INSTALL):
             return False
@@ -247,7 +257,8 @@ class Driver:
     def _all_shut(self, batch: Batch) -> bool:
         """Nothing of this batch may start now, and nothing of it has."""
         waiting = [item.host for item in batch.hosts if self._open(item.host)]
-        return all(self._now[key].untouched and bool(self._shut(key)) for key in waiting)
+        none = self._heeding.nothing_new
+        return all(self._now[key].untouched and (none or bool(self._shut(key))) for key in waiting)
 
     def _shut(self, key: str) -> str:
         """Why nothing may start on a host now: its window or a freeze, or an earlier ring that waits for its own."""
@@ -270,7 +281,8 @@ class Driver:
         if state is None or state.stage is Stage.PLANNED:
             return key in self._parts.down or bool(state and state.drained)
         if state.stage is Stage.SKIPPED:
-            return key in self._parts.down or key in self._parts.gone or state.drained
+            away = key in self._parts.down or key in self._parts.gone
+            return away or state.drained or not state.untouched
         if state.stage is Stage.DONE:
             return False
         return state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched or key in self._parts.down
@@ -301,45 +313,49 @@ class Driver:
         return effects[step]
 
     def _fly(self, key: str, step: Step, effect: Callable[[], object]) -> None:
-        def work() -> None:
-            try:
-                self._results.put(_Outcome(key=key, step=step, result=effect()))
-            except BaseException as error:  # noqa: BLE001 - handed to the main thread, which judges it
-                self._results.put(_Outcome(key=key, step=step, error=error))
-
         self._flying[key] = step
-        threading.Thread(target=work, name=f"{step} {key}", daemon=True).start()
+        self._flight.begin(key, step, effect)
 
-    def _wait(self) -> _Outcome:
+    def _wait(self) -> Outcome:
         while True:
-            with suppress(queue.Empty):
-                return self._results.get(timeout=_GLANCE)
-            self._claiming.renew()
+            if outcome := self._flight.landed(_GLANCE):
+                return outcome
+            self._glance()
 
-    def _take(self, outcome: _Outcome) -> None:
+    def _take(self, outcome: Outcome) -> None:
         del self._flying[outcome.key]
-        self._claiming.renew()
+        self._taken(outcome)
+        self._glance()
+
+    def _taken(self, outcome: Outcome) -> None:
         error = outcome.error
         if error is not None and (outcome.key == _BATCH or not isinstance(error, OpsctlError)):
             raise error
         if outcome.key == _BATCH:
             return
-        self._save(machine.advance(self._now[outcome.key], self._event(outcome)))
-
-    def _event(self, outcome: _Outcome) -> Event:
-        now, state, result = self._parts.clock(), self._now[outcome.key], outcome.result
-        if isinstance(outcome.error, Unreachable) and outcome.error.host == outcome.key:
-            return Event(kind=Kind.LOST, at=now, reason=outcome.error.reason)
-        if isinstance(outcome.error, OpsctlError):
-            reason = outcome.error.reason if isinstance(outcome.error, HostError) else outcome.error.message
-            return Event(kind=Kind.FAILED, at=now, reason=f"{_EFFECT_NAMES[outcome.step]}: {reason}")
-        if isinstance(result, Installed):
-            before = state.reference
-            reference = replace(before, boot_id=result.boot_id) if before and result.boot_id else before
-            return Event(kind=Kind.INSTALLED, at=now, reboot=result.reboot, reference=reference, notes=result.notes)
-        return Event(
-            kind=machine.ended(outcome.step), at=now, reference=result if isinstance(result, Reference) else None
+        self._save(
+            machine.advance(self._now[outcome.key], event_of(outcome, self._now[outcome.key], self._parts.clock()))
         )
+
+    def _glance(self) -> None:
+        """Call it often, whatever is waited for: keeps the leases, shows that we live, sees what persons ask."""
+        self._claiming.renew()
+        self._beat()
+        for wish in self._heeding.new():
+            if wish.kind is Wished.SKIP:
+                self._skip(wish)
+            else:
+                self._say("", f"{wish}; nothing new starts, what is under way is finished")
+
+    def _skip(self, wish: Wish) -> None:
+        """A host that nobody has touched, or of which nobody knows; one under way is asked again at the next glance."""
+        state = self._now.get(wish.host)
+        if why := why_not_skipped(state):
+            self._heeding.answer(wish, f"not skipped: {why}")
+            self._say("", f"{wish}; not skipped: {why}")
+        elif state is not None and wish.host not in self._flying:
+            self._save(machine.advance(state, Event(kind=Kind.SKIPPED, at=self._parts.clock(), reason=str(wish))))
+            self._heeding.answer(wish, "skipped")
 
     def _save(self, state: HostState) -> None:
         if state is self._now[state.host]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,7 +37,12 @@ _MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the m
 _WINDOW = "windows that never meet or are too short, or a freeze without end: opsctl calendar --host NAME"
 _LATER = "wait for the windows (opsctl calendar), or in an emergency: --emergency --reason TEXT --ticket TEXT"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
-_OUTCOMES = {Status.HALTED: "stopped", Status.PAUSED: "stopped", Status.INTERRUPTED: "interrupted"}
+_OUTCOMES = {
+    Status.HALTED: "stopped",
+    Status.PAUSED: "stopped",
+    Status.ABORTED: "stopped",
+    Status.INTERRUPTED: "interrupted",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,7 @@ def execute(
     gone: frozenset[str] = frozenset(),
     alerting: Callable[[], frozenset[str]] = frozenset,
     closed: Callable[[HostPlan], str] = lambda _item: "",
+    keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None,
     keep: Callable[[], None] = lambda: None,
     tell: Callable[[Notice], None] = nobody,
 ) -> Ended:
@@ -158,6 +164,7 @@ def execute(
             gone=gone,
             alerting=alerting,
             closed=closed,
+            keeps=keeps,
             passed=lambda number, wave, now: tell(occasions.wave_passed(plan, number, wave, now, inventory)),
         )
         driver = Driver(state, parts)

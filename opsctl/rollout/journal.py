@@ -9,10 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from opsctl.errors import Locked, StalePlan, StoreError, UnknownName
@@ -22,6 +22,7 @@ from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import lines, machine
 from opsctl.state.rolloutlog import RolloutLog
 from opsctl.state.store import Store
+from opsctl.state.wishes import Wishes
 
 LATEST = "latest"
 # Kinds of lines in the log of a rollout.
@@ -36,6 +37,11 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.log = RolloutLog(store)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What persons ask of rollouts."""
+        return Wishes(self._store)
 
     def add(self, plan: Plan) -> RolloutState:
         """Keep a new plan; nothing of it has begun."""
@@ -127,15 +133,18 @@ class Journal:
         return folder / f"{rollout_id}.lock"
 
     @contextmanager
-    def alone(self, rollout_id: str, runner: str) -> Iterator[None]:
-        """Nobody else works on this rollout meanwhile. Raises Locked, naming who does."""
+    def alone(self, rollout_id: str, runner: str) -> Iterator[Callable[[], None]]:
+        """Nobody else works on this rollout meanwhile; call what is yielded often. Raises Locked, naming who does.
+
+        That is the heartbeat: a process that holds the lock and no longer shows one is frozen (`last_beat`).
+        """
         handle = os.open(self._lock_file(rollout_id), _OPEN | os.O_CREAT, 0o660)
         try:
             if not _taken(handle):
                 raise _at_work(rollout_id, os.pread(handle, 500, 0).decode("utf-8", "replace"))
             os.ftruncate(handle, 0)
             os.pwrite(handle, runner.encode(), 0)
-            yield
+            yield lambda: os.utime(handle)
         finally:
             os.close(handle)
 
@@ -152,6 +161,13 @@ class Journal:
         finally:
             os.close(handle)
         return ""
+
+    def last_beat(self, rollout_id: str) -> datetime | None:
+        """When the process that works on a rollout, or last did, was seen alive; None where none ever was."""
+        try:
+            return datetime.fromtimestamp(self._lock_file(rollout_id).lstat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
 
     def refuse_at_work(self, rollout_id: str) -> None:
         """Raise Locked where somebody is working on the rollout now."""
@@ -179,4 +195,8 @@ def _taken(handle: int) -> bool:
 
 
 def _at_work(rollout_id: str, runner: str) -> Locked:
-    return Locked(f"rollout {rollout_id} is at work: {runner}", hint="wait for its end, or stop it there with Ctrl-C")
+    told, kind = f"rollout {rollout_id} is at work: {runner}", lines.kind_of(rollout_id)
+    if kind != "patch":
+        return Locked(told, hint="wait for its end, or stop it there with Ctrl-C")
+    stop = f"stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
+    return Locked(told, hint=f"follow it: {lines.status(kind)} {rollout_id}; {stop}")

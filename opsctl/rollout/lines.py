@@ -25,6 +25,14 @@ def resume(made: Plan) -> str:
     return f"opsctl {made.kind} resume {made.id}"
 
 
+def pause(rollout: str) -> str:
+    return f"opsctl {kind_of(rollout)} pause {rollout}"
+
+
+def abort(rollout: str) -> str:
+    return f"opsctl {kind_of(rollout)} abort {rollout}"
+
+
 def status(kind: str) -> str:
     return f"opsctl {kind} status"
 

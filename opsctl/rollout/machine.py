@@ -211,7 +211,7 @@ _MOVES = {
     Status.RUNNING: {Status.RUNNING, Status.PAUSED, Status.HALTED, Status.INTERRUPTED, Status.DONE, Status.ABORTED},
     Status.PAUSED: {Status.RUNNING, Status.ABORTED},
     Status.HALTED: {Status.RUNNING, Status.ABORTED},
-    Status.INTERRUPTED: {Status.RUNNING, Status.ABORTED},
+    Status.INTERRUPTED: {Status.RUNNING, Status.PAUSED, Status.ABORTED},
     Status.DONE: {Status.RUNNING},
     Status.ABORTED: set(),
 }

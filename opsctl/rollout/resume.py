@@ -76,6 +76,8 @@ def _lacks_only_undrain(state: HostState) -> bool:
 
 def how_to_go_on(state: RolloutState) -> str:
     """The command lines that go on with a rollout that has stopped, where hosts failed one for each decision."""
+    if state.status is Status.ABORTED:
+        return f"see to what is in the middle; for the rest: {lines.plan(state.plan.kind)}"
     line = lines.resume(state.plan)
     if state.status is Status.DONE and not state.count(Stage.FAILED):
         return f"for what was skipped, once it is ours again: {lines.plan(state.plan.kind)}"

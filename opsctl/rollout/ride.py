@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
-from opsctl.model.rollout import Plan, RolloutState, Status
+from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
 from opsctl.rollout import claims, contact, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
@@ -76,6 +77,13 @@ def silent(means: Means, hosts: Sequence[Host]) -> frozenset[str]:
 
 def schedule(means: Means, plan: Plan) -> Schedule:
     return Schedule(means.settings, means.inventory, means.clock, emergency=bool(plan.emergency))
+
+
+def keeps(means: Means, plan: Plan, items: Sequence[HostPlan]) -> datetime:
+    """Until when a rollout that stops now keeps these hosts from others: its window's end, within patch.keep_hours."""
+    most = means.clock() + timedelta(hours=means.settings.number("patch.keep_hours"))
+    end = schedule(means, plan).end(items)
+    return most if end is None else min(end, most)
 
 
 def why_closed(means: Means, plan: Plan) -> str:
@@ -164,6 +172,7 @@ def _run(
             clock=means.clock,
             observe=observe,
             closed=schedule(means, plan).closed,
+            keeps=lambda items: keeps(means, plan, items),
             down=rollout.down,
             gone=rollout.gone,
             keep=keep,

@@ -63,6 +63,19 @@ class Schedule:
         ends = [(end, key) for key in waiting if (end := self._hours.remaining(self._host(key), now)) is not None]
         return f"{int(min(ends)[0].total_seconds() // 60)} min ({min(ends)[1]})" if ends else "no end"
 
+    def end(self, items: Iterable[HostPlan]) -> datetime | None:
+        """The last moment at which one of these hosts may still be changed, were none of it over; None: no end.
+
+        A moment that is over where none of them may be changed now.
+        """
+        now = self._clock()
+        self._read(now)
+        if self._emergency or self._broken:
+            return None
+        left = [self._hours.remaining(self._host(item.host), now) for item in items]
+        ends = [one for one in left if one is not None]
+        return None if len(ends) < len(left) else now + max(ends, default=timedelta(0))
+
     def _host(self, key: str) -> Host:
         try:
             return self._written.host(key)

@@ -40,6 +40,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE ledger (seq BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)",
     ),
     (
+        """CREATE TABLE wishes (
+             rollout TEXT NOT NULL REFERENCES rollouts (id), seq BIGINT NOT NULL, kind TEXT NOT NULL,
+             host TEXT NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL,
+             seen TEXT NOT NULL DEFAULT '', settled TEXT NOT NULL DEFAULT '', answer TEXT NOT NULL DEFAULT '',
+             PRIMARY KEY (rollout, seq))""",
+        """CREATE TABLE appointments (
+             rollout TEXT NOT NULL PRIMARY KEY REFERENCES rollouts (id), starts TEXT NOT NULL, who TEXT NOT NULL,
+             made TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT '', settled TEXT NOT NULL DEFAULT '')""",
+    ),
+    (
         # What happened in a rollout, in its order: host_states keeps the last state alone.
         """CREATE TABLE rollout_log (
              rollout TEXT NOT NULL REFERENCES rollouts (id), seq BIGINT NOT NULL, host TEXT NOT NULL,

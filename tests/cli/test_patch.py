@@ -306,7 +306,7 @@ def test_a_start_of_a_rollout_at_work_names_who_is_at_it(workspace: Path, capsys
         Store.open(config.load(workspace, {}).state) as store,
         Journal(store).alone(plan, "anna, process 7"),
     ):
-        for verb in ("start", "resume", "abort"):
+        for verb in ("start", "resume"):
             assert run(["patch", verb, plan, "--yes"]) == 4
             assert "at work: anna, process 7" in capsys.readouterr().err
 

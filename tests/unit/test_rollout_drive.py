@@ -17,7 +17,7 @@ from opsctl.model.host import Cluster, Host, Inventory, OutLimit, Tenant
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, Reference, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
-from opsctl.rollout.abort import abort
+from opsctl.rollout.asking import Asking
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.claims import Claims
 from opsctl.rollout.drive import Driver, Drivers, Progress
@@ -189,6 +189,7 @@ def drive(
     gone: frozenset[str] = frozenset(),
     alerting: Callable[[], frozenset[str]] = frozenset,
     closed: Callable[[HostPlan], str] = lambda item: "",
+    keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda items: None,
     stock: Inventory = STOCK,
     observe: Callable[[Progress], None] = lambda progress: None,
 ) -> RolloutState:
@@ -196,6 +197,7 @@ def drive(
         journal=journal or Journal(store), leases=Leases(store), change=change, inventory=stock,
         limits=limiting.of(stock, balancers=BALANCERS), clock=Clock(), observe=observe,
         stop=stop or threading.Event(), down=down, gone=gone, alerting=alerting, closed=closed,
+        keeps=keeps,
     )  # fmt: skip
     driver = Driver(state, parts)
     with driver.alone("anna, process 1"):
@@ -521,6 +523,10 @@ def test_a_resume_of_what_somebody_else_has_resumed_meanwhile_changes_nothing(st
     assert Journal(store).load(halted.plan.id) == theirs
 
 
+def asking(store: Store) -> Asking:
+    return Asking(store=store, ledger=Ledger(store), who="erik", clock=Clock())
+
+
 class DyingStore(Store):
     """The process dies where leases would be given back."""
 
@@ -535,10 +541,10 @@ def test_an_abort_that_is_killed_can_be_done_once_more_and_frees_the_hosts(tmp_p
         state = Journal(store).save_status(plan(store), Status.RUNNING, START)
         Leases(store).acquire(["ange.web1"], f"rollout {state.plan.id} of anna", START, timedelta(hours=1))
     with DyingStore.open(tmp_path) as store, pytest.raises(Killed):
-        abort(state, who="anna", store=store, ledger=Ledger(store), clock=Clock())
+        asking(store).abort(state)
     with Store.open(tmp_path) as store:
         found = Journal(store).load(state.plan.id)
-        assert abort(found, who="anna", store=store, ledger=Ledger(store), clock=Clock()).state.status is Status.ABORTED
+        assert asking(store).abort(found).state.status is Status.ABORTED
         assert Leases(store).held() == ()
 
 
@@ -547,7 +553,7 @@ def test_an_abort_of_what_somebody_else_ran_meanwhile_takes_nothing_from_them(st
     halted = drive(store, state, FakeChange(World(), sick={"ange.app1"}))
     Leases(store).acquire(["ange.web1"], f"rollout {state.plan.id} of anna", START, timedelta(hours=1))
     with pytest.raises(StalePlan, match=f"it is {halted.status}"):
-        abort(state, who="erik", store=store, ledger=Ledger(store), clock=Clock())
+        asking(store).abort(state)
     assert len(Leases(store).held()) == 1
 
 

@@ -1,4 +1,4 @@
-"""`opsctl patch start|resume|abort`: what changes hosts, or ends that."""
+"""`opsctl patch start|resume`: what changes hosts."""
 
 from __future__ import annotations
 
@@ -50,18 +50,4 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     shared.resume(app, run.RIDER, rollout_id, retry=retry, dry_run=dry_run, yes=yes, output=output)
 
 
-@click.command()
-@click.argument("rollout_id", metavar="ROLLOUT|latest")
-@dry_run_option
-@yes_option
-@output_option
-@pass_app
-def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
-    """End a rollout for good, and free its hosts for others. No host is touched.
-
-    Refused while somebody works on it. Exit code 1: hosts stay drained or changed halfway; they are listed.
-    """
-    shared.abort(app, "patch", rollout_id, dry_run=dry_run, yes=yes, output=output)
-
-
-VERBS = (start, resume, abort)
+VERBS = (start, resume)
