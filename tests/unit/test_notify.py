@@ -252,8 +252,9 @@ def test_a_book_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_a_sealed_book_is_opened_with_the_password_of_the_vault(tmp_path: Path) -> None:
     given = settings(tmp_path, "= hook", addresses=f"hook: json://h.example/{CANARY}\n")
     (tmp_path / "password").write_text("open sesame")
-    seal = [Path(sys.executable).with_name("ansible-vault"), "encrypt", "--vault-password-file", tmp_path / "password"]
-    subprocess.run([*seal, tmp_path / "targets.yml"], check=True, capture_output=True)
+    program = str(Path(sys.executable).with_name("ansible-vault"))
+    seal = (program, "encrypt", "--vault-password-file", str(tmp_path / "password"), str(tmp_path / "targets.yml"))
+    subprocess.run(seal, check=True, capture_output=True)
     (tmp_path / "targets.yml").chmod(0o644)
     values = {**given.values, "vault.password_command": ("echo", "open sesame")}
     redactor = Redactor()
