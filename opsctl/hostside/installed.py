@@ -16,18 +16,17 @@ OS_RELEASE = "/etc/os-release"
 
 
 def main(_arguments: dict[str, Any]) -> dict[str, Any]:
-    """`os_release` as `debian-12`, `architecture`, `packages` that are whole, and the names of those that are not."""
+    """`os_release` as `debian-12`, `architecture`, and of what dpkg has the whole and the `broken` ones.
+
+    `packages` is one text, a line `NAME TAB ARCHITECTURE TAB VERSION` each, sorted: hosts that are alike give the same.
+    """
     rows = [line.split("\t") for line in run("dpkg-query", "-W", "-f=" + FORM).splitlines()]
     there = [row for row in rows if len(row) == 4 and row[3] not in GONE]
     return {
         "os_release": os_release(),
         "architecture": run("dpkg", "--print-architecture").strip(),
-        "packages": [
-            {"name": name, "architecture": architecture, "version": version}
-            for name, architecture, version, state in there
-            if state == "installed"
-        ],
-        "broken": sorted(name for name, _, _, state in there if state != "installed"),
+        "packages": "".join(sorted("\t".join(row[:3]) + "\n" for row in there if row[3] == "installed")),
+        "broken": sorted(row[0] for row in there if row[3] != "installed"),
     }
 
 

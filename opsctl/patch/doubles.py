@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opsctl.errors import HostError, OpsctlError
 from opsctl.model.host import Inventory, Service
@@ -32,12 +33,46 @@ class InstalledPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """What hostside/installed.py answers: what a double has to be like. `broken`: packages that are not whole."""
+    """What hostside/installed.py answers: what a double has to be like. `broken`: packages that are not whole.
+
+    `packages` stays the text that the host gave: thousands of hosts are alike, and what is the same is read once.
+    """
 
     os_release: str
     architecture: str
-    packages: tuple[InstalledPackage, ...]
+    packages: str
     broken: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1000)
+def installed(listed: str) -> tuple[InstalledPackage, ...]:
+    """The packages of a host's text; a line that is none has a name that no package could have."""
+    rows = (line.split("\t") for line in listed.splitlines())
+    return tuple(
+        InstalledPackage(name=row[0], architecture=row[1], version=row[2])
+        if len(row) == 3
+        else InstalledPackage(name="\t".join(row), architecture="", version="")
+        for row in rows
+    )
+
+
+@lru_cache(maxsize=1000)
+def _versions(listed: str) -> Mapping[str, str]:
+    return {package.name: package.version for package in installed(listed)}
+
+
+@lru_cache(maxsize=1000)
+def _foreign(listed: str, own: str) -> str:
+    """The first few packages of another architecture than the host's own; empty where there is none."""
+    return few(package.name for package in installed(listed) if package.architecture not in (own, "all"))
+
+
+@lru_cache(maxsize=1000)
+def _odd(listed: str) -> str:
+    """The first few packages of a host's text that no dpkg would have; empty where all are well."""
+    every = installed(listed)
+    odd = [ascii(p.name) for p in every if not (NAME.fullmatch(p.name) and VERSION.fullmatch(p.version))]
+    return few(odd)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +116,7 @@ def doubles(
             key = (
                 one.os_release,
                 one.architecture,
-                tuple(sorted(one.packages)),
+                one.packages,
                 tuple(sorted(map(_known, item.packages))),
             )
             alike.setdefault(key, []).append(item)
@@ -105,7 +140,7 @@ def _double(items: list[HostPlan], inventory: Inventory, told: Likenesses) -> Do
         hosts=tuple(item.host for item in items),
         os_release=one.os_release,
         architecture=one.architecture,
-        installed=tuple(sorted(one.packages)),
+        installed=installed(one.packages),
         packages=first.packages,
         reboot_expected=any(item.reboot_expected for item in items),
         services=inventory.host(first.host).services,
@@ -126,14 +161,14 @@ def _obstacles(item: HostPlan, one: Likeness) -> Iterator[str]:
         yield f"the lab cannot build {one.os_release}, only {', '.join(OS_RELEASES)}"
     if one.architecture != ARCHITECTURE:
         yield f"the lab cannot build {one.architecture}, only {ARCHITECTURE}"
-    foreign = [package.name for package in one.packages if package.architecture not in (one.architecture, "all")]
-    if foreign or any(":" in change.name for change in item.packages):
-        yield f"it has packages of another architecture: {few(foreign)}"
+    if odd := _odd(one.packages):
+        yield f"it names packages that cannot be: {odd}"
     if one.broken:
-        yield f"its dpkg is not whole: {few(one.broken)}"
-    if odd := [p.name for p in one.packages if not (NAME.fullmatch(p.name) and VERSION.fullmatch(p.version))]:
-        yield f"it names packages that cannot be: {few(map(ascii, odd))}"
-    now = {package.name: package.version for package in one.packages}
+        yield f"its dpkg is not whole: {few(map(ascii, one.broken))}"
+    foreign = _foreign(one.packages, one.architecture)
+    if foreign or any(":" in change.name for change in item.packages):
+        yield f"it has packages of another architecture: {foreign}"
+    now = _versions(one.packages)
     moved = [
         f"{change.name} is {now.get(change.name) or 'not installed'}, planned from {change.before or 'not installed'}"
         for change in item.packages

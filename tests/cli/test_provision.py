@@ -204,3 +204,28 @@ def test_a_provisioning_is_paused_and_a_host_skipped_as_in_a_patch_rollout(
     assert told["rollout"]["status"] == "paused"
     assert {one["host"]: one["stage"] for one in told["hosts"]} == {HOST: "installing", "ange.ange-web2": "skipped"}
     assert run(["provision", "skip", "ange-web1", "--reason", "no", "--yes"]) == 3
+
+
+FREEZE = "version: 1\nfreezes: [{name: always, days: [mon, tue, wed, thu, fri, sat, sun], reason: the election}]\n"
+
+
+def test_a_plan_is_not_applied_within_a_freeze_and_a_dry_run_says_so(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = keep(workspace)
+    (workspace / "inventories/ange/calendar.yml").write_text(FREEZE)
+    assert run(["provision", "apply", made.id, "--dry-run"]) == 0
+    assert "it may not start now: ange.ange-web1 waits: freeze always until" in capsys.readouterr().err
+    assert run(["provision", "apply", made.id, "--yes"]) == 3
+    assert "opsctl provision plan --emergency --reason TEXT --ticket TEXT" in capsys.readouterr().err
+
+
+def test_hosts_that_do_not_answer_make_a_plan_incomplete_and_are_named(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["provision", "plan", "-o", "json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["outcome"] == "incomplete"
+    assert [one["host"] for one in told["plan"]["left_out"]] == [HOST, "ange.ange-web2"]
+    assert told["empty_because"].startswith("unreachable: ")
