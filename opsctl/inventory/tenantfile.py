@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from opsctl.documents import Problems, Section, read
-from opsctl.inventory import publickey
+from opsctl.inventory import gatefile, publickey
 from opsctl.inventory.words import (
     ACCOUNT,
     ACCOUNT_RULE,
@@ -55,6 +55,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         document.wrong("name", f"name: {name!r} stands in the folder {path.parent.name!r}", "both must be the same")
     lines: dict[Site | Cluster | OutLimit, str] = {}
     groups = _groups(document, "ssh_groups")
+    rings = names(document, "rings", DEFAULT_RINGS)
     tenant = Tenant(
         name=path.parent.name,
         title=free_text(document, "title", path.parent.name),
@@ -63,8 +64,11 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         sites=_entries(document, "sites", lambda section: _site(section, lines)),
         clusters=_entries(document, "clusters", lambda section: _cluster(section, lines)),
         limits=_entries(document, "limits", lambda section: _limit(section, lines)),
-        rings=names(document, "rings", DEFAULT_RINGS),
+        rings=rings,
         windows=_entries(document, "windows", _window),
+        gates=gatefile.gates(document, path.parent.name, rings),
+        failure_budget=gatefile.budget(document, "failure_budget"),
+        wave_budget=gatefile.budget(document, "wave_budget"),
         management_networks=networks(document, "management_networks"),
         ssh_groups=groups,
         accounts=_accounts(document, groups),
