@@ -120,6 +120,8 @@ OPTIONS = (
     Option(name="provision.expected_minutes", default=10, meaning="how long provisioning a host takes", low=1, high=1440),
     Option(name="provision.failure_budget", default="1", form=BUDGET, rule=BUDGET_RULE,
            meaning="failed hosts at which a rollout halts: a number, as 2, or a share of its hosts, as 5%"),
+    Option(name="provision.wave_budget", default="", form=BUDGET, rule=BUDGET_RULE,
+           meaning="the same within one wave; empty: only the whole rollout counts"),
     Option(name="provision.max_hosts", default=10, meaning="more hosts at once need --max-parallel N", low=1),
     Option(name="patch.failure_budget", default="1", form=BUDGET, rule=BUDGET_RULE,
            meaning="failed hosts at which a rollout halts: a number, as 2, or a share of its hosts, as 5%"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from opsctl.model.gate import Gate
+
 
 class Stage(StrEnum):
     """How far a host has come. A stage that ends in -ing is saved before its effect begins, the others after it."""
@@ -112,10 +114,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Wave:
-    """One ring's hosts within a rollout."""
+    """One ring's hosts within a rollout; `budget` failed ones of them halt it (0: only the whole rollout counts)."""
 
     ring: str
     batches: tuple[Batch, ...]
+    budget: int = 0
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:
@@ -151,6 +154,7 @@ class Plan:
     emergency: str = ""
     down: tuple[str, ...] = ()
     variables_digest: str = ""
+    gates: tuple[Gate, ...] = ()
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:

@@ -67,7 +67,9 @@ class Silences:
         """Those that have not ended; `only`: of silences with these matchers."""
         answer = self._remote.get("/api/v2/silences", {"filter": list(only)})
         try:
-            found = [_read(row) for row in list(answer) if row["status"]["state"] != "expired"]
+            if not isinstance(answer, list):
+                raise TypeError("no list")
+            found = [_read(row) for row in answer if row["status"]["state"] != "expired"]
         except (TypeError, ValueError, KeyError, AttributeError):
             raise self._remote.silent(
                 "it does not answer as Alertmanager does", hint="monitor.alertmanager is its own address"

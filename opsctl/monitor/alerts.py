@@ -12,20 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opsctl.config import Settings
+from opsctl.model.alert import Alert
 from opsctl.model.host import Inventory
 from opsctl.monitor.remote import Remote
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alert:
-    """An alert that fires, and since when its condition has been true."""
-
-    name: str
-    host: str
-    since: datetime
-
-    def __str__(self) -> str:
-        return f"{self.host}: {self.name} since {self.since:%H:%M:%SZ}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +35,7 @@ class Labels:
 
 
 class Alerts:
-    """The firing alerts of a workspace's hosts. Raises MonitoringSilent where a server that is named does not answer."""
+    """The firing alerts of a workspace's hosts. Raises MonitoringSilent where a named server is silent."""
 
     def __init__(self, sources: Iterable[Remote], labels: Labels, inventory: Inventory) -> None:
         self._sources = tuple(sources)
@@ -116,9 +105,15 @@ def alertmanager_alerts(source: Remote) -> list[tuple[Mapping[str, str], datetim
     """Labels and beginning of every alert that it knows and that has not ended (API v2, /alerts)."""
     answer = source.get("/api/v2/alerts", {"active": "true", "silenced": "true", "inhibited": "true"})
     try:
-        return [(_labels(row), _time(row["startsAt"])) for row in list(answer)]
+        return [(_labels(row), _time(row["startsAt"])) for row in _listing(answer)]
     except (TypeError, ValueError, KeyError, AttributeError):
         raise source.silent("it does not answer as Alertmanager does", hint="monitor.alertmanager") from None
+
+
+def _listing(answer: object) -> list[Any]:
+    if not isinstance(answer, list):
+        raise TypeError("no list")
+    return answer
 
 
 def _labels(row: Mapping[str, Any]) -> Mapping[str, str]:

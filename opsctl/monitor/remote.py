@@ -88,9 +88,10 @@ class Remote:
         )
 
     def _ask(
-        self, method: str, path: str, *, query: Mapping[str, str | list[str]] | None = None, body: object = None
+        self, method: str, path: str, *, query: Mapping[str, str | list[str]] | None = None, body: Any = None
     ) -> Any:
         import requests
+        from urllib3.exceptions import HTTPError
 
         ends = time.monotonic() + self._timeout
         headers = {"Accept": "application/json", "User-Agent": "opsctl"}
@@ -108,6 +109,8 @@ class Remote:
                     return self._understood(answer, self._body(answer, ends))
         except requests.RequestException as error:
             raise self.silent(_lost(error, self._timeout)) from None
+        except HTTPError:  # while the body comes, urllib3 speaks for itself
+            raise self.silent("the answer is cut off") from None
 
     def _body(self, answer: requests.Response, ends: float) -> bytes:
         content = bytearray()
@@ -226,7 +229,9 @@ def _lost(error: requests.RequestException, timeout: float) -> str:
 
     said = str(error)
     if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate does not fit its address or its signer is unknown (monitor.ca_file), or it speaks no TLS"
+        return (
+            "its certificate does not fit its address or its signer is unknown (monitor.ca_file), or it speaks no TLS"
+        )
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return "no connection"
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in said:

@@ -9,6 +9,7 @@ from opsctl.errors import HostFailed
 from opsctl.inventory import calendars, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import Plan, RolloutState
+from opsctl.monitor.alerts import Alerts
 from opsctl.patch import pending, propose, stale
 from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
@@ -58,6 +59,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
     managed = [host for host in chosen if host.managed and host.key not in wish.excluded]
     asked = (*managed, *ride.fellows(RIDER, means, managed))
     only, names = wish.security_only, wish.packages
+    alerting = Alerts.of(means.settings, means.inventory).hosts()  # asked first: hosts are not read for nothing
     readings = pending.read(means.transport, asked, means.store, means.clock, security_only=only, packages=names)
     propose.refuse_unknown(wish.packages, {host.key: readings[host.key] for host in managed})
     made = propose.propose(
@@ -68,6 +70,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         now=timing.now,
         who=means.who,
         content_digest=means.content_digest,
+        alerting=alerting,
         timing=timing,
     )
     if not made.emergency:

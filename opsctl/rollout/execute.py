@@ -10,7 +10,7 @@ from datetime import datetime
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
-from opsctl.rollout import occasions
+from opsctl.rollout import gates, occasions
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
@@ -18,6 +18,7 @@ from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.notice import Notice
 from opsctl.rollout.notify import nobody
 from opsctl.rollout.resume import how_to_go_on
+from opsctl.rollout.silencing import Nobody, Silencer
 from opsctl.rollout.stop import on_signals
 from opsctl.rollout.timing import NEVER, NEXT
 from opsctl.rollout.versions import ANOTHER_STATE
@@ -140,6 +141,8 @@ def execute(
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None,
     keep: Callable[[], None] = lambda: None,
     tell: Callable[[Notice], None] = nobody,
+    gate: Callable[[gates.Question], gates.Verdict] = lambda _question: gates.PASSED,
+    silencer: Silencer | None = None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
 
@@ -165,6 +168,8 @@ def execute(
             alerting=alerting,
             closed=closed,
             keeps=keeps,
+            gate=gate,
+            silencer=silencer or Nobody(),
             passed=lambda number, wave, now: tell(occasions.wave_passed(plan, number, wave, now, inventory)),
         )
         driver = Driver(state, parts)

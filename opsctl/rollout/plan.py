@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opsctl.model import wire
+from opsctl.model.gate import Gate
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import Batch, HostPlan, LeftOut, Plan, Wave
 from opsctl.rollout.limits import Limit, Limits
@@ -181,8 +182,11 @@ def freeze(
     emergency: str = "",
     down: Iterable[str] = (),
     variables_digest: str = "",
+    gates: tuple[Gate, ...] = (),
+    wave_budgets: Iterable[int] = (),
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
+    budgets = tuple(wave_budgets) or (0,) * len(arrangement.waves)
     draft = Plan(
         id="",
         hash="",
@@ -191,7 +195,7 @@ def freeze(
         made_by=made_by,
         inventory_digest=inventory_digest,
         content_digest=content_digest,
-        waves=arrangement.waves,
+        waves=tuple(replace(wave, budget=n) for wave, n in zip(arrangement.waves, budgets, strict=True)),
         left_out=(*left_out, *arrangement.left_out),
         failure_budget=failure_budget,
         max_parallel=pace.limit,
@@ -204,6 +208,7 @@ def freeze(
         emergency=emergency,
         down=tuple(sorted(down)),
         variables_digest=variables_digest,
+        gates=gates,
     )
     digest = hash_of(draft)
     return replace(draft, id=f"{kind}-{now:%Y%m%d-%H%M%S}-{digest[:6]}", hash=digest)

@@ -13,7 +13,7 @@ from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
-from opsctl.rollout import claims, contact, lines
+from opsctl.rollout import claims, contact, gating, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
@@ -159,6 +159,7 @@ def _run(
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     plan = rollout.state.plan
+    watch = gating.watch(means, plan)
     with telling(means, observe) as tell:
         return execute(
             rollout.state,
@@ -177,4 +178,7 @@ def _run(
             gone=rollout.gone,
             keep=keep,
             tell=tell,
+            alerting=watch.alerting,
+            gate=watch.gate,
+            silencer=watch.silencer,
         )

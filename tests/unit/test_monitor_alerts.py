@@ -1,4 +1,4 @@
-"""Alerts and silences over real HTTP, from servers of the test's own: labels, faults of every kind, the token's secrecy."""
+"""Alerts and silences over real HTTP, from servers of the test's own: labels, faults, the token's secrecy."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_nobody_listens_is_told_in_our_own_words() -> None:
 
 
 def test_the_token_is_sent_in_the_header_and_shown_nowhere(server: Server) -> None:
-    secret = "s3cret-token-of-monitoring"  # noqa: S105 - a made-up one
+    secret = "s3cret-token-of-monitoring"
     server.otherwise = lambda method, path, body: (500, f"you sent Bearer {secret}".encode())
     with pytest.raises(MonitoringSilent) as silent:
         Alerts([remote(server, token=secret)], Labels(), STOCK).hosts()
@@ -244,9 +244,6 @@ def test_only_this_rollouts_silences_are_lifted(manager: Manager, silences: Sile
 @pytest.mark.parametrize("body", [b"{}", b"[1]", b'[{"status": {}}]', b"null"])
 def test_silences_that_cannot_be_read_are_not_taken_for_none(server: Server, silences: Silences, body: bytes) -> None:
     server.otherwise = lambda method, path, sent: (200, body)
-    if body == b"{}":
-        assert silences.of_rollout("patch-1") == ()
-        return
     with pytest.raises(MonitoringSilent):
         silences.of_rollout("patch-1")
 
@@ -297,5 +294,5 @@ def test_the_token_comes_from_a_private_file_or_a_command(tmp_path: Path) -> Non
     file.chmod(0o600)
     assert read_token(named) == "abcd1234"
     assert read_token(settings(tmp_path, "  token_command: [echo, efgh5678]\n")) == "efgh5678"
-    with pytest.raises(ConfigError, match="keep one|both given"):
+    with pytest.raises(ConfigError, match="are both given"):
         read_token(settings(tmp_path, "  token_file: token\n  token_command: [echo, x]\n"))

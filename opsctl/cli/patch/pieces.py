@@ -22,7 +22,7 @@ def show_plan(made: Plan) -> None:
     batches = some(sum(1 for _ in made.batches()), "batch")
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
-        f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
+        f"{shown.budget_words(made)}; reboot: {made.reboot}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
     if made.start_at:
@@ -33,4 +33,6 @@ def show_plan(made: Plan) -> None:
         line(f"only {', '.join(made.packages)} and what they need")
     if made.down:
         line(f"counted as out of service: {listed(made.down)}")
+    for text in shown.gate_lines(made):
+        line(text)
     line(f"hash {made.hash}")
