@@ -59,7 +59,8 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
     managed = [host for host in chosen if host.managed and host.key not in wish.excluded]
     asked = (*managed, *ride.fellows(RIDER, means, managed))
     only, names = wish.security_only, wish.packages
-    alerting = Alerts.of(means.settings, means.inventory).hosts()  # asked first: hosts are not read for nothing
+    # Asked first: hosts are not read for nothing.
+    alerting = Alerts.of(means.settings, means.inventory).hosts() & {host.key for host in asked}
     readings = pending.read(means.transport, asked, means.store, means.clock, security_only=only, packages=names)
     propose.refuse_unknown(wish.packages, {host.key: readings[host.key] for host in managed})
     made = propose.propose(

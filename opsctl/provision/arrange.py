@@ -73,7 +73,7 @@ def arranged(
     slots = {host.key: timing.slot(host) for host in managed} if timing else {}
     keys = limits(means).fellows(host.key for host in managed)
     near = [host for host in means.inventory if host.key in keys and host.managed]
-    alerting = Alerts.of(means.settings, means.inventory).hosts()
+    alerting = Alerts.of(means.settings, means.inventory).hosts() & {host.key for host in (*managed, *near)}
     answers = contact.health_of_all(means.transport, [*managed, *near])
     silent = {key: answer for key, answer in answers.items() if isinstance(answer, str)}
     left = {host.key: _unfit(host, wish, slots.get(host.key), silent, now_or_never=now_or_never) for host in hosts}
