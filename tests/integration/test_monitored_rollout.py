@@ -177,6 +177,7 @@ def test_a_neighbour_that_falls_ill_after_the_plan_holds_the_host_in_service(wat
     assert "needs 1 of 2 in service, and ange.ange-web2 is out" in said
     assert watched.site.version("ange-web1", "opslab-library") != FIXED
     assert watched.silences() == {}
+    watched.site.opsctl("patch", "abort", rollout, "--yes")
 
 
 def test_the_alerts_of_a_restart_are_silenced_and_speak_again_afterwards(watched: Monitored) -> None:
