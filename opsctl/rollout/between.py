@@ -63,6 +63,7 @@ class Between:
         waves = (
             gates.wave_budget(wave.ring, (self._now[item.host] for item in wave.hosts), wave.budget)
             for wave in self._plan.waves
+            if wave.budget
         )
         return gates.first_not_passed([whole, *waves])
 
