@@ -10,7 +10,7 @@ from datetime import datetime
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
-from opsctl.rollout import gates, occasions
+from opsctl.rollout import gates, occasions, runbook
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
@@ -117,7 +117,8 @@ def raise_unless_ok(state: RolloutState) -> None:
         case "incomplete":
             raise Incomplete(told, hint=how_to_go_on(state) if remain else mend_missed(state.plan))
         case "stopped":
-            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=how_to_go_on(state))
+            hint = f"{how_to_go_on(state)}; read {runbook.page(runbook.of_rollout(state))}"
+            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=hint)
         case "interrupted":
             raise Interrupted(f"stopped by hand; {told}", hint=how_to_go_on(state))
 

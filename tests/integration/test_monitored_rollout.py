@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from opsctl import lab
-from tests.integration.test_patch import FIXED, PREPARE, Site, wait_for
+from tests.integration.test_patch import FIXED, PREPARE, Site, reached, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -274,7 +274,7 @@ def _wait_for_alertmanager(watched: Monitored) -> None:
 def test_killed_it_leaves_a_silence_with_an_end_and_the_resume_goes_on_with_the_same_one(watched: Monitored) -> None:
     rollout = plan(watched, "sundsvall-app1", "--reboot", "never")
     process = watched.site.begin("patch", "start", rollout, "--yes")
-    wait_for(lambda: watched.site.stages(rollout)["sundsvall-app1"] == "installing", "it installs")
+    wait_for(lambda: reached(watched.site, rollout, "sundsvall-app1", "installing"), "it installs")
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = watched.silences()["sundsvall.sundsvall-app1"]
@@ -290,7 +290,7 @@ def test_killed_it_leaves_a_silence_with_an_end_and_the_resume_goes_on_with_the_
 def test_an_abort_of_what_was_killed_lifts_its_silences(watched: Monitored) -> None:
     rollout = plan(watched, "sundsvall-app1", "--reboot", "never")
     process = watched.site.begin("patch", "start", rollout, "--yes")
-    wait_for(lambda: watched.site.stages(rollout)["sundsvall-app1"] == "installing", "it installs")
+    wait_for(lambda: reached(watched.site, rollout, "sundsvall-app1", "installing"), "it installs")
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert watched.silences()

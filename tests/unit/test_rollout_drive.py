@@ -465,7 +465,8 @@ def test_a_halt_with_failed_hosts_names_both_ways_on(store: Store) -> None:
     line = f"opsctl patch resume {end.plan.id}"
     with pytest.raises(Stopped) as stopped:
         raise_unless_ok(end)
-    assert stopped.value.hint == f"{line} --retry tries the failed hosts again; {line} leaves them as they are"
+    ways = f"{line} --retry tries the failed hosts again; {line} leaves them as they are"
+    assert stopped.value.hint == f"{ways}; read docs/how-to/patch-night.md#a-host-failed"
 
 
 def test_a_stop_lets_drained_hosts_finish_and_starts_nothing_new(store: Store) -> None:
