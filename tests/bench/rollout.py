@@ -131,10 +131,11 @@ def plain(workspace: Path) -> Iterator[Path]:
 
 
 def with_masters(workspace: Path, command: Sequence[str]) -> Took:
-    """A command with the CPU of the shared connections that outlive it."""
+    """A command that begins without any connection, with the CPU of the shared ones that outlive it."""
     before = masters()
-    took = timed(command, cwd=workspace)
-    return replace(took, cpu=took.cpu + masters() - before)
+    with tempfile.TemporaryDirectory(prefix="o-") as runtime:
+        took = timed(command, cwd=workspace, env={**os.environ, "XDG_RUNTIME_DIR": runtime})
+        return replace(took, cpu=took.cpu + masters() - before)
 
 
 def masters() -> float:
