@@ -106,17 +106,21 @@ def begin(
     output: str,
 ) -> None:
     """A plan that fits and was shown: refused where it may not start now, else asked for and run to its end."""
-    from opsctl.rollout import ride
+    from opsctl.rollout import approval, ride
 
     made = ready.state.plan
     closed = ride.why_closed(means, made)
     if dry_run and closed:
         note(f"it may not start now: {closed}")
+    lacking = approval.lacking(means, made)
+    if dry_run and lacking:
+        note(f"it may not start: {lacking}")
     if dry_run or not made.hosts:
         nothing_done(made, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
     if closed:
         raise Refused(f"{made.id} may not start now: {closed}", hint=WHEN.format(lines.plan(made.kind)))
+    approval.refuse_without(means, made)
     planned = {item.host for item in made.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(question, yes=yes)
@@ -216,6 +220,9 @@ def described(hosts: Sequence[HostState]) -> str:
 
 def status(app: App, kind: str, rollout_id: str | None, *, output: str) -> None:
     """How far one rollout of this kind is, or the list of them."""
+    from opsctl.model import wire
+    from opsctl.rollout import approval
+
     journal = Journal(app.store)
     if rollout_id is None:
         found = journal.all(kind)
@@ -232,11 +239,15 @@ def status(app: App, kind: str, rollout_id: str | None, *, output: str) -> None:
     busy = journal.at_work(state.plan.id)
     moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
     left = _window_left(app, state)
+    approved = approval.of(app.store, state, app.now())
     if output == "json":
         more = {"inventory_moved": moved, "window_left": left, "kept_until": kept_until(app, state)}
+        more["approval"] = wire.as_document(approved)
         as_json({**shown.document(state, busy), **more})
     else:
         show_state(state, busy, kept_until(app, state))
+        if told := str(approved):
+            line(told + (f": opsctl patch approve {state.plan.id}" if approved.wanted else ""))
         if left:
             line(f"window left: {left}")
         if moved:

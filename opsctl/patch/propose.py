@@ -107,6 +107,7 @@ def propose(
         start_at=wish.at,
         emergency=wish.emergency,
         down=down,
+        approval=planning.approval_rings(arrangement.waves, inventory),
     )
 
 

@@ -13,7 +13,7 @@ from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
-from opsctl.rollout import claims, contact, lines
+from opsctl.rollout import approval, claims, contact, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
@@ -127,6 +127,7 @@ def take_up_again(
     means.journal.refuse_at_work(state.plan.id)
     gone = gone or {}
     taken = take_up(state, now=means.clock(), retry=retry, gone=gone)
+    approval.refuse_to_go_on(means, taken.state)
     hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts if item.host not in gone]
     asked = (*hosts, *(host for host in fellows(rider, means, hosts) if host.key not in gone))
     return Ready(state=taken.state, down=silent(means, asked), gone=frozenset(gone)), taken
@@ -135,6 +136,7 @@ def take_up_again(
 def start(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
     """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
     plan = rollout.state.plan
+    approval.refuse_without(means, plan)
 
     def keep_copy() -> None:
         means.refuse_moved(plan)
@@ -158,6 +160,7 @@ def _run(
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     plan = rollout.state.plan
+    hours, waits = schedule(means, plan), approval.waits(means, plan)
     return execute(
         rollout.state,
         rider.change(means, plan),
@@ -169,7 +172,7 @@ def _run(
         limits=rider.limits(means),
         clock=means.clock,
         observe=observe,
-        closed=schedule(means, plan).closed,
+        closed=lambda item: waits(item) or hours.closed(item),
         keeps=lambda items: keeps(means, plan, items),
         down=rollout.down,
         gone=rollout.gone,

@@ -29,6 +29,8 @@ def show_plan(made: Plan) -> None:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
     if made.emergency:
         line(f"EMERGENCY, over windows and freezes: {made.emergency}")
+    if made.approval:
+        line(f"a second person must approve it for ring {', '.join(made.approval)}: opsctl patch approve {made.id}")
     if made.packages:
         line(f"only {', '.join(made.packages)} and what they need")
     if made.down:
