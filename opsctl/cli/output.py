@@ -9,8 +9,8 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from opsctl.cli import narrow
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # From this many rows on a listing is for searching and piping, not for folding.
 MANY = 200
@@ -62,6 +63,10 @@ def table(
         head = [plain(title)] if title else []
         click.echo("\n".join([*head, *narrow.rows(columns, cells, screen.width)]))
         return
+    screen.print(_grid(columns, cells, widths, title))
+
+
+def _grid(columns: Sequence[str], cells: Sequence[Sequence[str]], widths: Sequence[int], title: str = "") -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -71,7 +76,37 @@ def table(
         grid.add_column(Text(column), width=width, overflow="fold")
     for row in cells:
         grid.add_row(*(Text(value) for value in row))
-    screen.print(grid)
+    return grid
+
+
+def redraws() -> bool:
+    """Whether stdout is a terminal on which a screen can be drawn again in its place."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+@contextmanager
+def screen() -> Iterator[Callable[[Sequence[str], Iterable[Sequence[object]], Sequence[str]], None]]:
+    """A listing with lines under it that is drawn again in its place; what was drawn last stays when it ends."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    where = console()
+
+    def draw(columns: Sequence[str], rows: Iterable[Sequence[object]], lines: Sequence[str]) -> None:
+        cells = [[plain(value) for value in row] for row in rows]
+        widths = narrow.widths(columns, cells, where.width) if cells else None
+        folded = Text("\n".join(narrow.rows(columns, cells, where.width)))
+        body = _grid(columns, cells, widths) if widths else folded
+        live.update(Group(body, *(Text(plain(text)) for text in lines)), refresh=True)
+
+    with Live(console=where, auto_refresh=False) as live:
+        yield draw
+
+
+def height() -> int:
+    """How many lines the terminal has."""
+    return console().height
 
 
 def _long_table(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:

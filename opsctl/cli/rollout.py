@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
+from opsctl.cli.follow import status
 from opsctl.cli.output import as_json, line, note, progress, some, table
 from opsctl.errors import Incomplete, Refused
 from opsctl.model.rollout import Stage, Status
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from opsctl.rollout.means import Means
     from opsctl.rollout.ride import Ready, Rider
 
+__all__ = ["abort", "begin", "finish", "means_of", "nothing_done", "resume", "show_state", "status", "telling"]
 WHEN = "opsctl calendar says when; in an emergency: {} --emergency --reason TEXT --ticket TEXT"
 
 
@@ -210,58 +212,9 @@ def tell_asked(app: App, done: Asked, output: str, *, outcome: str = "ok") -> No
     else:
         heard = wish.answer or ("its process knows" if wish.seen else "its process has not looked yet, and will")
         line(f"{plan}: {wish}: {heard}")
-        note(f"follow it: {lines.status(done.state.plan.kind)} {plan}")
+        note(f"follow it: opsctl patch attach {plan}")
     note(f"ledger: {done.head}")
 
 
 def described(hosts: Sequence[HostState]) -> str:
     return ", ".join(f"{one.host} ({one.stage}{', drained' if one.drained else ''})" for one in hosts)
-
-
-def status(app: App, kind: str, rollout_id: str | None, *, output: str) -> None:
-    """How far one rollout of this kind is, or the list of them."""
-    from opsctl.model import wire
-    from opsctl.rollout import approval
-
-    journal = Journal(app.store)
-    if rollout_id is None:
-        found = journal.all(kind)
-        if output == "json":
-            as_json({"rollouts": [shown.summary(one, journal.at_work(one.plan.id)) for one in found]})
-        else:
-            table(
-                shown.ROLLOUT_COLUMNS,
-                [shown.rollout_row(one, journal.at_work(one.plan.id)) for one in found],
-                empty="no plans yet",
-            )
-        return
-    state = journal.load(rollout_id, kind=kind)
-    busy = journal.at_work(state.plan.id)
-    moved = bool(state.open_hosts) and app.ground(state.plan.inventory_digest).has_moved()
-    left = _window_left(app, state)
-    approved = approval.of(app.store, state, app.now())
-    if output == "json":
-        more = {"inventory_moved": moved, "window_left": left, "kept_until": kept_until(app, state)}
-        more["approval"] = wire.as_document(approved)
-        as_json({**shown.document(state, busy), **more})
-    else:
-        show_state(state, busy, kept_until(app, state))
-        if told := str(approved):
-            line(told + (f": opsctl patch approve {state.plan.id}" if approved.wanted else ""))
-        if left:
-            line(f"window left: {left}")
-        if moved:
-            note(f"{GROUND_MOVED}; the plan stays as it was frozen")
-
-
-def _window_left(app: App, state: RolloutState) -> str:
-    """How long what has not begun may still begin, by the calendars as they are now; empty where all has."""
-    from opsctl.inventory import snapshot
-    from opsctl.rollout.schedule import Schedule
-
-    own = snapshot.load(app.store, state.plan.id)
-    waiting = {host.host for host in state.open_hosts if host.untouched}
-    if own is None or not waiting:
-        return ""
-    schedule = Schedule(app.settings, own, app.now, emergency=bool(state.plan.emergency))
-    return schedule.left(item for item in state.plan.hosts if item.host in waiting)

@@ -71,7 +71,8 @@ class HostPlan:
     """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty.
 
     `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it
-    (None: at once).
+    (None: at once). `changes` counts the tasks that would change something by check mode, and `foreseen` is the digest
+    of what they would change; empty where nobody looked.
     """
 
     host: str
@@ -82,6 +83,8 @@ class HostPlan:
     expected_seconds: int = 0
     window: str = ""
     opens_at: datetime | None = None
+    changes: int = 0
+    foreseen: str = ""
 
     @property
     def security(self) -> int:
@@ -146,6 +149,7 @@ class Plan:
     it was made, in the plan or not. `approval`: rings that do not begin without a second person. `mirrors`: the states
     of their mirrors that the hosts read; `snapshots`: what the packages come from instead. `rollback_of`: the rollout
     whose packages it puts back.
+    `variables_digest`: of the tenants' variable files that a playbook run would read.
     """
 
     id: str
@@ -171,6 +175,7 @@ class Plan:
     mirrors: tuple[MirrorState, ...] = ()
     snapshots: tuple[SnapshotPin, ...] = ()
     rollback_of: str = ""
+    variables_digest: str = ""
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:

@@ -115,10 +115,11 @@ class Journal:
                 hint=lines.status(state.plan.kind),
             )
 
-    def _lock_file(self, rollout_id: str) -> Path:
+    def file(self, rollout_id: str, kind: str) -> Path:
+        """A file of a rollout beside the store: lock, waiting (the lock of who waits to start it), log."""
         folder = self._store.folder / "rollouts"
         folder.mkdir(mode=0o770, exist_ok=True)
-        return folder / f"{rollout_id}.lock"
+        return folder / f"{rollout_id}.{kind}"
 
     @contextmanager
     def alone(self, rollout_id: str, runner: str) -> Iterator[Callable[[], None]]:
@@ -126,34 +127,31 @@ class Journal:
 
         That is the heartbeat: a process that holds the lock and no longer shows one is frozen (`last_beat`).
         """
-        handle = os.open(self._lock_file(rollout_id), _OPEN | os.O_CREAT, 0o660)
-        try:
-            if not _taken(handle):
-                raise _at_work(rollout_id, os.pread(handle, 500, 0).decode("utf-8", "replace"))
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, runner.encode(), 0)
+        with _held(self.file(rollout_id, "lock"), runner) as handle:
+            if handle is None:
+                raise _at_work(rollout_id, self.at_work(rollout_id) or "a process that gave no name")
             yield lambda: os.utime(handle)
-        finally:
-            os.close(handle)
+
+    @contextmanager
+    def waiting(self, rollout_id: str, runner: str) -> Iterator[None]:
+        """Nobody else waits for the time at which this rollout is to begin. Raises Locked, naming who does."""
+        with _held(self.file(rollout_id, "waiting"), runner) as handle:
+            if handle is None:
+                raise Locked(f"{self.waiter(rollout_id)} waits to start {rollout_id}", hint="opsctl patch scheduled")
+            yield
 
     def at_work(self, rollout_id: str) -> str:
         """Who is working on a rollout now, or empty: no process is, whatever its status says."""
-        try:
-            handle = os.open(self._lock_file(rollout_id), _OPEN)
-        except FileNotFoundError:
-            return ""
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return os.pread(handle, 500, 0).decode("utf-8", "replace") or "a process that gave no name"
-        finally:
-            os.close(handle)
-        return ""
+        return _holder(self.file(rollout_id, "lock"))
+
+    def waiter(self, rollout_id: str) -> str:
+        """Who waits for the time at which a rollout is to begin, or empty."""
+        return _holder(self.file(rollout_id, "waiting"))
 
     def last_beat(self, rollout_id: str) -> datetime | None:
         """When the process that works on a rollout, or last did, was seen alive; None where none ever was."""
         try:
-            return datetime.fromtimestamp(self._lock_file(rollout_id).lstat().st_mtime, UTC)
+            return datetime.fromtimestamp(self.file(rollout_id, "lock").lstat().st_mtime, UTC)
         except FileNotFoundError:
             return None
 
@@ -161,6 +159,36 @@ class Journal:
         """Raise Locked where somebody is working on the rollout now."""
         if runner := self.at_work(rollout_id):
             raise _at_work(rollout_id, runner)
+
+
+@contextmanager
+def _held(path: Path, runner: str) -> Iterator[int | None]:
+    """The lock of this file with who holds it written into it; None where somebody else has it."""
+    handle = os.open(path, _OPEN | os.O_CREAT, 0o660)
+    try:
+        if not _taken(handle):
+            yield None
+            return
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, runner.encode(), 0)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock of this file, or empty."""
+    try:
+        handle = os.open(path, _OPEN)
+    except FileNotFoundError:
+        return ""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(handle, 500, 0).decode("utf-8", "replace") or "a process that gave no name"
+    finally:
+        os.close(handle)
+    return ""
 
 
 def _taken(handle: int) -> bool:
@@ -180,4 +208,4 @@ def _at_work(rollout_id: str, runner: str) -> Locked:
     if kind != "patch":
         return Locked(told, hint="wait for its end, or stop it there with Ctrl-C")
     stop = f"stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
-    return Locked(told, hint=f"follow it: {lines.status(kind)} {rollout_id}; {stop}")
+    return Locked(told, hint=f"follow it: opsctl patch attach {rollout_id}; {stop}")

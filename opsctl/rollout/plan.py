@@ -184,6 +184,7 @@ def freeze(
     mirrors: tuple[MirrorState, ...] = (),
     snapshots: tuple[SnapshotPin, ...] = (),
     rollback_of: str = "",
+    variables_digest: str = "",
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
     draft = Plan(
@@ -210,6 +211,7 @@ def freeze(
         mirrors=mirrors,
         snapshots=snapshots,
         rollback_of=rollback_of,
+        variables_digest=variables_digest,
     )
     digest = hash_of(draft)
     return replace(draft, id=f"{kind}-{now:%Y%m%d-%H%M%S}-{digest[:6]}", hash=digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -134,3 +135,141 @@ def test_a_plan_cannot_be_paused_and_a_host_under_way_not_be_skipped(
         Journal(store).save_host(plan, HostState(host=FIRST, stage=Stage.INSTALLING, at=NOW))
     assert run(["patch", "skip", "ange-web1", "--reason", "x", "--yes"]) == 3
     assert "it is installing: what has begun is finished" in capsys.readouterr().err
+
+
+# --- looking -------------------------------------------------------------------------------------------------------
+
+
+def test_status_says_where_a_rollout_is_what_blocks_it_what_is_next_and_the_command(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = killed(workspace)
+    capsys.readouterr()
+    assert run(["patch", "status", plan]) == 0
+    out = capsys.readouterr().out
+    assert f"{plan}: stalled: its process is gone" in out
+    assert "wave 1 of 2 (canary), batch 1 of 1; 0 of 2 hosts done" in out
+    assert "blocks: stalled: its process is gone" in out
+    assert f"next: wave 2 (broad), batch 1: {SECOND}" in out
+    assert f"to go on: opsctl patch resume {plan}" in out
+    assert "read: docs/how-to/patch-night.md#go-on" in out
+    assert run(["patch", "status", plan, "--exit-code"]) == 1
+    assert "stalled: its process is gone" in capsys.readouterr().err
+    assert run(["patch", "status", plan, "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["go_on"] == f"opsctl patch resume {plan}"
+    assert told["blocks"] == ["stalled: its process is gone"]
+
+
+def test_what_rests_is_watched_once_as_dated_lines_and_the_exit_code_says_how_it_stands(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = killed(workspace)
+    assert run(["patch", "pause", plan, "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["patch", "status", "--watch"]) == 5
+    shown = capsys.readouterr()
+    assert f"Z {plan}: paused: pause asked by" in shown.out
+    assert "error: paused: pause asked by" in shown.err
+    assert run(["patch", "attach", plan]) == 5
+
+
+def test_attach_can_be_left_without_stopping_anything(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = killed(workspace)
+    with opened(workspace) as store, Journal(store).alone(plan, "anna, process 7"):
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+        assert run(["patch", "attach", plan]) == 130
+        assert Journal(store).at_work(plan) == "anna, process 7"
+    shown = capsys.readouterr()
+    assert f"you left; {plan} is not stopped by that" in shown.err
+    assert f"opsctl patch pause {plan}" in shown.err
+    assert f"{FIRST}: installing" in shown.out
+
+
+def test_why_tells_what_a_host_waits_for_and_what_to_type(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = killed(workspace)
+    capsys.readouterr()
+    assert run(["patch", "why", "ange-web2"]) == 0
+    out = capsys.readouterr().out
+    assert "wave 1 (canary), batch 1 comes before: ange.ange-web1 (installing)" in out
+    assert f"opsctl patch resume {plan}" in out
+    assert run(["patch", "why", "ange-web1", plan, "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["host"], told["rollout"]) == (FIRST, plan)
+    assert told["read"] == "docs/how-to/patch-night.md#go-on"
+    assert told["log"] == []
+    assert "no way to it" in told["log_missing"] or told["log_missing"]
+    assert run(["patch", "why", "ange-web1", "--offline"]) == 0
+    assert "its log could not be fetched" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["why", "ange-wbe1"], ["history", "ange-wbe1"], ["attach", "nope"], ["why", "ange-web1", "nope"],
+              ["status", "nope", "--watch"], ["retry", "--failed", "nope"]]
+)  # fmt: skip
+def test_a_look_at_what_is_not_there_names_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    keep(workspace)
+    capsys.readouterr()
+    assert run(["patch", *words]) == 3
+    told = capsys.readouterr().err
+    assert "is it ange-web1" in told or "'nope'" in told
+
+
+def test_without_any_rollout_every_look_says_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["patch", "status", "--watch"]) == 3
+    assert run(["patch", "retry", "--failed"]) == 3
+    assert run(["patch", "why", "ange-web1"]) == 3
+    assert run(["patch", "history"]) == 0
+    assert run(["patch", "shift-report"]) == 0
+    shown = capsys.readouterr()
+    told = shown.err
+    assert "there is no rollout yet" in told
+    assert "no rollout has a failed host" in told
+    assert "Nothing happened, and nothing is open." in shown.out
+
+
+def test_history_lists_every_rollout_and_those_of_one_host(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, newer = killed(workspace), keep(workspace, minutes=5)
+    capsys.readouterr()
+    assert run(["patch", "history", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["history"]
+    assert [(one["rollout"], one["outcome"]) for one in found] == [(newer, "planned"), (plan, "stalled")]
+    assert run(["patch", "history", "ange-web1"]) == 0
+    out = capsys.readouterr().out
+    assert "installing" in out
+    assert plan in out
+
+
+def test_a_retry_wants_failed_hosts_and_is_the_same_as_resume_with_retry(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = killed(workspace)
+    assert run(["patch", "retry"]) == 2
+    with opened(workspace) as store:
+        Journal(store).save_host(plan, HostState(host=FIRST, stage=Stage.FAILED, last=Stage.INSTALLING, at=NOW))
+    capsys.readouterr()
+    assert run(["patch", "retry", "--failed", "--dry-run"]) == 0
+    assert plan in capsys.readouterr().out
+    assert run(["patch", "retry", "--failed", "--yes", "-o", "json"]) == 5, "its hosts do not answer"
+    told = json.loads(capsys.readouterr().out)
+    assert (told["hosts"][0]["stage"], told["hosts"][0]["attempt"]) == ("unknown", 2)
+
+
+def test_a_shift_report_says_which_decisions_are_wanted(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = killed(workspace)
+    capsys.readouterr()
+    assert run(["patch", "shift-report"]) == 0
+    out = capsys.readouterr().out
+    assert f"Decide:\n  {plan}: stalled: its process is gone" in out
+    assert f"\n      opsctl patch resume {plan}\n      docs/how-to/patch-night.md#go-on\n" in out
+    assert run(["patch", "shift-report", "--since", "2026-11-22 02:00", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["rollout"] for one in told["decisions"]] == [plan]
+    assert told["since"].startswith("2026-11-22T01:00:00")

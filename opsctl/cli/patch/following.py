@@ -1,20 +1,77 @@
-"""`opsctl patch status`: how far every rollout is."""
+"""`opsctl patch status|attach|history`: how rollouts stand, go on, and what they have been."""
 
 from __future__ import annotations
 
 import click
 
-from opsctl.cli import rollout as shared
+from opsctl.cli import follow
 from opsctl.cli.app import App, output_option, pass_app
+from opsctl.cli.output import as_json, note, table
+from opsctl.errors import Interrupted
+from opsctl.rollout.journal import Journal
 
 
 @click.command()
 @click.argument("rollout_id", metavar="[ROLLOUT|latest]", required=False)
+@click.option("--watch", is_flag=True, help="Until it rests: a screen on a terminal, dated lines elsewhere.")
+@click.option("--exit-code", is_flag=True, help="End as it stands: 5 paused or halted, 1 stalled or incomplete.")
 @output_option
 @pass_app
-def status(app: App, rollout_id: str | None, *, output: str) -> None:
-    """How far a rollout is, host by host. Without a name every plan and rollout."""
-    shared.status(app, "patch", rollout_id, output=output)
+def status(app: App, rollout_id: str | None, *, watch: bool, exit_code: bool, output: str) -> None:
+    """How far a rollout is, host by host. Without a name every plan and rollout.
+
+    It tells each host's state and since when, what blocks, what comes next, how long the window is open, and the next
+    command. --watch takes the one at work where none is named, and ends as with --exit-code.
+    """
+    follow.status(app, "patch", rollout_id, output=output, watch=watch, exit_code=exit_code)
 
 
-VERBS = (status,)
+@click.command()
+@click.argument("rollout_id", metavar="ROLLOUT|latest")
+@pass_app
+def attach(app: App, rollout_id: str) -> None:
+    """Show a rollout's progress as it goes on, wherever it runs.
+
+    Ctrl-C leaves it without stopping it. It ends with the rollout, and with the same exit code.
+    """
+    from opsctl.rollout.standing import raise_by_standing
+
+    plan = Journal(app.store).load(rollout_id, kind="patch").plan.id
+    try:
+        raise_by_standing(follow.follow_lines(app, plan))
+    except KeyboardInterrupt:
+        told = f"you left; {plan} is not stopped by that"
+        raise Interrupted(told, hint=f"opsctl patch attach {plan}; to stop it: opsctl patch pause {plan}") from None
+
+
+@click.command()
+@click.argument("host", metavar="[HOST]", required=False)
+@output_option
+@pass_app
+def history(app: App, host: str | None, *, output: str) -> None:
+    """Every rollout: when, by whom, how it ended, how long it took.
+
+    With HOST those of one host, also those that left it out.
+    """
+    from opsctl.rollout import past
+    from opsctl.rollout.named import host_of, newest_with
+
+    journal = Journal(app.store)
+    found = journal.all("patch")
+    if host:
+        key = host_of(newest_with(found, host).plan, host)
+        entries = past.of_host(found, key)
+        rows = [past.host_row(one, past.took) for one in entries]
+    else:
+        key, now = "", app.now()
+        entries = [past.of_rollout(one, journal.at_work(one.plan.id), now) for one in found]
+        rows = [past.row(one, past.took) for one in entries]
+    if output == "json":
+        as_json({**({"host": key} if key else {}), "history": entries})
+        return
+    table(past.HOST_COLUMNS if key else past.COLUMNS, rows, title=key, empty="no rollouts yet")
+    if not entries:
+        note("make a plan: opsctl patch plan")
+
+
+VERBS = (status, attach, history)

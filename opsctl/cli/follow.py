@@ -1,0 +1,128 @@
+"""How a rollout of any kind stands, for people and programs: once, or until it rests."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from opsctl.cli.app import GROUND_MOVED
+from opsctl.cli.output import as_json, height, line, note, redraws, screen, table
+from opsctl.model import wire
+from opsctl.rollout import shown, standing
+from opsctl.rollout.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opsctl.cli.app import App
+    from opsctl.rollout.looking import Looking
+    from opsctl.rollout.standing import Standing
+
+FOLLOW_SECONDS = 0.5
+
+
+def status(
+    app: App, kind: str, rollout_id: str | None, *, output: str, watch: bool = False, exit_code: bool = False
+) -> None:
+    """How one rollout of this kind stands, once or until it rests; without a name the list of them."""
+    journal = Journal(app.store)
+    if rollout_id is None and not watch:
+        _listing(journal, kind, output)
+        return
+    look = looking(app).at(_named(journal, kind, rollout_id))
+    if watch:
+        look = watched(app, look.state.plan.id)
+    elif output == "json":
+        as_json(standing_document(app, look))
+    else:
+        table(shown.HOST_COLUMNS, shown.host_rows(look.state))
+        for text in standing.told(look):
+            line(text)
+        if moved(app, look):
+            note(f"{GROUND_MOVED}; the plan stays as it was frozen")
+    if watch or exit_code:
+        standing.raise_by_standing(look)
+
+
+def _named(journal: Journal, kind: str, rollout_id: str | None) -> str:
+    """The rollout that is meant: where none is named, the one at work, or the newest that is not over."""
+    from opsctl.rollout.named import newest_going
+
+    if rollout_id is not None:
+        return journal.load(rollout_id, kind=kind).plan.id
+    found = journal.all(kind)
+    busy = [one.plan.id for one in found if journal.at_work(one.plan.id) or journal.waiter(one.plan.id)]
+    return newest_going(found, busy).plan.id
+
+
+def _listing(journal: Journal, kind: str, output: str) -> None:
+    found = journal.all(kind)
+    if output == "json":
+        as_json({"rollouts": [shown.summary(one, journal.at_work(one.plan.id)) for one in found]})
+    else:
+        rows = [shown.rollout_row(one, journal.at_work(one.plan.id)) for one in found]
+        table(shown.ROLLOUT_COLUMNS, rows, empty="no plans yet")
+
+
+def looking(app: App) -> Looking:
+    from opsctl.rollout.looking import Looking
+
+    return Looking(store=app.store, settings=app.settings, clock=app.now)
+
+
+def moved(app: App, look: Standing) -> bool:
+    """Whether the inventory has changed under a rollout that is not over."""
+    return bool(look.state.open_hosts) and app.ground(look.state.plan.inventory_digest).has_moved()
+
+
+def standing_document(app: App, look: Standing) -> dict[str, object]:
+    """What `status --output json` says of one rollout."""
+    return {
+        **shown.document(look.state, look.busy),
+        "standing": look.words,
+        "place": standing.place(look.state),
+        "blocks": standing.blocks(look),
+        "next": standing.next_up(look.state),
+        "go_on": look.go_on,
+        "frozen": look.frozen,
+        "starts": look.starts,
+        "inventory_moved": moved(app, look),
+        "window_left": look.left,
+        "kept_until": look.kept,
+        "approval": wire.as_document(look.approval),
+    }
+
+
+def watched(app: App, rollout: str) -> Standing:
+    """Follow a rollout until it rests: a screen on a terminal, dated lines elsewhere. How it stands then."""
+    return _screen(app, rollout) if redraws() else follow_lines(app, rollout)
+
+
+def _screen(app: App, rollout: str) -> Standing:
+    with screen() as draw:
+        for look in _follow(app, rollout):
+            lines_under = standing.told(look)
+            rows, hidden = standing.watched(look, height() - len(lines_under) - 6)
+            draw(standing.WATCH_COLUMNS, rows, [*([hidden] if hidden else []), *lines_under])
+    return look
+
+
+def follow_lines(app: App, rollout: str) -> Standing:
+    """The same as dated lines on stdout: each step once, and how it stands in the end."""
+    from opsctl.rollout.follow import changes
+
+    before = None
+    for look in _follow(app, rollout):
+        for step in changes(before, look.state):
+            line(f"{step.at:%Y-%m-%dT%H:%M:%SZ} {step.host + ': ' if step.host else ''}{step.text}")
+        before = look.state
+    for text in standing.told(look):
+        line(text)
+    return look
+
+
+def _follow(app: App, rollout: str) -> Iterator[Standing]:
+    from opsctl.rollout.follow import follow
+
+    eyes = looking(app)
+    return follow(lambda: eyes.at(rollout), lambda: time.sleep(FOLLOW_SECONDS))
