@@ -22,6 +22,7 @@ from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
+from opsctl.rollout.telling import telling
 from opsctl.state.leases import Leases
 
 
@@ -161,20 +162,22 @@ def _run(
 ) -> Ended:
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
-    return execute(
-        rollout.state,
-        rider.change(means, plan),
-        verb=verb,
-        who=means.who,
-        store=means.store,
-        ledger=means.ledger,
-        inventory=means.inventory,
-        limits=rider.limits(means),
-        clock=means.clock,
-        observe=observe,
-        closed=lambda item: waits(item) or hours.closed(item),
-        keeps=lambda items: keeps(means, plan, items),
-        down=rollout.down,
-        gone=rollout.gone,
-        keep=keep,
-    )
+    with telling(means, observe) as tell:
+        return execute(
+            rollout.state,
+            rider.change(means, plan),
+            verb=verb,
+            who=means.who,
+            store=means.store,
+            ledger=means.ledger,
+            inventory=means.inventory,
+            limits=rider.limits(means),
+            clock=means.clock,
+            observe=observe,
+            closed=lambda item: waits(item) or hours.closed(item),
+            keeps=lambda items: keeps(means, plan, items),
+            down=rollout.down,
+            gone=rollout.gone,
+            keep=keep,
+            tell=tell,
+        )
