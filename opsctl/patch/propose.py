@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from opsctl.errors import HostError, OpsctlError, UnknownName
 from opsctl.model.calendar import Hours
 from opsctl.model.host import Host, Inventory
 from opsctl.model.nearest import nearest
-from opsctl.model.rollout import HostPlan, LeftOut, Plan
+from opsctl.model.rollout import HostPlan, LeftOut, MirrorState, Plan, SnapshotPin
 from opsctl.patch.pending import NAME, Pending, Readings
 from opsctl.patch.told import no_room, obstacle
 from opsctl.rollout import limits as limiting
@@ -108,7 +108,34 @@ def propose(
         emergency=wish.emergency,
         down=down,
         approval=planning.approval_rings(arrangement.waves, inventory),
+        mirrors=mirror_states(readings[key] for key in sorted(planned)),
+        snapshots=snapshot_pins(inventory, {key: readings[key] for key in sorted(planned)}, now),
     )
+
+
+def mirror_states(readings: Iterable[Pending | OpsctlError]) -> tuple[MirrorState, ...]:
+    """Every state of a mirror that these hosts have read, each once."""
+    states = {one for reading in readings if isinstance(reading, Pending) for one in reading.mirrors or ()}
+    return tuple(sorted(states, key=lambda one: (one.name, one.sha256)))
+
+
+def snapshot_pins(inventory: Inventory, readings: Readings, now: datetime) -> tuple[SnapshotPin, ...]:
+    """For each tenant whose mirrors have snapshots: those of the moment at which its hosts last fetched their lists."""
+    pins = []
+    for tenant in inventory.tenants:
+        ages = [
+            one.lists_age_seconds or 0
+            for key, one in readings.items()
+            if isinstance(one, Pending) and key.partition(".")[0] == tenant.name
+        ]
+        at = (now - timedelta(seconds=min(ages, default=0))).astimezone(UTC)
+        words = {"{time}": f"{at:%Y%m%dT%H%M%SZ}", "{date}": f"{at:%Y%m%d}"}
+        for mirror in tenant.mirrors if ages else ():
+            url = mirror.snapshot
+            for name, value in words.items():
+                url = url.replace(name, value)
+            pins.append(SnapshotPin(tenant=tenant.name, mirror=mirror.mirror, url=url))
+    return tuple(pins)
 
 
 def _offers(inventory: Inventory, fit: Mapping[Host, Pending]) -> Iterator[Offer]:
