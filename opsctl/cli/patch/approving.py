@@ -33,10 +33,10 @@ from opsctl.cli.rollout import means_of
 def approve(
     app: App, plan_id: str, *, key: Path | None, signature: Path | None, dry_run: bool, yes: bool, output: str
 ) -> None:
-    """Approve a plan as the second person, with an SSH signature over its hash.
+    """Approve a plan as the second person.
 
-    Whose keys count stands in inventories/operators; whoever planned it cannot approve it. --dry-run shows the plan,
-    and the command that signs it on another machine.
+    What is signed is its hash, with an SSH key. Whose keys count stands in inventories/operators; whoever planned it
+    cannot approve it. --dry-run shows the plan, and the command that signs it on another machine.
     """
     from opsctl.errors import UsageError
     from opsctl.model import wire
