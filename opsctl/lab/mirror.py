@@ -69,8 +69,26 @@ class Mirror:
 
     def publish(self, package: OwnPackage, version: str) -> None:
         """Builds one more version of an own package and publishes it among the updates of this lab."""
-        own = self.place.mirror / archive.SECURITY.folder
-        packages.build(package, version, own / "own")
+        packages.build(package, version, self._own)
+        self._publish()
+
+    def withdraw(self, package: OwnPackage, version: str) -> None:
+        """Takes a version that was published here out again, as an archive does that keeps only the newest."""
+        (self._own / f"{package.name}_{version}_all.deb").unlink()
+        self._publish()
+
+    def keep(self, label: str) -> None:
+        """Keeps both suites as they are now below /snapshots/LABEL, whatever is published or withdrawn later."""
+        top, kept = self.place.mirror, self.place.mirror / "snapshots" / label
+        kept.mkdir(parents=True)
+        (kept / archive.RELEASE.folder).symlink_to((top / archive.RELEASE.folder).resolve())
+        shutil.copytree(top / archive.SECURITY.folder, kept / archive.SECURITY.folder, symlinks=True)
+
+    @property
+    def _own(self) -> Path:
+        return self.place.mirror / archive.SECURITY.folder / "own"
+
+    def _publish(self) -> None:
         if not self._keys.exists():
             archive.copy_key(of_lab(self.place).key, self._keys)
         archive.publish(archive.SECURITY, self.place.mirror, self._keys)

@@ -52,11 +52,13 @@ def propose(
     content_digest: str,
     alerting: frozenset[str] = frozenset(),
     timing: Timing | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> Plan:
     """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason.
 
     `readings` may hold more hosts than these: their fellows within the same limits. Hosts that do not answer, and those
     in `alerting`, count as out of service. `timing` tells when each host may start; without it, at any time.
+    `held`: hosts that somebody else works on or keeps, and who.
     """
     timing = timing or Timing(hours=Hours(()), now=now)
     fronts = balancers(inventory)
@@ -65,7 +67,9 @@ def propose(
     left = {host.key: why for host in chosen if (why := why_left_out(host, readings.get(host.key), wish.excluded))}
     fit = {host: one for host in chosen if host.key not in left and isinstance(one := readings[host.key], Pending)}
     slots = {host.key: timing.slot(host) for host in fit}
+    taken = held or {}
     closed = {key: slot.reason for key, slot in slots.items() if slot.reason}
+    closed |= {key: taken[key] for key in slots if key in taken}
     fit = {host: one for host, one in fit.items() if host.key not in closed}
     odd = versions.differing(_offers(inventory, fit))
     wanted = [
@@ -85,7 +89,10 @@ def propose(
         LeftOut(
             host=key,
             reason=why,
-            missed=key in odd or (key in closed and slots[key].missed) or isinstance(readings.get(key), OpsctlError),
+            missed=key in odd
+            or why == taken.get(key)
+            or (key in closed and slots[key].missed)
+            or isinstance(readings.get(key), OpsctlError),
         )
         for key, why in {**left, **closed, **odd}.items()
     )

@@ -72,6 +72,9 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         who=means.who,
         content_digest=means.content_digest,
         timing=timing,
+        held=claims.held_by_others(
+            managed, Leases(means.store), limits(means), contact.balancers(means.inventory), timing.now, wish.at
+        ),
     )
     if not made.emergency:
         return ride.keep(means, made)
@@ -120,7 +123,7 @@ def ready(means: Means, plan_id: str) -> Ready:
 
 
 def take_back(means: Means, state: RolloutState, limit: Sequence[str], wish: Wish) -> Ready:
-    """What puts back the versions that a rollout replaced, as a plan of its own; it is not kept yet. Hosts are only read.
+    """What puts back the versions that a rollout replaced, as a plan that is not kept yet. Hosts are only read.
 
     `limit` names hosts of the rollout. `means` hold the rollout's own copy of the inventory.
     """
