@@ -29,9 +29,9 @@ def rollback(
     app: App, rollout_id: str, *, limit: tuple[str, ...], max_parallel: int | None, budget: int | None,
     reboot: str | None, ticket: str, emergency: bool, reason: str, dry_run: bool, yes: bool, output: str,
 ) -> None:  # fmt: skip
-    """Put back the package versions that a rollout replaced, host by host, with the same gates, windows and drains.
+    """Put back the versions that a rollout replaced.
 
-    From the mirror, or from the copies that the hosts kept; where neither has a version, it says so before it begins.
+    Host by host, with the same gates, windows and drains, from the mirror, or from the copies that the hosts kept; where neither has a version, it says so before it begins.
     Packages that were new stay. It works from the rollout's own copy of the inventory. Exit code 1: hosts are left out.
     """
     from opsctl.inventory import snapshot
