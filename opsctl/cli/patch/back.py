@@ -31,7 +31,9 @@ def rollback(
 ) -> None:  # fmt: skip
     """Put back the versions that a rollout replaced.
 
-    Host by host, with the same gates, windows and drains, from the mirror, or from the copies that the hosts kept; where neither has a version, it says so before it begins.
+    Host by host, with the same gates, windows and drains, from the mirror or from the copies that the hosts kept;
+    where neither has a version, it says so before it begins.
+
     Packages that were new stay. It works from the rollout's own copy of the inventory. Exit code 1: hosts are left out.
     """
     from opsctl.inventory import snapshot
