@@ -114,6 +114,8 @@ def begin(
     from opsctl.rollout import approval, ride
 
     made = ready.state.plan
+    for text in ready.told:
+        note(text)
     closed = ride.why_closed(means, made)
     if dry_run and closed:
         note(f"it may not start now: {closed}")

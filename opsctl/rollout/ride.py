@@ -39,12 +39,14 @@ class Rider:
 class Ready:
     """A rollout that may begin or go on now.
 
-    `down` are hosts of it, and their fellows, that do not answer, `gone` those no longer ours.
+    `down` are hosts of it, and their fellows, that do not answer, `gone` those no longer ours. `told`: what a
+    person should know before it begins.
     """
 
     state: RolloutState
     down: frozenset[str]
     gone: frozenset[str] = frozenset()
+    told: tuple[str, ...] = ()
 
 
 def keep(means: Means, made: Plan) -> RolloutState:
@@ -134,16 +136,28 @@ def take_up_again(
     return Ready(state=taken.state, down=silent(means, asked), gone=frozenset(gone)), taken
 
 
-def start(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
-    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
+def start(
+    rider: Rider,
+    means: Means,
+    rollout: Ready,
+    observe: Callable[[Progress], None],
+    *,
+    verb: str = "",
+    recovering: bool = False,
+) -> Ended:
+    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it.
+
+    `recovering`: it works from an earlier copy, whatever has been written since.
+    """
     plan = rollout.state.plan
     approval.refuse_without(means, plan)
 
     def keep_copy() -> None:
-        means.refuse_moved(plan)
+        if not recovering:
+            means.refuse_moved(plan)
         keep_inventory(means, plan)
 
-    return _run(rider, means, rollout, observe, verb=lines.BEGINS[rider.kind], keep=keep_copy)
+    return _run(rider, means, rollout, observe, verb=verb or lines.BEGINS[rider.kind], keep=keep_copy)
 
 
 def resume(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
