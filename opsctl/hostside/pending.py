@@ -50,7 +50,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone.
 
     `planned` are the `{"name", "version"}` of a frozen plan: simulate exactly these, with `downgrade` also where they
-    are older than what is installed.
+    are older than what is installed, and `brief` without a look at what else is pending.
     """
     not_known: list[dict[str, str]] = []
 
@@ -63,7 +63,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
 
     refreshed = refresh() if arguments.get("refresh") else None
     age = part("age of the package lists", lists_age)
-    found = part("transaction", whole_transaction, age)
+    found = None if arguments.get("brief") else part("transaction", whole_transaction, age)
     nothing: dict[str, Any] = {"packages": [], "removed": []}
     upgrade, text = found or (nothing, "")
     wanted = [package for package in upgrade["packages"] if package["security"]]
@@ -78,8 +78,9 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     why = ""
     lacking: list[str] = []
     if planned:
-        lacking = part("offered versions", not_offered, planned, downgrade) or []
         transaction, why = planned_transaction(planned, downgrade)
+    if why:
+        lacking = part("offered versions", not_offered, planned, downgrade) or []
     return {
         "planned_why": why,
         "not_offered": lacking,

@@ -40,7 +40,8 @@ class PatchChange:
         return contact.health(self._transport, host).reference
 
     def _refuse_unable(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> None:
-        words = {"planned": pending.exactly(item.packages), "downgrade": bool(self._plan.rollback_of)}
+        exact, back = pending.exactly(item.packages), bool(self._plan.rollback_of)
+        words = {"planned": exact, "downgrade": back, "brief": True}
         found = pending.parse(host.key, self._transport.run(host, hostside_script("pending"), words, timeout=120))
         if found.dpkg.audit:
             raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")

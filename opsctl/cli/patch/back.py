@@ -6,7 +6,7 @@ import click
 
 from opsctl.cli import rollout as shared
 from opsctl.cli.app import App, dry_run_option, emergency_options, output_option, pass_app, yes_option
-from opsctl.cli.output import line, note, some
+from opsctl.cli.output import note, some
 from opsctl.cli.patch.pieces import show_plan
 from opsctl.errors import Refused
 from opsctl.rollout.journal import Journal
@@ -61,7 +61,6 @@ def rollback(
     made = ready.state.plan
     if output == "table":
         show_plan(made)
-        line(f"puts back what {state.plan.id} replaced")
     if staying := deciding.staying(state.plan, (item.host for item in made.hosts)):
         note(f"new with {state.plan.id}, and left installed: {', '.join(staying)}")
     closed = ride.why_closed(means, made)
