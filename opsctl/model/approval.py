@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+# Words by which the reason is known again.
+SECOND_PERSON = "needs a second person"
 # An emergency may begin without one, and so may a rollback: it follows within this time.
 FOLLOWS_WITHIN = timedelta(hours=24)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from opsctl.errors import Refused
 from opsctl.model import wire
-from opsctl.model.approval import Approval, Standing, standing
+from opsctl.model.approval import SECOND_PERSON, Approval, Standing, standing
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
 from opsctl.rollout import lines
 from opsctl.rollout.means import Means
@@ -156,7 +156,7 @@ def lacking(means: Means, plan: Plan) -> str:
             whys.append(f"the approval of {one.person} no longer counts: {error.message}")
         else:
             return ""
-    return f"ring {', '.join(plan.approval)} needs a second person: {'; '.join(whys) or 'nobody has approved it'}"
+    return f"ring {', '.join(plan.approval)} {SECOND_PERSON}: {'; '.join(whys) or 'nobody has approved it'}"
 
 
 def refuse_without(means: Means, plan: Plan) -> None:
