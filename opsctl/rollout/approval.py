@@ -133,9 +133,10 @@ def keep(means: Means, approval: Approval) -> Head | None:
     """Enter an approval in the ledger and keep it with the plan."""
     detail: dict[str, object] = {"plan": approval.plan, "plan_hash": approval.plan_hash}
     detail |= {"person": approval.person, "key": approval.key, "signature": approval.signature}
-    with means.ledger.act("patch approve", (), detail, means.who, means.clock) as act, means.store.transaction():
-        state = means.journal.load(approval.plan)
-        others = tuple(one for one in given(means.store, state.plan) if one.key != approval.key)
+    plan = means.journal.load(approval.plan).plan
+    hosts = [item.host for item in plan.hosts]
+    with means.ledger.act("patch approve", hosts, detail, means.who, means.clock) as act, means.store.transaction():
+        others = tuple(one for one in given(means.store, plan) if one.key != approval.key)
         kept = _Kept(approvals=(*others, approval))
         means.store.put_fact(f"rollout:{approval.plan}", FACT, wire.dumps(kept), means.clock())
     return act.head
