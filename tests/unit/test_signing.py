@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -147,3 +150,38 @@ def test_who_is_the_same_person_does_not_depend_on_the_order_and_is_mutual(
             assert here.same_person(one, other) == here.same_person(other, one) == there.same_person(one, other)
     for given_entry in entries:
         assert all(here.same_person(given_entry.names[0], name) for name in given_entry.names)
+
+
+@pytest.fixture
+def agent(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An ssh agent that holds bo's key alone."""
+    with tempfile.TemporaryDirectory(prefix="a-") as folder:  # a socket needs a short path
+        socket = Path(folder, "s")
+        with subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL) as process:
+            try:
+                monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+                deadline = time.monotonic() + 30
+                while not socket.exists():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+                subprocess.run(["ssh-add", "-q", str(keys / "bo")], check=True)
+                yield
+            finally:
+                process.terminate()
+
+
+@pytest.mark.usefixtures("agent")
+def test_the_agent_signs_with_the_first_of_the_keys_that_it_holds(tmp_path: Path, keys: Path) -> None:
+    known = operators(tmp_path, keys)
+    made = signing.sign_with_agent(MESSAGE, known.entries)
+    assert signing.verify(known, MESSAGE, made, NOW).person == "bo"
+    with pytest.raises(Refused, match="signs with none of the 1 keys that may approve this"):
+        signing.sign_with_agent(MESSAGE, known.entries[:1])
+    assert signing.verify(known, MESSAGE, signing.sign(MESSAGE, keys / "bo.pub"), NOW).person == "bo"
+
+
+def test_without_an_agent_it_says_what_to_do(tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with pytest.raises(Refused) as caught:
+        signing.sign_with_agent(MESSAGE, operators(tmp_path, keys).entries)
+    assert "--signature FILE" in caught.value.hint
