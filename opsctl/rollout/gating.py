@@ -52,7 +52,9 @@ def watch(means: Means, plan: Plan) -> Watch:
     """Of one rollout. Raises ConfigError for an address or a token that cannot be used."""
     alerts, silences = Alerts.of(means.settings, means.inventory), Silences.of(means.settings)
     silencer = OfRollout(silences, plan.id, means.clock) if silences else Nobody()
-    return Watch(alerting=Remembered(alerts), gate=Gating(means, plan, alerts), silencer=silencer)
+    # What puts old versions back is to mend the very hosts that alert.
+    alerting = frozenset if plan.rollback_of else Remembered(alerts)
+    return Watch(alerting=alerting, gate=Gating(means, plan, alerts), silencer=silencer)
 
 
 def lift(settings: Settings, rollout: str) -> str:

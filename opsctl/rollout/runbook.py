@@ -5,6 +5,7 @@ A test holds every section to be there.
 
 from __future__ import annotations
 
+from opsctl.model.approval import SECOND_PERSON
 from opsctl.model.rollout import HostState, RolloutState, Stage, Status
 
 PAGE = "docs/how-to/patch-night.md"
@@ -13,8 +14,10 @@ SKIPPED, WAITS, WINDOW = "a-host-was-skipped", "a-host-waits-for-its-cluster", "
 GATE, NO_ANSWER = "a-gate-has-failed", "a-gate-gave-no-answer"
 MONITORING, SOAK = "monitoring-does-not-answer", "a-wave-soaks"
 GO_ON, PAUSED, ABORTED, START = "go-on", "you-want-to-stop-it", "you-give-it-up", "in-the-window-start"
+APPROVAL = "a-second-person"
 SECTIONS = (
     FAILED, UNKNOWN, DRAINED, SKIPPED, WAITS, WINDOW, GATE, NO_ANSWER, MONITORING, SOAK, GO_ON, PAUSED, ABORTED, START,
+    APPROVAL,
 )  # fmt: skip
 # Words of the reasons with which a rollout stops, and the section for each; the first that fits.
 _BY_WORDS = (
@@ -28,6 +31,7 @@ _BY_WORDS = (
     ("health: ", FAILED),
     ("still drained", DRAINED),
     ("state unknown", UNKNOWN),
+    (SECOND_PERSON, APPROVAL),
     ("in service", WAITS),
     ("is its cluster's primary", WAITS),
     ("outside its window", WINDOW),
