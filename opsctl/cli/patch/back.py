@@ -36,7 +36,8 @@ from opsctl.rollout.journal import Journal
 @pass_app
 def rollback(
     app: App, rollout_id: str, *, limit: tuple[str, ...], max_parallel: int | None, budget: str,
-    wave_budget: str, reboot: str | None, ticket: str, emergency: bool, reason: str, dry_run: bool, yes: bool, output: str,
+    wave_budget: str, reboot: str | None, ticket: str, emergency: bool, reason: str, dry_run: bool, yes: bool,
+    output: str,
 ) -> None:  # fmt: skip
     """Put back the versions that a rollout replaced.
 
