@@ -62,7 +62,8 @@ def watchdog(
 ) -> None:
     """Tell whether a rollout's process has died or frozen.
 
-    And whether a start was missed. Nothing is asked of hosts. Exit code 1, with what is drained and the command to run: there is an alarm.
+    And whether a start was missed. Nothing is asked of hosts. Exit code 1, with what is drained and the command to run:
+    there is an alarm.
     """
     if units or into:
         _units(app, minutes=minutes, user=user, into=into, dry_run=dry_run, yes=yes)
