@@ -62,6 +62,9 @@ def _command(command: click.Command, parent: click.Context, name: str, depth: in
     context = click.Context(command, info_name=name, parent=parent)
     yield from ("", f"{'#' * depth} {context.command_path}", "", *_prose(command.help or ""))
     if isinstance(command, click.Group):
+        if command.invoke_without_command:
+            yield from ("", f"    {context.command_path} [OPTIONS]", "")
+            yield from _options(command)
         for sub in command.list_commands(context):
             inner = command.get_command(context, sub)
             assert inner is not None, sub

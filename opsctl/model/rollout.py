@@ -71,7 +71,8 @@ class HostPlan:
     """What a plan will do on one host. `drain_through` is the key of the load balancer in front of it, or empty.
 
     `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it
-    (None: at once).
+    (None: at once). `changes` counts the tasks that would change something by check mode, and `foreseen` is the digest
+    of what they would change; empty where nobody looked.
     """
 
     host: str
@@ -82,6 +83,8 @@ class HostPlan:
     expected_seconds: int = 0
     window: str = ""
     opens_at: datetime | None = None
+    changes: int = 0
+    foreseen: str = ""
 
     @property
     def security(self) -> int:
@@ -125,7 +128,7 @@ class Plan:
 
     `packages`: it was narrowed to these and what they need. `emergency`: why it goes over windows and freezes.
     `start_at`: the time that it was made for, where one was named. `down`: hosts that counted as out of service when
-    it was made, in the plan or not.
+    it was made, in the plan or not. `variables_digest`: of the tenants' variable files that a playbook run would read.
     """
 
     id: str
@@ -147,6 +150,7 @@ class Plan:
     start_at: datetime | None = None
     emergency: str = ""
     down: tuple[str, ...] = ()
+    variables_digest: str = ""
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:

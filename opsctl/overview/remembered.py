@@ -38,9 +38,8 @@ class Known:
 
     @property
     def command(self) -> str:
-        """What goes on with it: provisioning is simply run again."""
-        kind = self.state.plan.kind
-        return f"opsctl {kind} status {self.state.plan.id}" if kind == "patch" else f"opsctl {kind}"
+        """What tells how it stands, and how to go on."""
+        return f"opsctl {self.state.plan.kind} status {self.state.plan.id}"
 
 
 def rollouts(store: Store) -> list[Known]:
@@ -86,7 +85,7 @@ def stopped(known: Iterable[Known]) -> Iterator[Waiting]:
         seen = newer.setdefault(state.plan.kind, set())
         open_hosts = [host for host in state.hosts if host.host not in seen]
         seen |= {host.host for host in state.hosts if host.stage is not Stage.PLANNED}
-        # Who provisions again begins anew: only the last one counts.
+        # Who provisions again has done with what an earlier one left.
         resumable = state.plan.kind == "patch" or len(open_hosts) == len(state.hosts)
         if one.runner:
             continue
@@ -147,6 +146,7 @@ def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
 
 def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: datetime) -> Iterator[Waiting]:
     """What the managed hosts wait for, in the order in which one thing needs the other."""
+    from opsctl.rollout import lines
     from opsctl.rollout.journal import Journal
 
     managed = [host.key for host in inventory if host.managed]
@@ -177,7 +177,7 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
     if fresh and not Journal(store).waiter(fresh.state.plan.id):
         plan = fresh.state.plan
         what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
-        yield Waiting(what=what, command=f"opsctl {plan.kind} start {plan.id}")
+        yield Waiting(what=what, command=lines.begin(plan))
     for what, keys, command in rows:
         left = keys - planned if command.startswith("opsctl patch") else keys
         if hosts := [key for key in managed if key in left]:

@@ -1,18 +1,13 @@
-"""Does a frozen plan still fit: what has moved since, in the inventory, our content and the hosts' packages. Pure."""
+"""Does a frozen plan of patching still fit: what has moved in inventory, content and the hosts' packages. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from collections.abc import Iterator
 
-from opsctl.errors import Problem, StalePlan
-from opsctl.inventory.diff import compare
-from opsctl.model.host import Host, Inventory, Tenant
+from opsctl.model.host import Inventory
 from opsctl.model.rollout import Plan
 from opsctl.patch.pending import Pending, Readings
-from opsctl.rollout import plan as planning
-
-_FEW = 5
+from opsctl.rollout import stale
 
 
 def refuse_stale(
@@ -22,25 +17,10 @@ def refuse_stale(
 
     `before` is the inventory that the plan was made from, as far as the plan can touch it.
     """
-    moved = tuple(_moved(plan, inventory, content_digest, readings, before))
-    if not moved:
-        return
-    hint = "make a new plan: opsctl patch plan"
-    if len(moved) <= _FEW:
-        raise StalePlan(f"{plan.id} no longer fits: {'; '.join(moved)}", hint=hint)
-    problems = tuple(Problem(where=plan.id, what=what) for what in moved)
-    raise StalePlan(f"{plan.id} no longer fits, in {len(moved)} ways", hint=hint, problems=problems)
+    stale.refuse_stale(plan, inventory, content_digest, before=before, more=_packages_moved(plan, readings))
 
 
-def _moved(
-    plan: Plan, inventory: Inventory, content_digest: str, readings: Readings, before: Inventory | None
-) -> Iterator[str]:
-    if planning.hash_of(plan) != plan.hash:
-        yield "the plan itself was altered in the store"
-    if inventory.digest != plan.inventory_digest:
-        yield from _inventory_moved(before, inventory) if before else ("the inventory has changed",)
-    if content_digest != plan.content_digest:
-        yield "playbooks, roles or checks have changed"
+def _packages_moved(plan: Plan, readings: Readings) -> Iterator[str]:
     for item in plan.hosts:
         reading = readings.get(item.host)
         if not isinstance(reading, Pending):
@@ -57,35 +37,3 @@ def _moved(
         new = sorted(set(now) - {package.name for package in item.packages})
         if any(now[name].new for name in new):
             yield f"{item.host}: {', '.join(new)} would now be installed as well"
-
-
-def _inventory_moved(before: Inventory, now: Inventory) -> Iterator[str]:
-    """Changes of the tenants that the plan can touch; of others nothing is said."""
-    tenants = {tenant.name: tenant for tenant in now.tenants}
-    for tenant in before.tenants:
-        if tenant.name not in tenants:
-            yield f"tenant {tenant.name} is gone"
-        elif changed := _changed(tenant, tenants[tenant.name]):
-            yield f"tenant.yml of {tenant.name}: {', '.join(changed)} changed"
-    ours = {tenant.name for tenant in before.tenants}
-    diff = compare(_bare(before), _bare(host for host in now if host.tenant in ours))
-    yield from (f"{host.key} was added" for host in diff.added)
-    yield from (f"{host.key} is gone" for host in diff.removed)
-    yield from (f"{pair.before.key} is now {pair.after.key}" for pair in (*diff.renamed, *diff.moved))
-    for pair in diff.changed:
-        told = (f"{one.name} {one.before or '(none)'} -> {one.after or '(none)'}" for one in pair.changes)
-        yield f"{pair.after.key}: {', '.join(told)}"
-
-
-def _changed(before: Tenant, after: Tenant) -> tuple[str, ...]:
-    return tuple(one.name for one in fields(Tenant) if getattr(before, one.name) != getattr(after, one.name))
-
-
-def _bare(hosts: Iterable[Host]) -> tuple[Host, ...]:
-    """Hosts without what only describes them: a rollout goes the same way whatever that says."""
-    return tuple(
-        replace(
-            host, owner="", region="", vm_cluster="", address6="", tags=(), custom="", context="", record="", stale=""
-        )
-        for host in hosts
-    )

@@ -37,6 +37,8 @@ def explain(plan: Plan, key: str, limits: Limits) -> tuple[str, ...]:
 
 
 def _why_at_all(item: HostPlan) -> str:
+    if item.changes:
+        return f"in the plan: {item.changes} tasks would change something (opsctl provision diff shows what)"
     if not item.packages:
         return "in the plan: it was selected and answers"
     named = listed(str(package) for package in item.packages)

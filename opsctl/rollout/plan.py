@@ -180,6 +180,7 @@ def freeze(
     start_at: datetime | None = None,
     emergency: str = "",
     down: Iterable[str] = (),
+    variables_digest: str = "",
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
     draft = Plan(
@@ -202,6 +203,7 @@ def freeze(
         start_at=start_at,
         emergency=emergency,
         down=tuple(sorted(down)),
+        variables_digest=variables_digest,
     )
     digest = hash_of(draft)
     return replace(draft, id=f"{kind}-{now:%Y%m%d-%H%M%S}-{digest[:6]}", hash=digest)

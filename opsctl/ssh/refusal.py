@@ -13,6 +13,9 @@ from opsctl.ssh.shown import KINDS
 
 # What ssh says of a connection through a proxy command that ended: it knows no address.
 NO_ADDRESS = b"UNKNOWN port 65535"
+# How ssh tells that the master went away before it opened a session for us. It opens one before it reads a byte of our
+# input, so no script was begun. A host that lost its power leaves such a master behind: it stands until it is used.
+NO_SESSION = b"mux_client_request_session: read from master failed"
 _APPROVE = "get the fingerprint from the host's owner, then: opsctl host approve {name} --fingerprint SHA256:..."
 _REPLACE = (
     "ask the host's owner whether the key was changed on purpose (reinstalled?); if not, somebody else answers at this "
@@ -35,6 +38,11 @@ def key_refused(host: Host, approved: Sequence[Key], show: Callable[[str], Key |
     ours = ", ".join(str(key) for key in approved)
     reason = f"it shows another key than the approved one; approved: {ours}; shown: {shown or 'no key that we know'}"
     return HostKeyRefused(host.key, reason, hint=_REPLACE.format(name=host.key))
+
+
+def never_began(stderr: bytes) -> bool:
+    """Whether a script that was to go over the shared connection alone certainly did not start."""
+    return NO_ADDRESS in stderr and (NO_SESSION in stderr or b"mux_client" not in stderr)
 
 
 def of_key(ended: Ended) -> bool:

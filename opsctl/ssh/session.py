@@ -166,7 +166,8 @@ class Transport:
         try:
             return self._ask(host, shared, script, arguments, timeout, stopped)
         except _NotStarted:
-            # The shared connection ended between our look and its use; nothing ran, so once more is safe.
+            # The shared connection ended between our look and its use, or was one to a boot of the host that is over;
+            # nothing ran, so once more is safe.
             self.open(host, stopped=stopped)
             return self._ask(host, shared, script, arguments, timeout, stopped)
 
@@ -195,7 +196,7 @@ class Transport:
         if ended.code not in (None, 255):
             raise refusal.no_answer(host, ended)
         self._opened.discard(host.key)
-        if _ONLY_SHARED[1] in ssh and refusal.NO_ADDRESS in ended.stderr and b"mux_client" not in ended.stderr:
+        if _ONLY_SHARED[1] in ssh and refusal.never_began(ended.stderr):
             raise _NotStarted(host.key, "the shared connection ended")
         raise self._no_contact(host, ended, f"no answer within {timeout:g} s; what runs there is unknown")
 

@@ -24,7 +24,7 @@ def process_of(site: Site, rollout: str) -> int:
 
 
 def test_paused_in_the_middle_of_a_batch_it_finishes_that_keeps_the_hosts_and_is_resumed(site: Site) -> None:
-    rollout = site.plan("--limit", "sundsvall-app1,ange-web1", "--reboot", "never")
+    rollout = site.plan("--limit", "sundsvall-app1,ange-web1")
     running = site.begin("patch", "start", rollout, "--yes")
     wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
     told = site.answer("patch", "pause", rollout, "--reason", "the phones are down", "--yes")
@@ -46,7 +46,7 @@ def test_paused_in_the_middle_of_a_batch_it_finishes_that_keeps_the_hosts_and_is
 
 
 def test_aborted_while_it_runs_it_undrains_what_is_under_way_and_frees_all(site: Site) -> None:
-    rollout = site.plan("--limit", "ange-web*", "--reboot", "never")
+    rollout = site.plan("--limit", "ange-web*")
     running = site.begin("patch", "start", rollout, "--yes")
     wait_for(lambda: reached(site, rollout, "ange-web1", "drained"), "ange-web1 is drained")
     site.opsctl("patch", "abort", rollout, "--yes")
@@ -61,7 +61,7 @@ def test_aborted_while_it_runs_it_undrains_what_is_under_way_and_frees_all(site:
 
 
 def test_a_host_that_is_skipped_while_the_rollout_runs_is_never_touched(site: Site) -> None:
-    rollout = site.plan("--limit", "sundsvall-app1,ange-web1", "--reboot", "never")
+    rollout = site.plan("--limit", "sundsvall-app1,ange-web1")
     running = site.begin("patch", "start", rollout, "--yes")
     wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
     site.opsctl("patch", "skip", "ange-web1", "--reason", "its disk is being replaced", "--yes")
@@ -94,7 +94,7 @@ def test_detached_it_goes_on_is_attached_to_killed_missed_by_the_watchdog_and_re
     looking = site.begin("patch", "attach", rollout)
     wait_for(lambda: reached(site, rollout, "ange-web1", "drained"), "ange-web1 is drained")
     wait_for(lambda: "ange-web1: " in site.said, "the progress is seen elsewhere")
-    looking.send_signal(signal.SIGINT)
+    looking.send_signal(signal.SIGTERM)  # as Ctrl-C, which a shell keeps from what it runs in the background
     assert looking.wait(timeout=30) == 130, site.said
     assert "is not stopped by that" in site.said
     assert "1 at work, 0 to see to" in site.opsctl("patch", "watchdog")

@@ -94,6 +94,17 @@ def test_a_later_command_uses_the_connection_of_an_earlier_one(hosts: Ground, tr
     assert logins(hosts, WEB1) == before
 
 
+def test_a_host_that_lost_its_power_answers_once_it_is_back(hosts: Ground, transport: Transport) -> None:
+    """The connection to its earlier boot still seems to stand: nothing of its end came through."""
+    web1 = hosts.host(WEB1)
+    for number in range(3):
+        assert transport.run(web1, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        lab.break_(hosts.fleet.name, WEB1, "link")
+        lab.crash(hosts.fleet.name, WEB1)
+        lab.mend(hosts.fleet.name, WEB1)
+    assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+
+
 def test_a_host_behind_a_jump_host_is_reached_through_it(hosts: Ground, transport: Transport) -> None:
     db1 = hosts.host(DB1)
     direct = ["ssh", "-F", str(transport.config_file), "-o", "ProxyJump=none", "-o", "ControlPath=none", "--"]

@@ -380,12 +380,12 @@ def test_a_wholly_vaulted_file_changes_nothing_of_what_the_inventory_says(bench:
         bench.write(f"ange/{name}.yml", vaulted(plain))
     bench.playbook(
         "    - name: Say\n      ansible.builtin.debug:\n"
-        '        msg: "{{ [inventory_role, inventory_port, own, inventory_ssh_groups is defined,'
+        '        msg: "{{ [inventory_role, inventory_port, own | length, inventory_ssh_groups is defined,'
         " inventory_tags | default('-')] | join(' ') }}\"\n"
         "    - name: Need what nobody gave\n      ansible.builtin.command: echo {{ inventory_ssh_groups }}\n"
     )
     run = bench.run()
-    assert messages(run, "ange.web1")[0] == "web 22 kept False -"
+    assert messages(run, "ange.web1")[0] == "web 22 4 False -"
     assert "inventory_ssh_groups: nobody gave it" in run.reason("ange.web1")
 
 
@@ -465,6 +465,27 @@ def test_vault_password_and_vaulted_values_are_found_nowhere(bench: Bench, tmp_p
     for canary in (SECRET, PASSWORD):
         assert canary.encode() not in kept
         assert canary.encode() not in left
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_task_that_does_not_hide_what_the_vault_holds_shows_none_of_it(
+    bench: Bench, tmp_path: Path, whole: bool
+) -> None:
+    """In the difference of a file, in base64 too, and in a message; what the vault does not hold is shown."""
+    sealed = vaulted(SECRET).split()
+    given = "secret: !vault |\n" + "".join(f"  {line}\n" for line in sealed)
+    bench.write("ange/group_vars/all.yml", vaulted(f"secret: {SECRET}\n") if whole else given)
+    bench.write("ange/group_vars/web.yml", "open: not-from-the-vault\n")
+    bench.playbook(
+        f"    - name: Write\n      ansible.builtin.copy: {{dest: {tmp_path / 'target'}, content: '{{{{ text }}}}'}}\n"
+        "      vars: {text: 'a={{ secret }} b={{ secret | b64encode }} c={{ open }}'}\n"
+        "    - name: Say\n      ansible.builtin.debug: {msg: 'it is {{ secret }}'}\n"
+    )
+    run = bench.run(check=True)
+    shown = run.results("ange.web1")[0].diff
+    assert "+a=[redacted] b=[redacted]" in shown
+    assert "c=not-from-the-vault" in shown
+    assert messages(run, "ange.web1")[1] == "it is [redacted]"
 
 
 def test_a_task_that_prints_the_vault_password_does_not_bring_it_out(bench: Bench) -> None:

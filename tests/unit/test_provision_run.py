@@ -15,6 +15,7 @@ from opsctl.errors import HostKeyRefused, Incomplete, Locked, OpsctlError, Stale
 from opsctl.model.host import Cluster, Host, Inventory, Tenant
 from opsctl.model.rollout import Plan
 from opsctl.provision import run as room
+from opsctl.provision.arrange import Wish
 from opsctl.rollout.execute import raise_missed
 from opsctl.rollout.means import Means
 from opsctl.rollout.plan import Pace
@@ -55,7 +56,7 @@ def means(store: Store, answer: object = None, *, minimum: int = 0) -> Means:
 
 
 def plan(given: Means) -> Plan:
-    return room.plan(given, [HOST], Pace(limit=3, growing=True))
+    return room.plan(given, [HOST], Wish(pace=Pace(limit=3, growing=True)))
 
 
 FREEZE = "version: 1\nfreezes: [{name: election, from: 2026-11-20, to: 2026-11-24}]\n"
@@ -72,7 +73,8 @@ def test_a_host_within_a_freeze_is_left_out_but_for_a_check_and_in_an_emergency(
     (folder / "calendar.yml").write_text(FREEZE)
     given = means(store)
     given = replace(given, settings=replace(given.settings, workspace=tmp_path))
-    made = room.plan(given, [HOST], Pace(limit=3), check=check, emergency=emergency, ticket="INC7")
+    wish = Wish(pace=Pace(limit=3), emergency=emergency, ticket="INC7")
+    made = room.plan(given, [HOST], wish, check=check)
     assert [item.host for item in made.hosts] == (["ange.web1"] if planned else [])
     assert (made.emergency, made.ticket) == (emergency, "INC7")
     if not planned:
@@ -92,24 +94,27 @@ def test_a_provisioning_that_is_refused_by_a_lock_leaves_no_plan_behind(store: S
     assert given.journal.all() == []
 
 
-def test_what_a_killed_provisioning_holds_is_free_and_what_a_running_one_holds_is_not(
+def test_what_a_killed_provisioning_holds_is_kept_for_its_resume_and_the_refusal_says_how(store: Store) -> None:
+    given = means(store)
+    made = plan(given)
+    killed = "provision-20261122-020000-abcdef"
+    Leases(store).acquire([HOST.key], f"rollout {killed} of erik", NOW, timedelta(minutes=15))
+    with pytest.raises(Locked, match=f"held by rollout {killed} of erik") as refused:
+        room.run(given, made, lambda _step: None)
+    assert (
+        f"opsctl provision resume {killed}, or end it for good: opsctl provision abort {killed}" in refused.value.hint
+    )
+    assert "opsctl provision status says whether it is stalled" in refused.value.hint
+
+
+def test_a_provisioning_whose_inventory_was_written_anew_meanwhile_leaves_nothing_behind(
     store: Store, tmp_path: Path
 ) -> None:
-    """Killed before anything of it was kept: only its leases tell that there was one."""
     given = means(store)
     given = replace(given, settings=replace(given.settings, workspace=tmp_path))
-    made = plan(given)
-    holder = "rollout provision-20261122-020000-abcdef of erik"
-    Leases(store).acquire([HOST.key], holder, NOW, timedelta(minutes=15))
-    with (
-        given.journal.alone("provision-20261122-020000-abcdef", "erik, process 7"),
-        pytest.raises(Locked, match="held by rollout provision-20261122-020000-abcdef of erik"),
-    ):
-        room.run(given, made, lambda _step: None)
-
     with pytest.raises(StalePlan, match="the inventory has changed meanwhile"):
-        room.run(given, made, lambda _step: None)  # past the locks, and there is no inventory in this workspace
-    assert Leases(store).held() == ()
+        room.run(given, plan(given), lambda _step: None)  # there is no inventory in this workspace
+    assert (given.journal.all(), Leases(store).held()) == ([], ())
 
 
 def test_a_host_that_its_cluster_cannot_spare_is_missed_and_what_to_change_is_said(store: Store) -> None:

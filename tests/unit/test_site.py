@@ -205,9 +205,7 @@ def test_a_new_host_waits_to_be_provisioned(settings: Settings, store: Store) ->
     assert "1 host never provisioned: ange.web2 -> opsctl provision" in waiting(settings)
 
 
-def test_a_provisioning_that_stopped_is_run_again_and_forgotten_after_a_good_one(
-    settings: Settings, store: Store
-) -> None:
+def test_a_provisioning_that_stopped_is_forgotten_after_a_later_good_one(settings: Settings, store: Store) -> None:
     journal = Journal(store)
     earlier = replace(plan("provision"), id="20261120-1", made_at=NOW - timedelta(days=2))
     state = journal.save_status(journal.add(earlier), Status.RUNNING, NOW)
@@ -216,7 +214,7 @@ def test_a_provisioning_that_stopped_is_run_again_and_forgotten_after_a_good_one
     assert waiting(settings) == []
     latest = replace(plan("provision"), made_at=NOW)
     journal.save_status(journal.save_status(journal.add(latest), Status.RUNNING, NOW), Status.HALTED, NOW)
-    assert waiting(settings) == ["provision 20261122-1 is halted -> opsctl provision"]
+    assert waiting(settings) == ["provision 20261122-1 is halted -> opsctl provision status 20261122-1"]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,26 @@ def test_a_connection_that_ssh_no_longer_knows_is_no_answer() -> None:
     assert "firewall" in error.hint
 
 
+GONE = "Connection closed by UNKNOWN port 65535"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "never"),
+    [
+        (
+            "mux_client_request_session: read from master failed: Broken pipe\nConnection closed by UNKNOWN port 65535",
+            True,
+        ),
+        ("kex_exchange_identification: Connection closed\nConnection closed by UNKNOWN port 65535", True),
+        ("mux_client_read_packet: read header failed\nConnection closed by UNKNOWN port 65535", False),
+        ("mux_client_request_session: read from master failed: Broken pipe", False),
+        ("Connection to 192.0.2.21 closed by remote host.", False),
+    ],
+)
+def test_only_what_certainly_did_not_begin_may_be_asked_again(stderr: str, never: bool) -> None:
+    assert refusal.never_began(stderr.encode()) is never
+
+
 def test_the_time_limit_says_what_it_means() -> None:
     error = refusal.no_contact(HOST, ended(code=None, why="timeout"), jump=None, when_slow="unknown now")
     assert error.reason == "unknown now"

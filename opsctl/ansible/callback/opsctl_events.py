@@ -2,20 +2,26 @@
 """Ansible callback: each event of a run as one line of JSON on an inherited pipe; nothing on the screen.
 
 Only what is kept later leaves this process: task, role, host, outcome, message, and in check mode the diff. Results
-that a task hides with `no_log` arrive here censored already. When nobody reads the pipe any more, the run is stopped:
+that a task hides with `no_log` arrive here censored already; what the vault holds is replaced here, whatever task wrote
+it. When nobody reads the pipe any more, the run is stopped:
 changes that no one records must not go on.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from ansible._internal._datatag._tags import Origin
+from ansible.parsing.vault import EncryptedString
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -28,6 +34,9 @@ DOCUMENTATION = """
 
 MESSAGE_LIMIT = 4000
 DIFF_LIMIT = 20000
+HIDDEN = "[redacted]"
+SHORTEST = 4  # as state/redaction.py: shorter values occur in ordinary words
+LINE = 16  # a secret of several lines leaks just as well line by line
 WHEN = {"before": "now", "after": "after"}
 _HEADER = re.compile(r"^(---|\+\+\+) (before|after): (.*)$", re.MULTILINE)
 
@@ -43,6 +52,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
         os.set_inheritable(self._pipe, False)  # ssh masters outlive us and would hold it open
         self._plays: list[Any] = []  # of the playbook, in order
         self._begun: list[tuple[Any, set[str]]] = []  # each play that began, once a `serial` batch, with its hosts
+        self._secrets: list[str] = []  # the longest first
 
     def _tell(self, kind: str, **fields: Any) -> None:
         line = json.dumps({"kind": kind, "at": time.time(), **fields}, default=str) + "\n"
@@ -66,9 +76,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
         if hidden:
             fields["message"] = "hidden by no_log" if outcome in ("failed", "unreachable") else ""
         else:
-            fields["message"] = _message(found, outcome, result.task.action)
+            fields["message"] = self._open(_message(found, outcome, result.task.action))
             given = (getattr(result, "task_fields", None) or {}).get("args") or {}
-            diff = "".join(self._diff(diffs, arguments) for diffs, arguments in _differences(found, given))
+            diff = self._open("".join(self._diff(diffs, arguments) for diffs, arguments in _differences(found, given)))
             if diff:
                 fields["diff"] = diff[:DIFF_LIMIT]
         self._tell("result", ignored=ignored, **fields)
@@ -84,11 +94,29 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
             named.append({**diff, "before_header": path, "after_header": path})
         return _HEADER.sub(lambda found: f"{found[1]} {found[3]} ({WHEN[found[2]]})", str(self._get_diff(named)))
 
+    def _open(self, text: str) -> str:
+        """What may leave this process of a text: before it is cut, or half a secret would be left."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def _learn_secrets(self, play: Any) -> None:
+        """What the vault holds of the variables of the play's hosts, as it is, in base64 and line by line."""
+        manager = play.get_variable_manager()
+        names = _hosts(play, "ansible_play_batch")
+        known, vaulted = set(self._secrets), dict[str, bool]()
+        for host in (host for host in manager._inventory.get_hosts() if host.get_name() in names):
+            for secret in _sealed(manager.get_vars(play=play, host=host, include_hostvars=False), vaulted):
+                known |= {secret, base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode().rstrip("=")}
+                known |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= LINE}
+        self._secrets = sorted(known, key=lambda one: (-len(one), one))
+
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._plays = list(playbook.get_plays())
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._begun.append((play, _hosts(play, "ansible_play_batch")))
+        self._learn_secrets(play)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: FBT001 - Ansible's signature
         self._start(task)
@@ -128,6 +156,38 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible carries no t
             if trouble:
                 found.update(*(one._removed_hosts for one, _ in begun))
         return found
+
+
+def _sealed(value: Any, vaulted: dict[str, bool]) -> Iterator[str]:
+    """Every value within these variables that the vault holds: encrypted by itself, or read from an encrypted file.
+
+    `vaulted` remembers which files are. A value that cannot be decrypted is no secret of ours to know.
+    """
+    if isinstance(value, EncryptedString):
+        with suppress(Exception):
+            plain = str(value).strip()
+            if len(plain) >= SHORTEST:
+                yield plain
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _sealed(inner, vaulted)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _sealed(inner, vaulted)
+    elif isinstance(value, (str, int)) and _from_vault(value, vaulted) and len(str(value).strip()) >= SHORTEST:
+        yield str(value).strip()
+
+
+def _from_vault(value: Any, vaulted: dict[str, bool]) -> bool:
+    origin = Origin.get_tag(value)
+    path = origin.path if origin else None
+    if not path:
+        return False
+    if path not in vaulted:
+        vaulted[path] = False
+        with suppress(OSError), Path(path).open("rb") as stream:
+            vaulted[path] = stream.read(15).startswith(b"$ANSIBLE_VAULT;")
+    return vaulted[path]
 
 
 def _hosts(play: Any, magic: str) -> set[str]:

@@ -1,51 +1,27 @@
-"""`opsctl provision`: bring hosts to their configured state, ring by ring."""
+"""`opsctl provision` without a verb: plan, ask and run at once; with --check only what would change."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from opsctl.cli.app import (
-    GROUND_MOVED,
-    App,
-    dry_run_option,
-    emergency_options,
-    old_inventory_option,
-    output_option,
-    pass_app,
-    select,
-    selection_options,
-    yes_option,
-)
-from opsctl.cli.output import as_json, line, note, progress, some, table
+from opsctl.cli.app import App, select
+from opsctl.cli.output import as_json, line, note, some, table
+from opsctl.cli.provision.pieces import tell
+from opsctl.cli.rollout import means_of, telling
 from opsctl.errors import Incomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opsctl.model.rollout import Plan
-    from opsctl.model.run import PlaybookRun, RunEvent
-    from opsctl.rollout.drive import Progress
+    from opsctl.model.run import PlaybookRun
     from opsctl.rollout.execute import Ended
 
 
-@click.command("provision")
-@selection_options
-@click.option("--check", is_flag=True, help="Show what would change on the hosts, and change nothing.")
-@click.option("--hosts", type=click.IntRange(1), metavar="N", help="At most N at once.  [default: provision.max_hosts]")
-@emergency_options
-@old_inventory_option
-@dry_run_option
-@yes_option
-@output_option
-@pass_app
-def command(
+def provision(
     app: App,
-    /,
+    selection: dict[str, tuple[str, ...]],
     *,
     check: bool,
-    hosts: int | None,
+    max_parallel: int | None,
     ticket: str,
     emergency: bool,
     reason: str,
@@ -53,37 +29,30 @@ def command(
     dry_run: bool,
     yes: bool,
     output: str,
-    **selection: tuple[str, ...],
 ) -> None:
-    """Bring hosts to their configured state, ring by ring.
-
-    One host first, then more at once. It stops at the first host that fails or cannot be reached anew afterwards. A
-    change of ssh, firewall or sudo that locks us out is undone by the host itself. Run it again to go on.
-
-    Hosts outside their window, or within a freeze, are left out (exit code 1).
-    """
+    """The short way from a selection of hosts to their end."""
     from opsctl.provision import run as room
     from opsctl.rollout.emergency import emergency_of, ticket_of
-    from opsctl.rollout.means import Means
 
-    why, named = emergency_of(reason, ticket, declared=emergency), ticket_of(ticket)
-    means = Means(
-        inventory=app.inventory, transport=app.transport, store=app.store, ledger=app.ledger,
-        settings=app.settings, who=app.who, clock=app.now,
-    )  # fmt: skip
-    pace = room.pace(app.settings, hosts)
-    made = room.plan(means, select(app, selection), pace, check=check, emergency=why, ticket=named)
+    wish = room.Wish(
+        pace=room.pace(app.settings, max_parallel),
+        failure_budget=app.settings.number("provision.failure_budget"),
+        ticket=ticket_of(ticket),
+        emergency=emergency_of(reason, ticket, declared=emergency),
+    )
+    means = means_of(app)
+    made = room.plan(means, select(app, selection), wish, check=check)
     if output == "table":
         _show_plan(made)
     if dry_run or not (made.hosts or check):
         _nothing_done(made, "(--dry-run)" if dry_run else "(no host can be provisioned)", output)
     elif check:
-        _finish_check(room.check(means, made, on_event=_tell), made, output)
+        _finish_check(room.check(means, made, on_event=tell), made, output)
     else:
         planned = {item.host for item in made.hosts}
         app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
         app.confirm(f"Provision {some(len(made.hosts), 'host')}?", yes=yes)
-        _finish(room.run(means, made, _telling(app, made), on_event=_tell), output)
+        _finish(room.run(means, made, telling(app, made), on_event=tell), output)
 
 
 def _show_plan(made: Plan) -> None:
@@ -105,26 +74,6 @@ def _nothing_done(made: Plan, why: str, output: str) -> None:
         as_json({"plan": wire.as_document(made)}, outcome="ok" if not _missed(made) else "incomplete")
     note(f"nothing was done {why}")
     raise_missed(made)
-
-
-def _telling(app: App, made: Plan) -> Callable[[Progress], None]:
-    """Shows each step, and once that the ground has moved."""
-    ground = app.ground(made.inventory_digest)
-
-    def tell(step: Progress) -> None:
-        if ground.just_moved():
-            progress(f"{GROUND_MOVED}; these hosts go on as they were planned")
-        progress(f"{step.host}: {step.text}" if step.host else step.text)
-
-    return tell
-
-
-def _tell(event: RunEvent) -> None:
-    from opsctl.model.run import TaskEnded
-
-    if isinstance(event, TaskEnded) and event.outcome in ("changed", "failed", "unreachable") and not event.ignored:
-        told = f": {event.message}" if event.message and event.outcome != "changed" else ""
-        progress(f"  {event.host}: {event.outcome}: {event.task}{told}")
 
 
 def _missed(made: Plan) -> list[str]:

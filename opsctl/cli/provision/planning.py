@@ -1,0 +1,135 @@
+"""`opsctl provision plan|diff`: a saved plan, and what it would change on each host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from opsctl.cli.app import App, emergency_options, moment_option, output_option, pass_app, select, selection_options
+from opsctl.cli.output import as_json, grouped, line, note, table
+from opsctl.cli.provision.pieces import parallel_option, show_plan, tell_trouble
+from opsctl.cli.rollout import means_of
+from opsctl.errors import UnknownName
+from opsctl.rollout import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from opsctl.model.host import Host
+
+
+@click.command()
+@selection_options
+@click.option("--exclude", multiple=True, metavar="HOST", help="Not these hosts: names or patterns, comma-separated.")
+@parallel_option
+@click.option(
+    "--budget", type=click.IntRange(1), help="Failed hosts that halt it.  [default: provision.failure_budget]"
+)
+@moment_option("--at", "at", help="For this time, instead of within a day: YYYY-MM-DD HH:MM.")
+@emergency_options
+@click.option("--explain", metavar="HOST", help="Say also why this host stands where it stands, or was left out.")
+@output_option
+@pass_app
+def plan(
+    app: App,
+    /,
+    *,
+    exclude: tuple[str, ...],
+    max_parallel: int | None,
+    budget: int | None,
+    ticket: str,
+    at: datetime | None,
+    emergency: bool,
+    reason: str,
+    explain: str | None,
+    output: str,
+    **selection: tuple[str, ...],
+) -> int:
+    """Save a plan: what would change on each host, and who comes when.
+
+    The playbook runs in check mode; hosts are only read. Hosts on which nothing would change are left out. Exit code
+    1: it leaves a host out that could not be read or checked, or that a limit needs in service.
+    """
+    from opsctl.provision import run as room
+    from opsctl.provision import saved
+    from opsctl.rollout import execute
+    from opsctl.rollout.emergency import emergency_of, ticket_of
+
+    means, hosts = means_of(app), select(app, selection, managed_only=False)
+    explained = _one_of(app, hosts, explain) if explain else ""
+    wish = room.Wish(
+        pace=room.pace(app.settings, max_parallel),
+        failure_budget=budget or app.settings.number("provision.failure_budget"),
+        options=tuple(
+            f"{name}={','.join(words)}" for name, words in {**selection, "exclude": exclude}.items() if words
+        ),
+        excluded=frozenset(host.key for host in app.inventory.named(exclude)),
+        ticket=ticket_of(ticket),
+        at=app.coming(at),
+        emergency=emergency_of(reason, ticket, declared=emergency),
+    )
+    made = saved.save_plan(means, hosts, wish, on_event=tell_trouble).plan
+    missed, why = execute.missed(made), room.explain(means, made, explained) if explained else ()
+    late = room.not_in_time(means, made)
+    if output == "json":
+        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
+        asked = {"explained": {"host": explained, "why": why}} if explained else {}
+        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
+    else:
+        show_plan(made)
+        for text in why:
+            line(f"{explained}: {text}")
+    if late:
+        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
+    if made.hosts:
+        note(f"what would change: opsctl provision diff {made.id}     carry it out: opsctl provision apply {made.id}")
+    if made.emergency:
+        note(f"ledger: {app.ledger.head()}")
+    if missed:
+        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
+    return 1 if missed else 0
+
+
+def _one_of(app: App, hosts: Sequence[Host], name: str) -> str:
+    """The key of a host by its name, which must be selected: asked before anything is read."""
+    host = app.inventory.host(name)
+    if host not in hosts:
+        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
+    return host.key
+
+
+@click.command()
+@click.argument("plan_id", metavar="PLAN|latest")
+@click.argument("host", metavar="[HOST]", required=False)
+@output_option
+@pass_app
+def diff(app: App, plan_id: str, host: str | None, *, output: str) -> None:
+    """Show what a saved plan would change on its hosts, or on one.
+
+    As it was when the plan was made. No host is asked.
+    """
+    from opsctl.provision import foreseen
+    from opsctl.rollout.journal import Journal
+
+    made = Journal(app.store).load(plan_id, kind="provision").plan
+    found = foreseen.load(app.store, made)
+    if host is not None:
+        found = tuple(one for one in found if host in (one.host, one.host.partition(".")[2]))
+        if not found:
+            raise UnknownName(f"{made.id} foresees nothing of a host {host!r}", hint=f"opsctl provision diff {made.id}")
+    if output == "json":
+        hosts = [
+            {"host": one.host, "tasks": [{"task": t.task, "role": t.role, "diff": t.diff} for t in one.tasks]}
+            for one in found
+        ]
+        as_json({"plan": made.id, "made_at": made.made_at, "hosts": hosts})
+        return
+    for one in found:
+        for task in one.tasks:
+            line(f"{one.host}: {task.task}\n{task.diff.expandtabs()}" if task.diff else f"{one.host}: {task.task}\n")
+    table(("host", "would change"), [(one.host, len(one.tasks)) for one in found], empty=f"{made.id}: nobody looked")
+
+
+VERBS = (plan, diff)
