@@ -123,6 +123,11 @@ become_flags = {BECOME_FLAGS}
 
 def environment(private: Path, events: int) -> dict[str, str]:
     """The environment of the run: HOME is the private folder, so nothing of Ansible's lands in a person's."""
+    return {**bare_environment(private), "OPSCTL_EVENTS_FD": str(events)}
+
+
+def bare_environment(private: Path) -> dict[str, str]:
+    """The environment of each of Ansible's programs."""
     return {
         **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         "HOME": str(private),
@@ -130,7 +135,6 @@ def environment(private: Path, events: int) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "ANSIBLE_CONFIG": str(private / "ansible.cfg"),
         "ANSIBLE_HOME": str(private / "ansible"),
-        "OPSCTL_EVENTS_FD": str(events),
     }
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from opsctl.errors import Interrupted, OpsctlError, StoreError
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostPlan, HostState, RolloutState, Stage, Status
+from opsctl.model.rollout import Batch, HostPlan, HostState, RolloutState, Stage, Status, Wave
 from opsctl.rollout import gates, machine
 from opsctl.rollout.change import Change, Claim
 from opsctl.rollout.claims import Claims
@@ -51,7 +51,8 @@ class Drivers:
     `gone` are hosts that are no longer ours: they are asked nothing, and count as out of service where skipped.
     `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
     why nothing may start on a host now, its window or a freeze; empty where it may. `keeps` tells until when a rollout
-    that stops before its end keeps these hosts from others; None: it does not.
+    that stops before its end keeps these hosts from others; None: it does not. `passed` hears of each wave that came
+    through its gates, with the states of the hosts.
     """
 
     journal: Journal
@@ -67,6 +68,7 @@ class Drivers:
     alerting: Callable[[], frozenset[str]] = frozenset
     closed: Callable[[HostPlan], str] = lambda _item: ""
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None
+    passed: Callable[[int, Wave, Mapping[str, HostState]], None] = lambda _number, _wave, _states: None
 
 
 class Driver:
@@ -168,8 +170,12 @@ class Driver:
                 continue
             self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
             self._work_on(batch)
-            if not (verdict := self._gate(batch)).passed:
+            verdict = self._gate(batch)
+            self._parts.journal.note_gate(self._plan.id, w, b, str(verdict.answer), verdict.reason, self._parts.clock())
+            if not verdict.passed:
                 return self._stopped(verdict)
+            if b == len(wave.batches) and not any(self._open(item.host) for item in wave.hosts):
+                self._parts.passed(w, wave, self._now)
         return self._judged()
 
     def _judged(self) -> tuple[Status, str]:

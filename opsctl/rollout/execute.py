@@ -10,10 +10,13 @@ from datetime import datetime
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
+from opsctl.rollout import occasions
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
+from opsctl.rollout.notice import Notice
+from opsctl.rollout.notify import nobody
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.stop import on_signals
 from opsctl.rollout.timing import NEVER, NEXT
@@ -136,10 +139,12 @@ def execute(
     closed: Callable[[HostPlan], str] = lambda _item: "",
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None,
     keep: Callable[[], None] = lambda: None,
+    tell: Callable[[Notice], None] = nobody,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
 
-    `keep` is called once nobody else can be at it, before its first entry and effect.
+    `keep` is called once nobody else can be at it, before its first entry and effect. `tell` sends notices, and returns
+    at once.
     """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
@@ -160,13 +165,19 @@ def execute(
             alerting=alerting,
             closed=closed,
             keeps=keeps,
+            passed=lambda number, wave, now: tell(occasions.wave_passed(plan, number, wave, now, inventory)),
         )
         driver = Driver(state, parts)
         with driver.alone(f"{who}, process {os.getpid()}, since {clock():%Y-%m-%d %H:%M:%SZ}"):
             keep()
-            with ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act:
+            tell(occasions.begun(state, inventory, who))
+            with (
+                occasions.told_of_a_break(state, inventory, tell),
+                ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act,
+            ):
                 end = driver.run()
                 act.outcome = outcome_of(end)
                 act.detail["hosts"] = {host.host: str(host.stage) for host in end.hosts}
                 act.detail["reason"] = end.reason
+            tell(occasions.ended(end, inventory))
     return Ended(state=end, head=act.head)

@@ -20,10 +20,13 @@ from opsctl.model import wire
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import lines, machine
+from opsctl.state.rolloutlog import RolloutLog
 from opsctl.state.store import Store
 from opsctl.state.wishes import Wishes
 
 LATEST = "latest"
+# Kinds of lines in the log of a rollout.
+STAGE, STATUS, GATE, NOTIFIED = "stage", "status", "gate", "notified"
 # The folder is a group's: no link in it may lead root's writing elsewhere.
 _OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -33,6 +36,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.log = RolloutLog(store)
 
     @property
     def wishes(self) -> Wishes:
@@ -78,8 +82,10 @@ class Journal:
         return replace(state, hosts=tuple(hosts))
 
     def save_host(self, rollout_id: str, state: HostState) -> None:
-        """Keep a host's state; when this returns, it is on the disk."""
-        self._store.save_host_state(rollout_id, state.host, wire.dumps(state), state.at)
+        """Keep a host's state, and a line of the log for it; when this returns, both are on the disk."""
+        with self._store.transaction():
+            self._store.save_host_state(rollout_id, state.host, wire.dumps(state), state.at)
+            self.log.add(rollout_id, STAGE, _told(state), state.at, host=state.host)
 
     def save_hosts(self, state: RolloutState) -> None:
         """Keep the state of each host that is not saved so already."""
@@ -87,6 +93,10 @@ class Journal:
         for host in state.hosts:
             if host != saved[host.host]:
                 self.save_host(state.plan.id, host)
+
+    def note_gate(self, rollout_id: str, wave: int, batch: int, answer: str, reason: str, at: datetime) -> None:
+        """Keep what the gates after a batch answered; wave and batch count from 1."""
+        self.log.add(rollout_id, GATE, {"wave": wave, "batch": batch, "answer": answer, "reason": reason}, at)
 
     def save_status(self, state: RolloutState, to: Status, at: datetime, *, reason: str = "") -> RolloutState:
         """Move the rollout as a whole, and keep that. Raises StalePlan where it is no longer as `state` says.
@@ -102,7 +112,9 @@ class Journal:
             started_at=state.started_at or (at if to is Status.RUNNING else None),
             ended_at=at if to in (Status.DONE, Status.ABORTED) else None,
         )
-        self._store.save_rollout(moved.plan.id, wire.dumps(replace(moved, hosts=())), at)
+        with self._store.transaction():
+            self._store.save_rollout(moved.plan.id, wire.dumps(replace(moved, hosts=())), at)
+            self.log.add(moved.plan.id, STATUS, {"status": str(to), "reason": reason, "runner": state.runner}, at)
         return moved
 
     def refuse_moved(self, state: RolloutState) -> None:
@@ -159,6 +171,13 @@ class Journal:
         """Raise Locked where somebody is working on the rollout now."""
         if runner := self.at_work(rollout_id):
             raise _at_work(rollout_id, runner)
+
+
+def _told(state: HostState) -> dict[str, object]:
+    """What the log keeps of a host's state: what changes from line to line."""
+    told: dict[str, object] = {"stage": str(state.stage), "attempt": state.attempt, "drained": state.drained}
+    told |= {"last": str(state.last)} if state.last else {}
+    return told | ({"reason": state.reason} if state.reason else {})
 
 
 @contextmanager

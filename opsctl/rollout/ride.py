@@ -22,16 +22,21 @@ from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
+from opsctl.rollout.telling import telling
 from opsctl.state.leases import Leases
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rider:
-    """One kind of change: its name, who may be out of service together, and what carries a plan of it out."""
+    """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
+
+    `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
+    """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
+    keeps: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,20 +168,22 @@ def _run(
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     plan = rollout.state.plan
-    return execute(
-        rollout.state,
-        rider.change(means, plan),
-        verb=verb,
-        who=means.who,
-        store=means.store,
-        ledger=means.ledger,
-        inventory=means.inventory,
-        limits=rider.limits(means),
-        clock=means.clock,
-        observe=observe,
-        closed=schedule(means, plan).closed,
-        keeps=lambda items: keeps(means, plan, items),
-        down=rollout.down,
-        gone=rollout.gone,
-        keep=keep,
-    )
+    with telling(means, observe) as tell:
+        return execute(
+            rollout.state,
+            rider.change(means, plan),
+            verb=verb,
+            who=means.who,
+            store=means.store,
+            ledger=means.ledger,
+            inventory=means.inventory,
+            limits=rider.limits(means),
+            clock=means.clock,
+            observe=observe,
+            closed=schedule(means, plan).closed,
+            keeps=lambda items: keeps(means, plan, items) if rider.keeps else None,
+            down=rollout.down,
+            gone=rollout.gone,
+            keep=keep,
+            tell=tell,
+        )

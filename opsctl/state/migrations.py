@@ -49,6 +49,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
              rollout TEXT NOT NULL PRIMARY KEY REFERENCES rollouts (id), starts TEXT NOT NULL, who TEXT NOT NULL,
              made TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT '', settled TEXT NOT NULL DEFAULT '')""",
     ),
+    (
+        # What happened in a rollout, in its order: host_states keeps the last state alone.
+        """CREATE TABLE rollout_log (
+             rollout TEXT NOT NULL REFERENCES rollouts (id), seq BIGINT NOT NULL, host TEXT NOT NULL,
+             kind TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (rollout, seq))""",
+    ),
 )
 NEWEST = len(STEPS)
 
