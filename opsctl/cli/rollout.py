@@ -200,6 +200,26 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
     note(f"follow it: opsctl patch attach {rollout}")
 
 
+def pause(app: App, rider: Rider, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, output: str) -> None:
+    """Let a rollout start nothing new; its hosts stay claimed."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout import ride
+    from opsctl.rollout.asking import refuse_pause
+
+    state, asking = Journal(app.store).load(rollout_id, kind=rider.kind), asking_of(app, reason)
+    busy = Journal(app.store).at_work(state.plan.id)
+    refuse_pause(state, busy)
+    if previewed(state, busy, dry_run=dry_run, output=output):
+        return
+    app.confirm(f"Pause {state.plan.id}?", yes=yes)
+    app.work_from(snapshot.load(app.store, state.plan.id))
+    means = means_of(app)
+    left = {host.host for host in state.hosts if host.stage is not Stage.DONE}
+    items = [item for item in state.plan.hosts if item.host in left]
+    done = asking.pause(state, rider.limits(means), lambda: ride.keeps(means, state.plan, items))
+    tell_asked(app, done, output)
+
+
 def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str, reason: str = "") -> None:
     """End a rollout for good; Incomplete where hosts stay in the middle of it."""
     from opsctl.rollout.abort import in_the_middle
@@ -256,7 +276,9 @@ def tell_asked(app: App, done: Asked, output: str, *, outcome: str = "ok") -> No
     else:
         heard = wish.answer or ("its process knows" if wish.seen else "its process has not looked yet, and will")
         line(f"{plan}: {wish}: {heard}")
-        note(f"follow it: opsctl patch attach {plan}")
+        kind = done.state.plan.kind
+        follow = f"opsctl patch attach {plan}" if kind == "patch" else f"{lines.status(kind)} {plan}"
+        note(f"follow it: {follow}")
     note(f"ledger: {done.head}")
 
 

@@ -17,14 +17,16 @@ import pytest
 from opsctl import config
 from opsctl.errors import ConfigError, Incomplete, Locked, Refused, StalePlan, UsageError
 from opsctl.model.rollout import RolloutState, Stage, Status
-from opsctl.rollout import detach, watchdog, watchdog_units
+from opsctl.rollout import alarming, detach, watchdog, watchdog_units
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.notice import Letter
+from opsctl.rollout.notify import Delivery
 from opsctl.rollout.standing import Standing
 from opsctl.rollout.waiting import Waiting, begins_at, scheduled
 from opsctl.state.appointments import Appointments
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
-from tests.unit.test_rollout_drive import START, plan
+from tests.unit.test_rollout_drive import START, STOCK, plan
 
 SOON = START + timedelta(hours=2)
 
@@ -286,3 +288,45 @@ def test_systemd_takes_the_units(workspace: Path, tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False)
     told = [line for line in done.stderr.splitlines() if "opsctl-patch-watchdog" in line]
     assert told == []
+
+
+# --- who is told -----------------------------------------------------------------------------------------------------
+
+
+def test_an_alarm_is_told_to_whom_the_settings_name_once_an_hour(workspace: Path, store: Store) -> None:
+    (workspace / "opsctl.yml").write_text(
+        "version: 1\nnotify:\n  routes: ['event:stalled = on-call']\n  targets_command: [echo, 'on-call: json://127.0.0.1:9']\n"
+    )
+    state, sent = running(store), list[Letter]()
+    Journal(store).save_host(state.plan.id, state.hosts[0])
+    alarms = watchdog.alarms([Standing(state=state, now=SOON)], [], SOON)
+
+    def send(addresses: tuple[str, ...], text: Letter, seconds: float) -> str:
+        sent.append(text)
+        return ""
+
+    def tell(now: datetime) -> list[Delivery]:
+        return alarming.tell(
+            alarms, settings=config.load(workspace, {}), store=store, inventory=STOCK, now=now, send=send
+        )  # fmt: skip
+
+    assert [(one.target, one.why) for one in tell(SOON)] == [("on-call", "")]
+    assert sent[0].title == f"opsctl: {state.plan.id} is stalled"
+    assert f"run: opsctl patch resume {state.plan.id}" in sent[0].body
+    assert "stalled, 1 drained (ange.app1)" in sent[0].body
+    assert "ange.app1: still DRAINED" in sent[0].body
+    assert tell(SOON + timedelta(minutes=59)) == []
+    assert len(tell(SOON + timedelta(minutes=61))) == 1
+
+
+def test_an_alarm_that_reached_nobody_is_told_again_at_the_next_look(workspace: Path, store: Store) -> None:
+    (workspace / "opsctl.yml").write_text(
+        "version: 1\nnotify:\n  routes: ['event:stalled = on-call']\n  targets_command: [echo, 'on-call: json://127.0.0.1:9']\n"
+    )
+    alarms = watchdog.alarms([Standing(state=running(store), now=SOON)], [], SOON)
+    for _ in range(2):
+        made = alarming.tell(
+            alarms, settings=config.load(workspace, {}), store=store, inventory=STOCK, now=SOON,
+            send=lambda addresses, text, seconds: "connection refused",
+        )  # fmt: skip
+        assert [one.why for one in made] == ["connection refused"]

@@ -63,7 +63,7 @@ def watchdog(
     """Tell whether a rollout's process has died or frozen.
 
     And whether a start was missed. Nothing is asked of hosts. Exit code 1, with what is drained and the command to run:
-    there is an alarm.
+    there is an alarm. Whom opsctl.yml names under notify is told of it, once an hour.
     """
     if units or into:
         _units(app, minutes=minutes, user=user, into=into, dry_run=dry_run, yes=yes)
@@ -82,7 +82,22 @@ def watchdog(
         running = sum(bool(look.busy) for look in looks)
         line(f"{running} at work, {len(found)} to see to")
     if found:
+        _tell(app, found)
         raise Incomplete("\n".join(map(str, found)), hint=_first(found))
+
+
+def _tell(app: App, found: tuple[Alarm, ...]) -> None:
+    """Notify whom opsctl.yml names; an alarm is one also where that fails, or the inventory cannot be read."""
+    from opsctl.errors import SetupError
+    from opsctl.model.host import Inventory
+    from opsctl.rollout import alarming
+
+    try:
+        inventory = app.inventory
+    except SetupError:
+        inventory = Inventory()
+    for one in alarming.tell(found, settings=app.settings, store=app.store, inventory=inventory, now=app.now()):
+        note(f"notification to {one.target}: {one.why or 'sent'}")
 
 
 def _first(found: tuple[Alarm, ...]) -> str:

@@ -24,24 +24,9 @@ def pause(app: App, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, o
 
     It keeps its hosts from others until their window ends, and so does a halted one. `patch resume` goes on.
     """
-    from opsctl.inventory import snapshot
-    from opsctl.model.rollout import Stage
     from opsctl.patch import run
-    from opsctl.rollout import ride
-    from opsctl.rollout.asking import refuse_pause
 
-    state, asking = Journal(app.store).load(rollout_id, kind="patch"), shared.asking_of(app, reason)
-    busy = Journal(app.store).at_work(state.plan.id)
-    refuse_pause(state, busy)
-    if shared.previewed(state, busy, dry_run=dry_run, output=output):
-        return
-    app.confirm(f"Pause {state.plan.id}?", yes=yes)
-    app.work_from(snapshot.load(app.store, state.plan.id))
-    means = shared.means_of(app)
-    left = {host.host for host in state.hosts if host.stage is not Stage.DONE}
-    items = [item for item in state.plan.hosts if item.host in left]
-    done = asking.pause(state, run.limits(means), lambda: ride.keeps(means, state.plan, items))
-    shared.tell_asked(app, done, output)
+    shared.pause(app, run.RIDER, rollout_id, reason=reason, dry_run=dry_run, yes=yes, output=output)
 
 
 @click.command()
