@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import re
 import signal
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -457,3 +464,47 @@ def test_the_watchdogs_units_are_shown_and_written_where_it_is_told(
     names = sorted(path.name for path in there.iterdir())
     assert names == [f"opsctl-patch-watchdog-drift.{kind}" for kind in ("service", "timer")]
     assert f"systemctl enable --now {names[1]}" in capsys.readouterr().err
+
+
+# --- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(workspace: Path, term: str, *words: str) -> tuple[int, str]:
+    """What a terminal of 80 columns gets to see, and the exit code."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "opsctl", "-C", str(workspace), *words],
+        stdin=slave, stdout=slave, stderr=slave, env={**environ, "TERM": term, "NO_COLOR": "1"},
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # how the end of a pseudo-terminal is told
+        while data := os.read(master, 65536):
+            seen += data
+    os.close(master)
+    return running.wait(timeout=60), seen.decode()
+
+
+def test_a_watch_on_a_terminal_keeps_to_its_width_and_uses_no_colour(workspace: Path) -> None:
+    plan = killed(workspace)
+    assert run(["patch", "pause", plan, "--reason", "the phones are down", "--yes"]) == 0
+    code, seen = on_a_terminal(workspace, "xterm-256color", "patch", "status", "--watch")
+    assert code == 5
+    assert re.search(r"\x1b\[[0-9;]*3[0-7]m", seen) is None, "no colour"
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-JL-Za-z]", "", seen).partition("error: ")[0]
+    lines = re.split(r"\r|\n|\x1b\[2K", drawn)  # each erased line is drawn anew
+    assert max(map(len, lines)) <= 80
+    screen = "\n".join(lines)
+    for told in ("batch", f"1.1     {FIRST}", "installing", f"to go on: opsctl patch resume {plan}", "read: docs/"):
+        assert told in screen
+
+
+def test_a_terminal_that_cannot_draw_gets_dated_lines(workspace: Path) -> None:
+    plan = killed(workspace)
+    assert run(["patch", "pause", plan, "--yes"]) == 0
+    code, seen = on_a_terminal(workspace, "dumb", "patch", "status", "--watch")
+    assert code == 5
+    assert "\x1b" not in seen
+    assert f"Z {FIRST}: installing" in seen
