@@ -226,5 +226,6 @@ def _at_work(rollout_id: str, runner: str) -> Locked:
     told, kind = f"rollout {rollout_id} is at work: {runner}", lines.kind_of(rollout_id)
     if not kind:
         return Locked(told, hint="wait for its end, or stop it there with Ctrl-C")
-    follow = f"opsctl patch attach {rollout_id}" if kind == "patch" else f"{lines.status(kind)} {rollout_id}"
-    return Locked(told, hint=f"follow it: {follow}; stop it: {lines.pause(rollout_id)}, or Ctrl-C there")
+    return Locked(
+        told, hint=f"follow it: {lines.attach(rollout_id)}; stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
+    )

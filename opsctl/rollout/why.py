@@ -121,7 +121,7 @@ def _next(look: Standing, host: HostState) -> str:
     if host.stage is Stage.DONE:
         return ""
     if look.busy and not look.frozen:
-        return f"opsctl patch attach {state.plan.id}" if state.plan.kind == "patch" else lines.status(state.plan.kind)
+        return lines.attach(state.plan.id)
     if state.status is Status.PLANNED:
         return lines.begin(state.plan) if look.starts is None else ""
     if host.stage is Stage.FAILED and state.status is not Status.ABORTED and not host.drained:

@@ -17,7 +17,7 @@ from opsctl.cli.app import (
     pass_app,
     yes_option,
 )
-from opsctl.cli.output import progress, some
+from opsctl.cli.output import line, progress, some
 from opsctl.cli.patch.pieces import show_plan
 from opsctl.cli.rollout import means_of
 
@@ -56,7 +56,7 @@ def start(
     With --detach it goes on without this terminal: as a unit of systemd, or where that does not run this machine as a
     process with a log beside the store. A plan that was made for a later time (`plan --at`) then waits for it.
     """
-    from opsctl.patch import run
+    from opsctl.patch import rehearsal, run
     from opsctl.rollout.waiting import begins_at
 
     means = means_of(app)
@@ -64,6 +64,7 @@ def start(
     made = ready.state.plan
     if output == "table":
         show_plan(made)
+        line(rehearsal.told(rehearsal.load(app.store, made)))
     starts = begins_at(made, at, app.now()) if at or detach else None
     then = ["--at", starts.isoformat()] if starts else []
     instead = None

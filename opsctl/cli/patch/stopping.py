@@ -6,8 +6,6 @@ import click
 
 from opsctl.cli import rollout as shared
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_option
-from opsctl.errors import Refused
-from opsctl.rollout.journal import Journal
 
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept with it and in the ledger.")
 
@@ -59,26 +57,7 @@ def skip(app: App, host: str, rollout_id: str | None, *, reason: str, dry_run: b
     Also one whose state is unknown, so that the others can go on; where it is drained, a resume undrains it. Without
     ROLLOUT the newest one that has the host and is not over.
     """
-    from opsctl.errors import UsageError
-    from opsctl.rollout.asking import refuse_skip
-    from opsctl.rollout.named import host_of, newest_with
-
-    asking = shared.asking_of(app, reason)
-    if not asking.reason:
-        raise UsageError("--reason says nothing")
-    journal = Journal(app.store)
-    found = journal.load(rollout_id, kind="patch") if rollout_id else None
-    state = found or newest_with(journal.all("patch"), host, going=True)
-    key = host_of(state.plan, host)
-    refuse_skip(state, key)
-    if shared.previewed(state, journal.at_work(state.plan.id), dry_run=dry_run, output=output):
-        return
-    app.confirm(f"Skip {key} in {state.plan.id}?", yes=yes)
-    done = asking.skip(state, key)
-    refused = done.wish.answer if done.wish and done.wish.answer != "skipped" else ""
-    shared.tell_asked(app, done, output, outcome="refused" if refused else "ok")
-    if refused:
-        raise Refused(f"{key}: {refused}")
+    shared.skip(app, "patch", host, rollout_id, reason=reason, dry_run=dry_run, yes=yes, output=output)
 
 
 VERBS = (pause, abort, skip)

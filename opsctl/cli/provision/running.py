@@ -1,4 +1,4 @@
-"""`opsctl provision apply|resume|pause|abort`: what changes hosts, or ends that."""
+"""`opsctl provision apply|resume`: what changes hosts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from opsctl.cli.app import App, dry_run_option, old_inventory_option, output_opt
 from opsctl.cli.output import some
 from opsctl.cli.provision.pieces import show_plan, tell, tell_trouble
 from opsctl.cli.rollout import means_of
-
-reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept with it and in the ledger.")
 
 
 @click.command()
@@ -56,38 +54,4 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     shared.resume(app, run.rider(tell), rollout_id, retry=retry, dry_run=dry_run, yes=yes, output=output)
 
 
-@click.command()
-@click.argument("rollout_id", metavar="ROLLOUT|latest")
-@reason_option
-@dry_run_option
-@yes_option
-@output_option
-@pass_app
-def pause(app: App, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, output: str) -> None:
-    """Let a provisioning start nothing new. Hosts under way are finished.
-
-    It keeps its hosts from others until their window ends. `provision resume` goes on.
-    """
-    from opsctl.provision import run
-
-    shared.pause(app, run.rider(tell), rollout_id, reason=reason, dry_run=dry_run, yes=yes, output=output)
-
-
-@click.command()
-@click.argument("rollout_id", metavar="ROLLOUT|latest")
-@reason_option
-@dry_run_option
-@yes_option
-@output_option
-@pass_app
-def abort(app: App, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, output: str) -> None:
-    """End a provisioning for good, and free its hosts for others.
-
-    One that is at work starts nothing new; hosts under way are finished. Where no process is at it, no host is touched.
-    Exit code 1: hosts stay changed halfway; they are listed. A host that waits for the confirmation of its access
-    undoes that change by itself.
-    """
-    shared.abort(app, "provision", rollout_id, dry_run=dry_run, yes=yes, output=output, reason=reason)
-
-
-VERBS = (apply, resume, pause, abort)
+VERBS = (apply, resume)
