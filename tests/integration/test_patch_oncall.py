@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 
 import pytest
 
+from opsctl import config
+from opsctl.rollout import detach, watchdog_units
 from tests.integration.test_patch import FIXED, Site, reached, site, wait_for, whole
 
 __all__ = ["site", "whole"]
@@ -110,3 +113,43 @@ def test_detached_it_goes_on_is_attached_to_killed_missed_by_the_watchdog_and_re
     assert site.leases() == ""
     history = json.loads(site.run(("patch", "history", "ange-web1", "-o", "json"), 0).stdout)["history"]
     assert (history[0]["rollout"], history[0]["stage"]) == (rollout, "done")
+
+
+# --- systemd itself, which runs the hosts of the lab -----------------------------------------------------------------
+
+SPEAK = "echo \"by $SUDO_USER, a word of $#\"; trap 'echo finishing; exit 0' TERM; while :; do sleep 0.1; done"
+
+
+def test_systemd_runs_a_detached_rollout_for_the_person_and_stops_it_cleanly(site: Site) -> None:
+    unit = detach.unit_of("patch-20270117-010000-abc")
+    command = ["/bin/sh", "-c", SPEAK, "opsctl", "50% of $HOME"]
+    environ = {"PATH": "/usr/bin:/bin", "OPSCTL_SSH_USER": "opsctl"}
+    argv = detach.unit_command("patch-20270117-010000-abc", command, who="anna", environ=environ, root=True)
+    said = f"journalctl --quiet -u {unit} -o cat"
+    site.inside("sundsvall-app1", shlex.join(argv))
+    wait_for(lambda: "by anna, a word of 1" in site.inside("sundsvall-app1", said), "it runs, for anna")
+    shown = site.inside("sundsvall-app1", f"systemctl show {unit} -p Environment,ActiveState,KillMode,ExecStart")
+    assert "ActiveState=active" in shown
+    assert "KillMode=mixed" in shown
+    assert "OPSCTL_SSH_USER=opsctl" in shown
+    site.inside("sundsvall-app1", f"systemctl stop {unit}")
+    assert "finishing" in site.inside("sundsvall-app1", said)
+    assert site.inside("sundsvall-app1", f"systemctl is-active {unit} || true") == "inactive"
+
+
+def test_systemd_runs_the_watchdogs_units_and_a_failed_look_shows(site: Site) -> None:
+    """Their command is another here, for the host has no opsctl, and the folder: all else is as it is written."""
+    written = watchdog_units.units(config.load(site.workspace, {}), ("/bin/sh", "/srv/look"), minutes=5, user="root")
+    texts = {name: text.replace(str(site.workspace), "/srv/drift") for name, text in written.items()}
+    service, timer = (next(name for name in texts if name.endswith(kind)) for kind in (".service", ".timer"))
+    site.inside("sundsvall-app1", "mkdir -p /srv/drift/.state")
+    for name, text in texts.items():
+        site.inside("sundsvall-app1", f"printf %s {shlex.quote(text)} > /etc/systemd/system/{name}")
+    # The store can be written, the rest of the file system cannot.
+    look = "touch /srv/drift/.state/looked; touch /etc/x 2>/dev/null && exit 9; test ! -e /srv/alarm"
+    site.inside("sundsvall-app1", f"echo {shlex.quote(look)} > /srv/look; systemctl daemon-reload")
+    site.inside("sundsvall-app1", f"systemctl start {timer} && systemctl start {service}")
+    assert site.inside("sundsvall-app1", f"systemctl is-active {timer}; ls /srv/drift/.state") == "active\nlooked"
+    site.inside("sundsvall-app1", f"touch /srv/alarm; ! systemctl start {service}")
+    assert site.inside("sundsvall-app1", f"systemctl is-failed {service}") == "failed"
+    assert "ExecMainStatus=1" in site.inside("sundsvall-app1", f"systemctl show {service} -p ExecMainStatus")
