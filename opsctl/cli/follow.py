@@ -135,5 +135,14 @@ def follow_lines(app: App, rollout: str) -> Standing:
 def _follow(app: App, rollout: str) -> Iterator[Standing]:
     from opsctl.rollout.follow import follow
 
-    eyes = looking(app)
-    return follow(lambda: eyes.at(rollout), lambda: time.sleep(FOLLOW_SECONDS))
+    eyes, took = looking(app), 0.0
+
+    def look() -> Standing:
+        nonlocal took
+        began = time.monotonic()
+        found = eyes.at(rollout)
+        took = time.monotonic() - began
+        return found
+
+    # A large rollout takes its time to read: a watch never takes a processor for itself.
+    return follow(look, lambda: time.sleep(max(FOLLOW_SECONDS, 5 * took)))

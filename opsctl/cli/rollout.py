@@ -203,6 +203,8 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
     else:
         line(f"{rollout}: detached as {started.name}{'' if surely else '; it has not begun yet'}")
         line(f"what it says: {started.output}")
+    if not app.settings.text("ssh.identity"):
+        note("warning: ssh.identity is empty: it reaches its hosts by your ssh agent, which ends with your login")
     note(f"follow it: {lines.attach(rollout)}")
 
 

@@ -306,6 +306,7 @@ def test_a_detached_start_goes_on_by_itself_and_is_followed_from_elsewhere(
     shown = capsys.readouterr()
     told = json.loads(shown.out)
     assert (told["rollout"], told["begun"]) == (plan, True)
+    assert "warning: ssh.identity is empty" in shown.err
     assert f"opsctl patch attach {plan}" in shown.err
     assert run(["patch", "attach", plan]) == 5, "its hosts do not answer"
     assert f"{FIRST}: unknown" in capsys.readouterr().out

@@ -71,10 +71,8 @@ def watchdog(
     from opsctl.model import wire
     from opsctl.rollout import waiting
     from opsctl.rollout import watchdog as room
-    from opsctl.rollout.lines import BEGINS
 
-    eyes = follow.looking(app)
-    looks = [look for kind in BEGINS for look in eyes.all(kind)]
+    looks = follow.looking(app).running()
     found = room.alarms(looks, waiting.scheduled(app.store), app.now())
     if output == "json":
         as_json({"alarms": wire.as_document(found)}, outcome="incomplete" if found else "ok")
