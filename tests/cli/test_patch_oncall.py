@@ -198,6 +198,12 @@ def test_attach_can_be_left_without_stopping_anything(
     assert f"{FIRST}: installing" in shown.out
 
 
+def test_what_has_not_begun_cannot_be_followed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "attach", plan]) == 3
+    assert f"{plan} has not begun: there is nothing to follow" in capsys.readouterr().err
+
+
 def test_why_tells_what_a_host_waits_for_and_what_to_type(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = killed(workspace)
     capsys.readouterr()
