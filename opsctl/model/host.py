@@ -167,6 +167,17 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchPolicy:
+    """Within how many days a security update is to be installed; on critical hosts sooner, where that is said."""
+
+    security_days: int
+    critical_days: int | None = None
+
+    def days(self, *, critical: bool) -> int:
+        return self.critical_days if critical and self.critical_days is not None else self.security_days
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tenant:
     """A municipality, with the lists that its hosts are held to. None means that nobody gave the list."""
 
@@ -183,6 +194,7 @@ class Tenant:
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    patch_policy: PatchPolicy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from opsctl.config import Settings
 from opsctl.errors import HostFailed
@@ -17,15 +17,27 @@ from opsctl.ssh.session import Transport, hostside_script
 
 
 class PatchChange:
-    """Answers rollout.change.Change. `reboot` is the policy: never, if-required, always."""
+    """Answers rollout.change.Change. `reboot` is the policy: never, if-required, always.
+
+    `installed` hears of each host whose planned versions are installed.
+    """
 
     together = False
 
-    def __init__(self, transport: Transport, inventory: Inventory, settings: Settings, *, reboot: str) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        inventory: Inventory,
+        settings: Settings,
+        *,
+        reboot: str,
+        installed: Callable[[Host, HostPlan], None] = lambda _host, _item: None,
+    ) -> None:
         self._transport = transport
         self._inventory = inventory
         self._settings = settings
         self._policy = reboot
+        self._installed = installed
         self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
@@ -54,6 +66,7 @@ class PatchChange:
         """The planned versions, through the host's own unit."""
         installation = Installation(self._transport, self._fence, host, item, claim, attempt=state.attempt)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
+        self._installed(host, item)
         wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
         kept = tuple(f"kept {name}" for name in status.kept_files)
         left = ("a reboot is required",) if status.reboot_required and not wanted else ()

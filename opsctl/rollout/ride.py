@@ -28,11 +28,15 @@ from opsctl.state.leases import Leases
 
 @dataclass(frozen=True, kw_only=True)
 class Rider:
-    """One kind of change: its name, who may be out of service together, and what carries a plan of it out."""
+    """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
+
+    `ended` hears of each rollout of it that stopped or ended.
+    """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
+    ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +164,7 @@ def _run(
 ) -> Ended:
     plan = rollout.state.plan
     with telling(means, observe) as tell:
-        return execute(
+        done = execute(
             rollout.state,
             rider.change(means, plan),
             verb=verb,
@@ -178,3 +182,5 @@ def _run(
             keep=keep,
             tell=tell,
         )
+        rider.ended(means, done.state)
+        return done

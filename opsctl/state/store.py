@@ -337,6 +337,10 @@ class Store:
         """Every rollout, newest first."""
         return [_rollout(row) for row in self.read("SELECT * FROM rollouts ORDER BY created DESC, id DESC")]
 
+    def begun_rollouts(self) -> list[str]:
+        """The ids of the rollouts that have a host's state: plans that nobody began are not read for it."""
+        return [row["rollout"] for row in self.read("SELECT DISTINCT rollout FROM host_states ORDER BY rollout")]
+
     def save_host_state(self, rollout_id: str, host_key: str, state_json: str, at: datetime) -> None:
         self.write(
             """INSERT INTO host_states (rollout, host, state, at) VALUES (?, ?, ?, ?)
