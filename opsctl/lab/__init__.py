@@ -34,9 +34,10 @@ from opsctl.lab.control import (
     snapshot,
     start,
     status,
+    stock,
 )
 from opsctl.lab.faults import FAULTS
-from opsctl.lab.fleet import Fleet, LabHost, demo, generic, only
+from opsctl.lab.fleet import Fleet, LabHost, demo, equal, generic, only
 from opsctl.lab.instance import down, up
 from opsctl.lab.place import DEFAULT_NAME
 
@@ -55,6 +56,7 @@ __all__ = [
     "description",
     "down",
     "enter",
+    "equal",
     "execute",
     "generic",
     "mend",
@@ -66,5 +68,6 @@ __all__ = [
     "snapshot",
     "start",
     "status",
+    "stock",
     "up",
 ]

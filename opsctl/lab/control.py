@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import opsctl.lab.faults as every
 from opsctl.errors import LabError, Refused, UnknownName, UsageError
@@ -227,6 +228,13 @@ def publish(name: str, package: str, version: str, *, post_install: str = "") ->
     lab = description(name)
     with held(Place(name=name).lock, what=f"the lab {name}"):
         _mirror(lab).publish(recipe.with_step(known[package], post_install), version)
+
+
+def stock(name: str, debs: Iterable[Path]) -> None:
+    """Publishes package files as updates of this lab."""
+    lab = description(name)
+    with held(Place(name=name).lock, what=f"the lab {name}"):
+        _mirror(lab).stock(debs)
 
 
 def _mirror(lab: Fleet) -> Mirror:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 from types import SimpleNamespace
 
+from opsctl.inventory.icsentry import CalendarEntry, calendar_text
 from opsctl.model.calendar import Hours
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, Plan
@@ -110,26 +111,20 @@ def _told(turn: Turn, hours: Hours, t: SimpleNamespace) -> str:
 def _calendar(
     plan: Plan, owner: str, turns: list[Turn], hours: Hours, spoken: list[SimpleNamespace], now: datetime
 ) -> bytes:
-    """One entry for each window, with its hosts: RFC 5545, published, not an invitation that wants an answer."""
-    from icalendar import Calendar, Event
-
-    calendar = Calendar()
-    calendar.add("prodid", "-//opsctl//patching//EN")
-    calendar.add("version", "2.0")
-    calendar.add("method", "PUBLISH")
-    for number, (span, members) in enumerate(_windows(turns).items(), 1):
-        event = Event()
-        event.add("uid", f"{plan.id}-{number}-{_id(owner)}@opsctl")
-        event.add("dtstamp", now.astimezone(UTC))
-        event.add("dtstart", span[0].astimezone(UTC))
-        event.add("dtend", span[1].astimezone(UTC))
-        event.add("summary", plain(f"{spoken[0].ahead_subject}: {', '.join(turn.host.name for turn in members)}"))
+    """One entry for each window, with its hosts."""
+    entries = []
+    for number, ((begin, end), members) in enumerate(_windows(turns).items(), 1):
         lines = [plain(f"{turn.host.key}: {_about(turn, hours, spoken).text}", 1000) for turn in members]
-        event.add("description", "\n".join([*lines, f"{spoken[0].ahead_plan}: {plan.id}"]))
-        event.add("transp", "TRANSPARENT")
-        calendar.add_component(event)
-    found: bytes = calendar.to_ical()
-    return found
+        entries.append(
+            CalendarEntry(
+                uid=f"{plan.id}-{number}-{_id(owner)}@opsctl",
+                start=begin,
+                end=end,
+                summary=plain(f"{spoken[0].ahead_subject}: {', '.join(turn.host.name for turn in members)}"),
+                description="\n".join([*lines, f"{spoken[0].ahead_plan}: {plan.id}"]),
+            )
+        )
+    return calendar_text(entries, now)
 
 
 def _windows(turns: Iterable[Turn]) -> dict[tuple[datetime, datetime], list[Turn]]:
