@@ -217,3 +217,15 @@ def test_every_verb_of_the_support_table_names_every_platform() -> None:
 
 def test_long_lists_are_cut() -> None:
     assert listed([str(n) for n in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
+
+
+@pytest.mark.parametrize(("route", "verdict"), [("= drift", "ok"), ("= nobody", "bad"), ("evnt:end = drift", "bad")])
+def test_routes_of_notifications_are_looked_at_and_no_address_is_shown(
+    settings: Settings, route: str, verdict: str
+) -> None:
+    (settings.workspace / "targets.yml").write_text("drift: json://user:canary-12345@127.0.0.1:1/\n")
+    (settings.workspace / "targets.yml").chmod(0o600)
+    given = {**settings.values, "notify.routes": (route,), "notify.targets_file": "targets.yml"}
+    looks = list(examine_workspace.workspace(Settings(workspace=settings.workspace, values=given)))
+    assert found(looks, "notifications").verdict == verdict
+    assert "canary-12345" not in str(looks)

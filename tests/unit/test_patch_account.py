@@ -17,6 +17,8 @@ from typing import Any, cast
 import pytest
 
 from opsctl import config, content
+from opsctl.documents import Problems
+from opsctl.inventory import document, emit, tenantfile
 from opsctl.model.host import Host, Inventory, PatchPolicy, Quarantined, Tenant
 from opsctl.patch import account as accounts
 from opsctl.patch import punctual, sheets
@@ -306,11 +308,11 @@ def test_a_year_of_500_hosts_is_told_in_a_few_seconds_on_a_page_that_can_be_read
     began = time.process_time()
     found = account(store, tmp_path, stock)
     pages = {language: sheets.account_page(found, language) for language in LANGUAGES}
-    document = json.loads(sheets.account_json(found))
+    told = json.loads(sheets.account_json(found))
     took = time.process_time() - began
     assert len(found.updates) == 60_000
     assert sum(row["all"] for _, row in found.months) == 60_000
-    assert document["counts"]["total"]["all"] == len(document["updates"]) == 60_000
+    assert told["counts"]["total"]["all"] == len(told["updates"]) == 60_000
     for language, text in pages.items():
         check_page(text, language)
         assert len(text) < 5_000_000
@@ -356,3 +358,16 @@ def test_spread_of_one_update_is_that_update() -> None:
 def test_rollouts_of_the_period_are_told_with_this_tenants_hosts_alone(store: Store, tmp_path: Path) -> None:
     assert Journal(store).begun_between("patch", START, END) == []
     assert account(store, tmp_path, inventory(host("a"))).rollouts == ()
+
+
+@pytest.mark.parametrize("policy", [None, PatchPolicy(security_days=14), POLICY])
+def test_the_rule_is_written_read_and_kept_with_plans_as_it_is(tmp_path: Path, policy: PatchPolicy | None) -> None:
+    tenant = inventory(policy=policy).tenants[0]
+    file = tmp_path / "ange" / "tenant.yml"
+    file.parent.mkdir()
+    file.write_text(emit.tenant_file(tenant), encoding="utf-8")
+    problems = Problems()
+    assert tenantfile.read_tenant(file, problems).tenant.patch_policy == policy
+    assert problems.found == []
+    encoded = json.loads(json.dumps(document.encode([tenant], []))) | {"quarantined": []}
+    assert document.decode(encoded, "d").tenants[0].patch_policy == policy
