@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from opsctl import __version__
 from opsctl.model import wire
+from opsctl.model.calendar import ZONE
 from opsctl.patch import punctual
 from opsctl.patch.account import CURRENT, Account
 from opsctl.patch.story import Story
@@ -67,7 +70,7 @@ def _page(template: str, language: str, own: Path | None, **values: object) -> s
     def decimal(text: str) -> str:
         return text.replace(".", ",") if language == "sv" else text
 
-    environment.filters["day"] = lambda at: f"{at:%Y-%m-%d}"
+    environment.filters["day"] = _local
     environment.filters["days"] = lambda days: decimal(f"{days:.1f}")
     environment.filters["decimal"] = decimal
     environment.filters["span"] = span
@@ -175,6 +178,34 @@ def _json(kind: str, outcome: str, **members: object) -> str:
     return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n"
 
 
-def write(name: str, texts: Mapping[str, str], folder: Path) -> list[tuple[Path, str]]:
-    """The files `patching-NAME.SUFFIX`, for their owner and group alone; each with its SHA-256."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What somebody wants of a report: `formats` html and json, pages in `languages`; `own`: a workspace's content."""
+
+    languages: tuple[str, ...]
+    formats: tuple[str, ...]
+    own: Path | None = None
+
+
+def write_story(story: Story, asked: Asked, folder: Path) -> list[tuple[Path, str]]:
+    """The files `patching-ROLLOUT.LANGUAGE.html` and `.json`, for owner and group alone; each with its SHA-256."""
+    texts = {f"{one}.html": story_page(story, one, asked.own) for one in asked.languages if "html" in asked.formats}
+    texts |= {"json": story_json(story)} if "json" in asked.formats else {}
+    return _write(story.state.plan.id, texts, folder)
+
+
+def write_account(account: Account, asked: Asked, folder: Path) -> list[tuple[Path, str]]:
+    """The files `patching-TENANT-FROM-TO.LANGUAGE.html` and `.json`, as those of a rollout."""
+    texts = {f"{one}.html": account_page(account, one, asked.own) for one in asked.languages if "html" in asked.formats}
+    texts |= {"json": account_json(account)} if "json" in asked.formats else {}
+    first, last = (_local(at).replace("-", "") for at in (account.start, account.end))
+    return _write(f"{account.tenant.name}-{first}-{last}", texts, folder)
+
+
+def _write(name: str, texts: Mapping[str, str], folder: Path) -> list[tuple[Path, str]]:
     return exports.put({f"patching-{name}.{suffix}": text for suffix, text in texts.items()}, folder)
+
+
+def _local(at: datetime) -> str:
+    """The day by the clocks with which periods are written on the command line."""
+    return f"{at.astimezone(ZoneInfo(ZONE)):%Y-%m-%d}"

@@ -60,7 +60,7 @@ def test_a_period_says_what_it_cannot_know_and_ends_with_1(workspace: Path, caps
     document = json.loads(capsys.readouterr().out)
     assert document["outcome"] == "incomplete"
     assert document["summary"][0] == "0 of 2 hosts read lately; 2 never"
-    found = json.loads(Path("out/patching-ange-20251231-20260630.json").read_text())
+    found = json.loads(Path("out/patching-ange-20260101-20260701.json").read_text())
     assert found["incomplete"] == ["not_covered", "begins_late", "no_policy"]
 
 

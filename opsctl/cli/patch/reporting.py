@@ -52,21 +52,17 @@ def report(
     if tenant is None and start:
         raise UsageError("--from goes with --tenant")
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    kinds, own = formats or ("html", "json"), app.settings.own_content
+    asked = sheets.Asked(languages=languages, formats=formats or ("html", "json"), own=app.settings.own_content)
     if tenant is None:
         told = story.story(app.store, app.ledger, app.inventory, rollout_id or "")
-        texts = {f"{one}.html": sheets.story_page(told, one, own) for one in languages if "html" in kinds}
-        texts |= {"json": sheets.story_json(told)} if "json" in kinds else {}
-        written = sheets.write(told.state.plan.id, texts, folder or Path(to or "."))
-        _show(written, sheets.story_lines(told), told.ledger_head, told.outcome, output)
+        written = sheets.write_story(told, asked, folder or Path(to or "."))
+        _show(written, sheets.story_lines(told), told.ledger_head, "ok", output)
         return 0
     end = moment_of(to)
     if start is None or end is None or not start < end:
         raise UsageError("--tenant takes a period: --from DAY --to LATER-DAY")
     found = account.account(means_of(app), tenant, start, end)
-    texts = {f"{one}.html": sheets.account_page(found, one, own) for one in languages if "html" in kinds}
-    texts |= {"json": sheets.account_json(found)} if "json" in kinds else {}
-    written = sheets.write(f"{found.tenant.name}-{start:%Y%m%d}-{end:%Y%m%d}", texts, folder or Path())
+    written = sheets.write_account(found, asked, folder or Path())
     _show(written, sheets.account_lines(found), found.ledger_head, found.outcome, output)
     return 1 if found.incomplete else 0
 
