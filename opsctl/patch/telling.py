@@ -59,8 +59,7 @@ def send(means: Means, plan: Plan, told: Sequence[Word]) -> tuple[list[Delivery]
     """Tell each owner now; every attempt, and the ledger's head. A target that fails is no error here."""
     made: list[Delivery] = []
     with means.ledger.act("patch notify", _hosts(told), _detail(plan, told), means.who, means.clock) as act:
-        for word in told:
-            made += told_now(means, word.notice, means.clock())
+        made += told_now(means, [word.notice for word in told])
         failed = sorted({f"{one.target}: {one.why}" for one in made if one.why})
         act.outcome = "incomplete" if failed or not made else "ok"
         act.detail |= {"delivered": sum(not one.why for one in made), "failed": failed}

@@ -73,7 +73,7 @@ class Journal:
 
     def begun_between(self, kind: str, start: datetime, end: datetime) -> list[RolloutState]:
         """The rollouts of a kind that were begun between two moments, oldest first."""
-        ids = (one for one in self._store.begun_rollouts() if one.startswith(f"{kind}-"))
+        ids = (one for one in self._store.begun_rollouts(start, end) if one.startswith(f"{kind}-"))
         found = (
             self._whole(wire.loads(RolloutState, saved.document_json)) for i in ids if (saved := self._store.rollout(i))
         )
