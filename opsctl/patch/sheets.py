@@ -167,6 +167,7 @@ def story_json(story: Story) -> str:
         tenants=story.tenants,
         stages=story.stages,
         log=story.log,
+        approval=story.approval,
         acts=story.acts,
         ledger_head=story.ledger_head,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostPlan, HostState, RolloutState, Stage
+from opsctl.rollout import approval
 from opsctl.rollout.execute import outcome_of
 from opsctl.rollout.journal import GATE, NOTIFIED, STAGE, Journal
 from opsctl.state.ledger import Entry, Ledger
@@ -64,6 +65,7 @@ class Story:
     log: tuple[Happened, ...]
     acts: tuple[Entry, ...]
     ledger_head: str
+    approval: str = ""
 
     @property
     def outcome(self) -> str:
@@ -91,8 +93,10 @@ class Story:
         return tuple(line for line in self.log if line.kind == kind)
 
 
-def story(store: Store, ledger: Ledger, inventory: Inventory, name: str, *, kind: str = "patch") -> Story:
-    """The story of a rollout by its name. Raises UnknownName."""
+def story(
+    store: Store, ledger: Ledger, inventory: Inventory, name: str, now: datetime, *, kind: str = "patch"
+) -> Story:
+    """The story of a rollout by its name, as it stands now. Raises UnknownName."""
     journal = Journal(store)
     state = journal.load(name, kind=kind)
     log = journal.log.of(state.plan.id)
@@ -105,6 +109,7 @@ def story(store: Store, ledger: Ledger, inventory: Inventory, name: str, *, kind
         log=log,
         acts=tuple(_acts(ledger, state.plan.id)),
         ledger_head=str(ledger.head()),
+        approval=str(approval.of(store, state, now)),
     )
 
 

@@ -62,7 +62,7 @@ def run(store: Store, state: RolloutState, change: FakeChange) -> Story:
         state, change, verb="patch start", who="erik", store=store, ledger=Ledger(store), inventory=STOCK,
         limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=lambda step: None,
     )  # fmt: skip
-    return story(store, Ledger(store), STOCK, state.plan.id)
+    return story(store, Ledger(store), STOCK, state.plan.id, START)
 
 
 def test_the_story_holds_plan_people_stages_versions_gates_and_the_ledger(store: Store) -> None:
@@ -99,7 +99,7 @@ def test_a_rollout_that_failed_says_so_first_with_each_reason(store: Store, lang
     note(
         store, Delivery(target="hook", occasion="failure", rollout=found.state.plan.id, at=START, why="it answered 500")
     )
-    found = story(store, Ledger(store), STOCK, found.state.plan.id)
+    found = story(store, Ledger(store), STOCK, found.state.plan.id, START)
     assert found.outcome == "stopped"
     assert [host.host for host in found.problems] == ["ange.web1"]
     text = sheets.story_page(found, language)
@@ -112,14 +112,14 @@ def test_a_rollout_that_failed_says_so_first_with_each_reason(store: Store, lang
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_plan_that_nobody_began_has_a_report_too(store: Store, language: str) -> None:
     state = with_packages(store)
-    found = story(store, Ledger(store), STOCK, state.plan.id)
+    found = story(store, Ledger(store), STOCK, state.plan.id, START)
     check_page(sheets.story_page(found, language), language)
     assert (found.acts, found.gates, found.problems) == ((), (), ())
 
 
 def test_json_tells_the_same_and_is_the_same_each_time(store: Store) -> None:
     found = run(store, with_packages(store), Keeps(World()))
-    one, two = (sheets.story_json(story(store, Ledger(store), STOCK, found.state.plan.id)) for _ in range(2))
+    one, two = (sheets.story_json(story(store, Ledger(store), STOCK, found.state.plan.id, START)) for _ in range(2))
     assert one == two
     document = json.loads(one)
     assert (document["format"], document["version"], document["kind"]) == ("opsctl-patching-report", 1, "rollout")
@@ -130,7 +130,7 @@ def test_json_tells_the_same_and_is_the_same_each_time(store: Store) -> None:
 
 def test_an_unknown_rollout_is_named(store: Store) -> None:
     with pytest.raises(UnknownName, match="no plan or rollout is called 'nonsense'"):
-        story(store, Ledger(store), STOCK, "nonsense")
+        story(store, Ledger(store), STOCK, "nonsense", START)
 
 
 def test_lengths_of_time_are_written_for_people() -> None:

@@ -54,7 +54,7 @@ def report(
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
     asked = sheets.Asked(languages=languages, formats=formats or ("html", "json"), own=app.settings.own_content)
     if tenant is None:
-        told = story.story(app.store, app.ledger, app.inventory, rollout_id or "")
+        told = story.story(app.store, app.ledger, app.inventory, rollout_id or "", app.now())
         written = sheets.write_story(told, asked, folder or Path(to or "."))
         _show(written, sheets.story_lines(told), told.ledger_head, "ok", output)
         return 0
