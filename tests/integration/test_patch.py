@@ -22,7 +22,6 @@ import pytest
 
 from opsctl import lab
 from opsctl.lab import Fleet
-from tests.unit.receivers import web_server
 
 pytestmark = pytest.mark.lab
 
@@ -228,6 +227,10 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
 def test_what_auditors_get_of_a_rollout_is_what_happened_and_whoever_is_told_reads_of_its_own_hosts(
     site: Site, tmp_path: Path
 ) -> None:
+    import json
+
+    from tests.unit.receivers import web_server
+
     site.inside("ange-web1", "echo '# ours' >> /etc/opslab-library/opslab-library.conf")
     settings = (site.workspace / "opsctl.yml").read_text()
     with web_server() as ange, web_server(answer=500) as broken:
