@@ -19,6 +19,7 @@ from opsctl.model.host import (
     Mirror,
     Organisation,
     OutLimit,
+    PatchPolicy,
     Quarantined,
     Service,
     Site,
@@ -73,6 +74,8 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
             value = [wire.as_document(gate) for gate in value]
         elif field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
+        elif isinstance(value, PatchPolicy):
+            value = dict(vars(value))
         elif isinstance(value, tuple):
             # Only the order of the rings says something: it is the order of a rollout.
             value = list(value) if field.name == "rings" else sorted(value)
@@ -121,4 +124,6 @@ def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
                 for part in found[name]
             )
     values["gates"] = tuple(wire.from_document(Gate, one) for one in found.get("gates", ()))
+    if policy := values.get("patch_policy"):
+        values["patch_policy"] = PatchPolicy(**policy)
     return Tenant(**values)
