@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -334,8 +335,15 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(tmp_path: Path)
     end = gating.run(shell("sleep 1000 & echo $! >child; wait", seconds=1), QUESTION, tmp_path)
     assert end == CommandEnd(code=None, said="killed after 1 s")
     child = int((tmp_path / "child").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    wait_until_gone(child)
+
+
+def wait_until_gone(process: int, seconds: float = 30) -> None:
+    """A killed process ends when it is next scheduled: that may take a moment."""
+    deadline = time.monotonic() + seconds
+    while (state := Path(f"/proc/{process}/stat")).exists() and state.read_text().split()[2] not in ("Z", "X"):
+        assert time.monotonic() < deadline, f"{process} lives"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd"])
