@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -341,9 +342,10 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(tmp_path: Path)
 def wait_until_gone(process: int, seconds: float = 30) -> None:
     """A killed process ends when it is next scheduled: that may take a moment."""
     deadline = time.monotonic() + seconds
-    while (state := Path(f"/proc/{process}/stat")).exists() and state.read_text().split()[2] not in ("Z", "X"):
-        assert time.monotonic() < deadline, f"{process} lives"
-        time.sleep(0.05)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{process}/stat").read_text().split()[2] not in ("Z", "X"):
+            assert time.monotonic() < deadline, f"{process} lives"
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd"])
