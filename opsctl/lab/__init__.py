@@ -34,6 +34,7 @@ from opsctl.lab.control import (
     snapshot,
     start,
     status,
+    withdraw,
 )
 from opsctl.lab.faults import FAULTS
 from opsctl.lab.fleet import Fleet, LabHost, demo, generic, only
@@ -67,4 +68,5 @@ __all__ = [
     "start",
     "status",
     "up",
+    "withdraw",
 ]

@@ -71,6 +71,16 @@ class Mirror:
         """Builds one more version of an own package and publishes it among the updates of this lab."""
         own = self.place.mirror / archive.SECURITY.folder
         packages.build(package, version, own / "own")
+        self._list()
+
+    def withdraw(self, package: str, version: str) -> None:
+        """Takes a version away that this lab has published."""
+        own = self.place.mirror / archive.SECURITY.folder / "own"
+        (own / packages.file_name(package, version)).unlink()
+        self._list()
+
+    def _list(self) -> None:
+        """Makes the lists of the updates anew, and signs them."""
         if not self._keys.exists():
             archive.copy_key(of_lab(self.place).key, self._keys)
         archive.publish(archive.SECURITY, self.place.mirror, self._keys)
