@@ -36,6 +36,7 @@ class Site:
     fleet: Fleet
     workspace: Path
     touched: set[str] = field(default_factory=set)
+    begun: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
@@ -57,14 +58,30 @@ class Site:
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
         """A command that runs on its own; what it prints is in `said`."""
         with (self.workspace / "said").open("wb") as said:
-            return subprocess.Popen(self.command(*words), stdout=said, stderr=subprocess.STDOUT)
+            running = subprocess.Popen(self.command(*words), stdout=said, stderr=subprocess.STDOUT)
+        self.begun.append(running)
+        return running
 
     def fresh(self) -> None:
-        """Every host that was touched as it was prepared: old versions, updates pending."""
+        """Every host that was touched as it was prepared: old versions, updates pending; no rollout holds one."""
+        self._end_what_is_left()
         for host in self.fleet.hosts:
             if host.name in self.touched:
                 lab.restore(self.fleet.name, host.name, "prepared")
         self.touched = {host.name for host in self.fleet.hosts}
+
+    def _end_what_is_left(self) -> None:
+        for left in self.begun:
+            left.kill()
+            left.wait()
+        self.begun = []
+        if not self.leases():
+            return
+        rollouts = self.answer("patch", "status")["rollouts"]
+        assert isinstance(rollouts, list)
+        for one in rollouts:
+            if one["status"] not in ("planned", "done", "aborted"):
+                subprocess.run(self.command("patch", "abort", one["id"], "--yes"), check=False, capture_output=True)
 
     @property
     def said(self) -> str:
