@@ -43,6 +43,19 @@ def status(
         standing.raise_by_standing(look)
 
 
+def attach(app: App, kind: str, rollout_id: str) -> None:
+    """Show a rollout's progress until it ends; whoever leaves does not stop it."""
+    from opsctl.errors import Interrupted
+    from opsctl.rollout.standing import raise_by_standing
+
+    plan = Journal(app.store).load(rollout_id, kind=kind).plan.id
+    try:
+        raise_by_standing(follow_lines(app, plan))
+    except KeyboardInterrupt:
+        told = f"you left; {plan} is not stopped by that"
+        raise Interrupted(told, hint=f"opsctl {kind} attach {plan}; to stop it: opsctl {kind} pause {plan}") from None
+
+
 def _named(journal: Journal, kind: str, rollout_id: str | None) -> str:
     """The rollout that is meant: where none is named, the one at work, or the newest that is not over."""
     from opsctl.rollout.named import newest_going

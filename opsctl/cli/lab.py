@@ -84,6 +84,7 @@ def _refuse_beside_real_tenants(app: App) -> None:
 def list_labs(*, output: str) -> None:
     """The labs of this machine."""
     from opsctl import lab
+    from opsctl.lab.stage import orphans
 
     found = lab.overview()
     if output == "json":
@@ -92,6 +93,8 @@ def list_labs(*, output: str) -> None:
     broken = "no: its start did not end, or another version made it"
     rows = [(one.name, one.hosts, "yes" if one.whole else broken) for one in found]
     out.table(("lab", "hosts", "whole"), rows, empty="no lab on this machine")
+    for name in orphans("rehearsal"):
+        out.note(f"{name} was left by a rehearsal whose process is gone: opsctl lab down --name {name}")
 
 
 @command.command("status")

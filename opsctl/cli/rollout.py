@@ -1,4 +1,4 @@
-"""What the verbs of every kind of rollout share: their means, what they show, and `status`, `resume` and `abort`."""
+"""What the verbs of every kind of rollout share: their means, what they show, and how each goes on or ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from opsctl.rollout.means import Means
     from opsctl.rollout.ride import Ready, Rider
 
-__all__ = ["abort", "begin", "finish", "means_of", "nothing_done", "resume", "show_state", "status", "telling"]
+__all__ = [
+    "abort", "begin", "finish", "means_of", "nothing_done", "pause", "resume", "show_state", "skip", "status",
+    "telling",
+]  # fmt: skip
 WHEN = "opsctl calendar says when; in an emergency: {} --emergency --reason TEXT --ticket TEXT"
 
 
@@ -172,6 +175,52 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
         raise Incomplete(
             f"left as they are: {described(left)}", hint=f"see to them; for what is left: {lines.plan(kind)}"
         )
+
+
+def pause(app: App, rider: Rider, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, output: str) -> None:
+    """Let a rollout start nothing new; it keeps its hosts until their window ends."""
+    from opsctl.inventory import snapshot
+    from opsctl.rollout import ride
+    from opsctl.rollout.asking import refuse_pause
+
+    state, asking = Journal(app.store).load(rollout_id, kind=rider.kind), asking_of(app, reason)
+    busy = Journal(app.store).at_work(state.plan.id)
+    refuse_pause(state, busy)
+    if previewed(state, busy, dry_run=dry_run, output=output):
+        return
+    app.confirm(f"Pause {state.plan.id}?", yes=yes)
+    app.work_from(snapshot.load(app.store, state.plan.id))
+    means = means_of(app)
+    left = {host.host for host in state.hosts if host.stage is not Stage.DONE}
+    items = [item for item in state.plan.hosts if item.host in left]
+    done = asking.pause(state, rider.limits(means), lambda: ride.keeps(means, state.plan, items))
+    tell_asked(app, done, output)
+
+
+def skip(
+    app: App, kind: str, host: str, rollout_id: str | None, *, reason: str, dry_run: bool, yes: bool, output: str
+) -> None:
+    """Leave a host out of a rollout; of the newest one that has it and is not over, where none is named."""
+    from opsctl.errors import UsageError
+    from opsctl.rollout.asking import refuse_skip
+    from opsctl.rollout.named import host_of, newest_with
+
+    asking = asking_of(app, reason)
+    if not asking.reason:
+        raise UsageError("--reason says nothing")
+    journal = Journal(app.store)
+    found = journal.load(rollout_id, kind=kind) if rollout_id else None
+    state = found or newest_with(journal.all(kind), host, going=True)
+    key = host_of(state.plan, host)
+    refuse_skip(state, key)
+    if previewed(state, journal.at_work(state.plan.id), dry_run=dry_run, output=output):
+        return
+    app.confirm(f"Skip {key} in {state.plan.id}?", yes=yes)
+    done = asking.skip(state, key)
+    refused = done.wish.answer if done.wish and done.wish.answer != "skipped" else ""
+    tell_asked(app, done, output, outcome="refused" if refused else "ok")
+    if refused:
+        raise Refused(f"{key}: {refused}")
 
 
 def asking_of(app: App, reason: str) -> Asking:

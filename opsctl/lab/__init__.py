@@ -34,10 +34,11 @@ from opsctl.lab.control import (
     snapshot,
     start,
     status,
+    stock,
     withdraw,
 )
 from opsctl.lab.faults import FAULTS
-from opsctl.lab.fleet import Fleet, LabHost, demo, generic, only
+from opsctl.lab.fleet import Fleet, LabHost, demo, equal, generic, only
 from opsctl.lab.instance import down, up
 from opsctl.lab.place import DEFAULT_NAME
 
@@ -56,6 +57,7 @@ __all__ = [
     "description",
     "down",
     "enter",
+    "equal",
     "execute",
     "generic",
     "mend",
@@ -67,6 +69,7 @@ __all__ = [
     "snapshot",
     "start",
     "status",
+    "stock",
     "up",
     "withdraw",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import opsctl.lab.faults as every
 from opsctl.errors import LabError, Refused, UnknownName, UsageError
@@ -239,6 +240,13 @@ def withdraw(name: str, package: str, version: str) -> None:
     lab = description(name)
     with held(Place(name=name).lock, what=f"the lab {name}"):
         _mirror(lab).withdraw(package, version)
+
+
+def stock(name: str, debs: Iterable[Path]) -> None:
+    """Publishes package files as updates of this lab."""
+    lab = description(name)
+    with held(Place(name=name).lock, what=f"the lab {name}"):
+        _mirror(lab).stock(debs)
 
 
 def _mirror(lab: Fleet) -> Mirror:

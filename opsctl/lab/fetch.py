@@ -63,6 +63,19 @@ class Fetcher:
         """What is pending on the host in `root`."""
         return self._fetch(root, "both", "dist-upgrade")
 
+    def versions(self, names: Iterable[str]) -> set[tuple[str, str]]:
+        """Name and version of whatever the archives have of these packages now."""
+        wanted = sorted(names)
+        told = (
+            self._apt(Path("/dev/null"), "both", self.debs, "madison", *wanted, program="apt-cache") if wanted else ""
+        )
+        return {(row[0].strip(), row[1].strip()) for row in (line.split("|") for line in told.splitlines()) if row[2:]}
+
+    def download(self, wanted: Iterable[str]) -> None:
+        """Fetches the files of these `PKG=VERSION`, which the archives have."""
+        if words := list(wanted):
+            self._apt(Path("/dev/null"), "both", self.debs, "download", *words, cwd=self.debs)
+
     def _fetch(self, root: Path, sources: str, *verb: str) -> tuple[Deb, ...]:
         status = root / "var/lib/dpkg/status"
         listed = self._apt(status, sources, self.folder / "none", "--print-uris", "--yes", *verb)
@@ -72,7 +85,9 @@ class Fetcher:
         security = self.archives.security.rstrip("/") + "/"
         return tuple(Deb(path=self.debs / name, security=uri.startswith(security)) for uri, name in found)
 
-    def _apt(self, status: Path, sources: str, debs: Path, *words: str) -> str:
+    def _apt(
+        self, status: Path, sources: str, debs: Path, *words: str, program: str = "apt-get", cwd: Path | None = None
+    ) -> str:
         settings = {
             "Dir::State": self.folder,
             "Dir::State::lists": self.folder / "lists",
@@ -89,4 +104,4 @@ class Fetcher:
         }
         options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         extra = {"APT_CONFIG": str(self.config), "TMPDIR": str(self.folder)}
-        return run("apt-get", "-q", *options, *words, groups=self.groups, extra=extra, timeout=900).stdout
+        return run(program, "-q", *options, *words, groups=self.groups, extra=extra, cwd=cwd, timeout=900).stdout

@@ -150,6 +150,18 @@ def generic(count: int) -> Fleet:
     return _numbered(rows)
 
 
+def equal(tenant: Tenant, prefix: str, count: int) -> Fleet:
+    """`count` hosts of the role application without a service, all of one tenant: PREFIX-01, PREFIX-02, ..."""
+    rows = (
+        LabHost(
+            name=f"{prefix}-{number:02d}", tenant=tenant.name, role="application", ring="canary", address="",
+            platform="debian-12", index=number,
+        )
+        for number in range(1, count + 1)
+    )  # fmt: skip
+    return Fleet(name="", tenants=(tenant,), hosts=tuple(rows))
+
+
 def only(plan: Fleet, names: Iterable[str]) -> Fleet:
     """The plan with these hosts alone, and with the jump hosts that they need."""
     wanted = {plan.host(name).name for name in names}

@@ -8,7 +8,7 @@ moment `up` was killed at, and `up` itself begins by clearing away what an unfin
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -35,8 +35,18 @@ def quiet(_line: str) -> None:
     """For callers that want no progress."""
 
 
-def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str = DISK, cache: Path = CACHE) -> Fleet:
+def up(
+    name: str,
+    plan: Fleet,
+    *,
+    say: Callable[[str], None] = quiet,
+    disk: str = DISK,
+    cache: Path = CACHE,
+    avoid: Sequence[IPv4Network] = (),
+) -> Fleet:
     """Boots the plan's hosts as the lab `name` and returns its description when all of them are up.
+
+    `avoid` are networks that somebody else's hosts have: no subnet is chosen that meets one.
 
     A lab that stands already with the same hosts is returned, hosts that were off booted. `cache` is where the base
     lies or is made. Raises Refused when this machine is not fit or the lab stands with other hosts, LabError when
@@ -51,7 +61,7 @@ def up(name: str, plan: Fleet, *, say: Callable[[str], None] = quiet, disk: str 
             say(f"an earlier start of the lab {name} did not end; clearing away what it left")
             _clear(place)
         try:
-            return _raise(place, plan, say, disk)
+            return _raise(place, plan, say, disk, avoid)
         except Refused:
             # Nothing booted, so there is no log to look at either.
             _clear(place)
@@ -100,8 +110,8 @@ def _standing(place: Place, plan: Fleet) -> Fleet | None:
     return lab
 
 
-def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> Fleet:
-    subnet = _claim(place, plan)
+def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str, avoid: Sequence[IPv4Network]) -> Fleet:
+    subnet = _claim(place, plan, avoid)
     groups = Groups(group=place.group)
     groups.make(base.BUILD)
     built = base.ensure(place, say=say, groups=groups.box(base.BUILD))
@@ -121,7 +131,7 @@ def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str) -> 
     return lab
 
 
-def _claim(place: Place, plan: Fleet) -> Subnet:
+def _claim(place: Place, plan: Fleet, avoid: Sequence[IPv4Network]) -> Subnet:
     """Chooses the subnet, writes the intent, and raises the machine's limits: all that labs could quarrel about."""
     with held(place.common_lock, what="the labs of this machine"):
         others = [Place(name=name) for name in machine.labs(place.run) - {place.name}]
@@ -132,7 +142,7 @@ def _claim(place: Place, plan: Fleet) -> Subnet:
                 )
         intents = [_intent(other) for other in others]
         claimed = [IPv4Network(str(intent["subnet"])) for intent in intents if "subnet" in intent]
-        subnet = network.choose(place.code, [*claimed, *network.taken_by_machine()])
+        subnet = network.choose(place.code, [*claimed, *avoid, *network.taken_by_machine()])
         place.folder.mkdir(parents=True, mode=0o700)
         intent = {"subnet": str(subnet.network), "hosts": len(plan.hosts), "base": str(place.cache / recipe.digest())}
         place.intent.write_text(json.dumps(intent))

@@ -29,6 +29,7 @@ OWN_TENANTS = frozenset({"ange", "sundsvall"})
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _INSTANCES_A_HOST = 16
 _INSTANCES_SPARE = 128
+_KIB_A_HOST = 1 << 20
 
 
 def refuse_unless_fit(*, user: int | None = None, path: str | None = None) -> None:
@@ -41,8 +42,18 @@ def refuse_unless_fit(*, user: int | None = None, path: str | None = None) -> No
         raise Refused(f"not installed: {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
 
 
+def room_for_hosts(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """How many hosts with a real host's packages half of the free memory holds: their disks lie in it."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    return int(lines.get("MemAvailable", "0 kB").split()[0]) // 2 // _KIB_A_HOST
+
+
 def refuse_real_tenants(workspace: Inventory) -> None:
-    """Raises Refused when a workspace has tenants that are neither examples nor those of a lab."""
+    """Raises Refused when a workspace has tenants that are neither examples nor those of a lab.
+
+    For labs that people play with, from that workspace. A rehearsal's lab takes no subnet of the real hosts, and is
+    known to no workspace but its own (docs/decisions/0026).
+    """
     real = sorted(tenant.name for tenant in workspace.tenants if not _is_play(tenant, workspace))
     if real:
         raise Refused(

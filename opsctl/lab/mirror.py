@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +70,26 @@ class Mirror:
 
     def publish(self, package: OwnPackage, version: str) -> None:
         """Builds one more version of an own package and publishes it among the updates of this lab."""
-        own = self.place.mirror / archive.SECURITY.folder
-        packages.build(package, version, own / "own")
-        self._list()
+        packages.build(package, version, self.place.mirror / archive.SECURITY.folder / "own")
+        self._publish_own()
+
+    def stock(self, debs: Iterable[Path]) -> None:
+        """Publishes package files that somebody else made among the updates of this lab; they stay where they are."""
+        own = self.place.mirror / archive.SECURITY.folder / "own"
+        own.mkdir(exist_ok=True)
+        for deb in debs:
+            target = own / deb.name
+            if not target.exists():
+                target.symlink_to(deb.resolve())
+        self._publish_own()
 
     def withdraw(self, package: str, version: str) -> None:
         """Takes a version away that this lab has published."""
         own = self.place.mirror / archive.SECURITY.folder / "own"
         (own / packages.file_name(package, version)).unlink()
-        self._list()
+        self._publish_own()
 
-    def _list(self) -> None:
-        """Makes the lists of the updates anew, and signs them."""
+    def _publish_own(self) -> None:
         if not self._keys.exists():
             archive.copy_key(of_lab(self.place).key, self._keys)
         archive.publish(archive.SECURITY, self.place.mirror, self._keys)

@@ -17,6 +17,7 @@ SUPPORT: dict[str, tuple[Level, ...]] = {
     "provision": ("tested", "written", "written", "in part", "refused", "refused"),
     "patch pending": ("tested", "written", "written", "recorded", "refused", "refused"),
     "patch": ("tested", "written", "written", "refused", "refused", "refused"),
+    "patch rehearse": ("tested", "refused", "refused", "refused", "refused", "refused"),
     "comply": ("tested", "written", "written", "written", "refused", "refused"),
 }
 

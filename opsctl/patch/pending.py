@@ -24,7 +24,7 @@ _SECONDS = 120.0
 _REFRESH_SECONDS = 420.0
 # Debian policy 5.6.1 and 5.6.12, with the architecture that apt adds.
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def parse(host: str, answer: object) -> Pending:
     found = understood(Pending, host, _flat(host, answer))
     for package in found.packages:
         versions = [version for version in (package.installed, package.candidate) if version]
-        if not NAME.fullmatch(package.name) or not all(_VERSION.fullmatch(version) for version in versions):
+        if not NAME.fullmatch(package.name) or not all(VERSION.fullmatch(version) for version in versions):
             raise HostFailed(host, f"it names a package that cannot be: {package.name!r} {package.candidate!r}")
     like = (name for one in found.unknown for name in one.like)
     if not all(NAME.fullmatch(name) for name in like):

@@ -491,3 +491,34 @@ def test_a_selection_without_a_host_is_refused(
 ) -> None:
     assert run([*verb, "--limit", "nobody"]) == 3
     assert "no host fits 'nobody'" in capsys.readouterr().err
+
+
+def test_a_rehearsal_is_for_a_plan_that_is_there_and_has_not_begun(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["patch", "rehearse", "nope", "--yes"]) == 3
+    plan = begun(workspace)
+    assert run(["patch", "rehearse", plan, "--yes"]) == 3
+    told = capsys.readouterr().err
+    assert f"{plan} has begun before" in told
+    assert "rehearse a plan before its start" in told
+
+
+def test_hosts_that_do_not_answer_are_not_rehearsed_which_is_never_green(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opsctl.patch.rehearse.refuse_unless_fit", lambda: None)  # whatever this machine lacks
+    plan = keep(workspace)
+    assert run(["patch", "start", plan, "--dry-run"]) == 0
+    assert "never rehearsed" in capsys.readouterr().out
+    assert run(["patch", "rehearse", plan, "--dry-run", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["doubles"], [one["host"] for one in told["not_rehearsed"]]) == (
+        [], ["ange.ange-web1", "ange.ange-web2"],
+    )  # fmt: skip
+    assert run(["patch", "rehearse", plan]) == 2
+    capsys.readouterr()
+    assert run(["patch", "rehearse", plan, "--yes", "-o", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["outcome"] == "incomplete"
+    assert run(["patch", "start", plan, "--dry-run"]) == 0
+    assert "incomplete (0 of 0 doubles well, 2 hosts without one)" in capsys.readouterr().out

@@ -190,3 +190,17 @@ def test_a_plan_without_a_terminal_wants_yes(workspace: Path, capsys: pytest.Cap
     made = keep(workspace)
     assert run(["provision", "apply", made.id]) == 2
     assert "--yes" in capsys.readouterr().err
+
+
+def test_a_provisioning_is_paused_and_a_host_skipped_as_in_a_patch_rollout(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = begun(workspace)
+    assert run(["provision", "skip", "ange-web2", "--reason", "it is being moved", "--yes"]) == 0
+    assert run(["provision", "pause", made.id, "--reason", "the owner called", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["provision", "status", made.id, "--exit-code", "-o", "json"]) == 5
+    told = json.loads(capsys.readouterr().out)
+    assert told["rollout"]["status"] == "paused"
+    assert {one["host"]: one["stage"] for one in told["hosts"]} == {HOST: "installing", "ange.ange-web2": "skipped"}
+    assert run(["provision", "skip", "ange-web1", "--reason", "no", "--yes"]) == 3

@@ -6,8 +6,7 @@ import click
 
 from opsctl.cli import follow
 from opsctl.cli.app import App, output_option, pass_app
-from opsctl.cli.output import as_json, note, table
-from opsctl.errors import Interrupted
+from opsctl.cli.output import as_json, line, note, table
 from opsctl.rollout.journal import Journal
 
 
@@ -24,6 +23,10 @@ def status(app: App, rollout_id: str | None, *, watch: bool, exit_code: bool, ou
     command. --watch takes the one at work where none is named, and ends as with --exit-code.
     """
     follow.status(app, "patch", rollout_id, output=output, watch=watch, exit_code=exit_code)
+    if rollout_id and output == "table" and not watch:
+        from opsctl.patch import rehearsal
+
+        line(rehearsal.told(rehearsal.load(app.store, Journal(app.store).load(rollout_id, kind="patch").plan)))
 
 
 @click.command()
@@ -34,14 +37,7 @@ def attach(app: App, rollout_id: str) -> None:
 
     Ctrl-C leaves it without stopping it. It ends with the rollout, and with the same exit code.
     """
-    from opsctl.rollout.standing import raise_by_standing
-
-    plan = Journal(app.store).load(rollout_id, kind="patch").plan.id
-    try:
-        raise_by_standing(follow.follow_lines(app, plan))
-    except KeyboardInterrupt:
-        told = f"you left; {plan} is not stopped by that"
-        raise Interrupted(told, hint=f"opsctl patch attach {plan}; to stop it: opsctl patch pause {plan}") from None
+    follow.attach(app, "patch", rollout_id)
 
 
 @click.command()

@@ -6,7 +6,7 @@ import click
 
 from opsctl.cli import rollout as shared
 from opsctl.cli.app import App, dry_run_option, old_inventory_option, output_option, pass_app, yes_option
-from opsctl.cli.output import some
+from opsctl.cli.output import line, some
 from opsctl.cli.patch.pieces import show_plan
 from opsctl.cli.rollout import means_of
 
@@ -23,12 +23,13 @@ def start(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 
     A plan that no longer fits its hosts, inventory or content is refused.
     """
-    from opsctl.patch import run
+    from opsctl.patch import rehearsal, run
 
     means = means_of(app)
     ready = run.ready(means, plan_id)
     if output == "table":
         show_plan(ready.state.plan)
+        line(rehearsal.told(rehearsal.load(app.store, ready.state.plan)))
     question = f"Patch {some(len(ready.state.plan.hosts), 'host')}?"
     shared.begin(
         app, run.RIDER, means, ready,

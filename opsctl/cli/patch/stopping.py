@@ -6,8 +6,6 @@ import click
 
 from opsctl.cli import rollout as shared
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_option
-from opsctl.errors import Refused
-from opsctl.rollout.journal import Journal
 
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept with it and in the ledger.")
 
@@ -24,24 +22,9 @@ def pause(app: App, rollout_id: str, *, reason: str, dry_run: bool, yes: bool, o
 
     It keeps its hosts from others until their window ends, and so does a halted one. `patch resume` goes on.
     """
-    from opsctl.inventory import snapshot
-    from opsctl.model.rollout import Stage
     from opsctl.patch import run
-    from opsctl.rollout import ride
-    from opsctl.rollout.asking import refuse_pause
 
-    state, asking = Journal(app.store).load(rollout_id, kind="patch"), shared.asking_of(app, reason)
-    busy = Journal(app.store).at_work(state.plan.id)
-    refuse_pause(state, busy)
-    if shared.previewed(state, busy, dry_run=dry_run, output=output):
-        return
-    app.confirm(f"Pause {state.plan.id}?", yes=yes)
-    app.work_from(snapshot.load(app.store, state.plan.id))
-    means = shared.means_of(app)
-    left = {host.host for host in state.hosts if host.stage is not Stage.DONE}
-    items = [item for item in state.plan.hosts if item.host in left]
-    done = asking.pause(state, run.limits(means), lambda: ride.keeps(means, state.plan, items))
-    shared.tell_asked(app, done, output)
+    shared.pause(app, run.RIDER, rollout_id, reason=reason, dry_run=dry_run, yes=yes, output=output)
 
 
 @click.command()
@@ -74,26 +57,7 @@ def skip(app: App, host: str, rollout_id: str | None, *, reason: str, dry_run: b
     Also one whose state is unknown, so that the others can go on; where it is drained, a resume undrains it. Without
     ROLLOUT the newest one that has the host and is not over.
     """
-    from opsctl.errors import UsageError
-    from opsctl.rollout.asking import refuse_skip
-    from opsctl.rollout.named import host_of, newest_with
-
-    asking = shared.asking_of(app, reason)
-    if not asking.reason:
-        raise UsageError("--reason says nothing")
-    journal = Journal(app.store)
-    found = journal.load(rollout_id, kind="patch") if rollout_id else None
-    state = found or newest_with(journal.all("patch"), host, going=True)
-    key = host_of(state.plan, host)
-    refuse_skip(state, key)
-    if shared.previewed(state, journal.at_work(state.plan.id), dry_run=dry_run, output=output):
-        return
-    app.confirm(f"Skip {key} in {state.plan.id}?", yes=yes)
-    done = asking.skip(state, key)
-    refused = done.wish.answer if done.wish and done.wish.answer != "skipped" else ""
-    shared.tell_asked(app, done, output, outcome="refused" if refused else "ok")
-    if refused:
-        raise Refused(f"{key}: {refused}")
+    shared.skip(app, "patch", host, rollout_id, reason=reason, dry_run=dry_run, yes=yes, output=output)
 
 
 VERBS = (pause, abort, skip)

@@ -1,4 +1,4 @@
-"""`opsctl provision apply|resume|abort`: what changes hosts, or ends that."""
+"""`opsctl provision apply|resume`: what changes hosts."""
 
 from __future__ import annotations
 
@@ -54,19 +54,4 @@ def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, 
     shared.resume(app, run.rider(tell), rollout_id, retry=retry, dry_run=dry_run, yes=yes, output=output)
 
 
-@click.command()
-@click.argument("rollout_id", metavar="ROLLOUT|latest")
-@dry_run_option
-@yes_option
-@output_option
-@pass_app
-def abort(app: App, rollout_id: str, *, dry_run: bool, yes: bool, output: str) -> None:
-    """End a provisioning for good, and free its hosts for others. No host is touched.
-
-    Refused while somebody works on it. Exit code 1: hosts stay changed halfway; they are listed. A host that waits for
-    the confirmation of its access undoes that change by itself.
-    """
-    shared.abort(app, "provision", rollout_id, dry_run=dry_run, yes=yes, output=output)
-
-
-VERBS = (apply, resume, abort)
+VERBS = (apply, resume)
