@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from opsctl import lab
-from tests.integration.rollouts import FIXED, OWN, Site, prepared, reached, wait_for
+from tests.integration.rollouts import FIXED, OWN, PREPARE, Site, prepared, reached, wait_for
 
 pytestmark = pytest.mark.lab
+
+__all__ = ["FIXED", "OWN", "PREPARE", "Site", "packages", "reached", "site", "wait_for", "whole"]
 
 HOSTS = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
 
