@@ -117,6 +117,8 @@ OPTIONS = (
            high=1440),
     Option(name="patch.keep_hours", default=8, low=1, high=72,
            meaning="a paused or halted rollout keeps its hosts from others until its window ends, and so long at most"),
+    Option(name="patch.keep_replaced", default="yes", choices=("yes", "no"),
+           meaning="hosts keep the packages that the last patching replaced, for a rollback, where the disk has room"),
     Option(name="patch.timeout", default=3600, meaning="seconds for one host's installation", low=60),
     Option(name="patch.lock_seconds", default=300, low=1, high=3600,
            meaning="so long an installation waits for whoever holds dpkg's lock; it is never broken"),

@@ -14,6 +14,7 @@ from opsctl.model.host import (
     Cluster,
     Host,
     Inventory,
+    Mirror,
     Organisation,
     OutLimit,
     Quarantined,
@@ -31,6 +32,7 @@ _PARTS: dict[str, type[Any]] = {
     "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
+    "mirrors": Mirror,
 }
 
 
@@ -105,7 +107,7 @@ def decode_host(found: Mapping[str, Any]) -> Host:
 def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     for name, kind in _PARTS.items():
-        if found[name] is not None:
+        if found.get(name) is not None:
             values[name] = tuple(
                 kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
                 for part in found[name]

@@ -15,6 +15,7 @@ from opsctl.model.host import (
     Account,
     Cluster,
     Host,
+    Mirror,
     Organisation,
     OutLimit,
     Quarantined,
@@ -42,6 +43,9 @@ _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custo
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
+
+
+_Record = Organisation | Site | Cluster | OutLimit | Window | Mirror
 
 
 def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD, quarantined: Iterable[Quarantined] = ()) -> str:
@@ -132,6 +136,9 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     for key in ("organisations", "sites", "clusters", "limits"):
         _records(key, getattr(tenant, key), lines)
     lines.append(f"rings: {_flow(tenant.rings)}\n")
+    if tenant.approval:
+        lines.append(f"approval: {_flow(tenant.approval)}\n")
+    _records("mirrors", tenant.mirrors, lines)
     _records("windows", tenant.windows, lines)
     given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}
     lines.extend(f"{key}: {_flow(values)}\n" for key, values in given.items() if values is not None)
@@ -145,7 +152,7 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     return "".join(lines)
 
 
-def _records(key: str, records: Sequence[Organisation | Site | Cluster | OutLimit | Window], lines: list[str]) -> None:
+def _records(key: str, records: Sequence[_Record], lines: list[str]) -> None:
     """A list of small entries, one a line."""
     if not records:
         return

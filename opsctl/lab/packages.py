@@ -26,13 +26,9 @@ def build(package: OwnPackage, version: str, into: Path, *, scratch: Path | None
         for inner in (tree, *(path for path in tree.rglob("*") if path.is_dir())):
             inner.chmod(0o755)  # whatever the caller's umask
         into.mkdir(parents=True, exist_ok=True)
-        target = into / file_name(package.name, version)
+        target = into / f"{package.name}_{version}_all.deb"
         run("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", tree, target)
     return target
-
-
-def file_name(package: str, version: str) -> str:
-    return f"{package}_{version}_all.deb"
 
 
 def control(package: OwnPackage, version: str, *, fixed: bool) -> str:
