@@ -9,6 +9,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
@@ -31,6 +32,7 @@ _PARTS: dict[str, type[Any]] = {
     "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
+    "handling": Handling,
 }
 
 
@@ -61,6 +63,8 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Tenant):
         value = getattr(tenant, field.name)
+        if field.name == "handling" and not value:
+            continue  # what holds nothing of it has the digest that it always had
         if field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
         elif isinstance(value, tuple):
@@ -105,7 +109,7 @@ def decode_host(found: Mapping[str, Any]) -> Host:
 def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     for name, kind in _PARTS.items():
-        if found[name] is not None:
+        if found.get(name) is not None:
             values[name] = tuple(
                 kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
                 for part in found[name]

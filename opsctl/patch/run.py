@@ -14,7 +14,7 @@ from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import contact, ride
+from opsctl.rollout import contact, probing, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
 from opsctl.rollout.change import Change
@@ -69,6 +69,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         who=means.who,
         content_digest=means.content_digest,
         timing=timing,
+        outages=probing.outages(means.store, propose.KIND),
     )
     if not made.emergency:
         return ride.keep(means, made)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opsctl.errors import Incomplete, Stopped
+from opsctl.model.probing import Probing
 from opsctl.model.rollout import UNTOUCHED, Batch, HostPlan, HostState, RolloutState, Stage, Status
 from opsctl.rollout import machine, runbook, shown
 from opsctl.rollout.execute import raise_unless_ok
@@ -36,6 +37,7 @@ class Standing:
     starts: datetime | None = None
     waiter: str = ""
     left: str = ""
+    probed: Probing | None = None
     closed: Callable[[HostPlan], str] = field(default=lambda _item: "")
 
     @property
@@ -158,6 +160,7 @@ def told(look: Standing) -> list[str]:
         found.append(f"window left: {look.left}")
     if look.kept and not look.busy:
         found.append(f"its hosts are kept from others until {look.kept:%Y-%m-%d %H:%M:%SZ}")
+    found += shown.probing_lines(look.probed)
     if look.go_on:
         found.append(f"to go on: {look.go_on}")
     section = runbook.of_rollout(look.state, stalled=look.stalled)
