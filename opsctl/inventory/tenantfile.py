@@ -33,7 +33,7 @@ SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
 @dataclass(frozen=True, kw_only=True)
 class TenantFile:
-    """A tenant, and file:line of its sites, clusters, limits and handling for faults that show only together with the hosts."""
+    """A tenant, and file:line of what can have faults that show only together with the hosts."""
 
     tenant: Tenant
     lines: Mapping[Site | Cluster | OutLimit | Handling, str]

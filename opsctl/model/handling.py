@@ -20,9 +20,8 @@ class Hooks:
     on_failure: tuple[str, ...] = ()
     seconds: int = HOOK_SECONDS
 
-    @property
-    def any(self) -> bool:
-        return bool(self.before or self.drain or self.undrain or self.on_failure)
+
+NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Handled:
 
     reboot: str = ""
     balancer: str = ""
-    hooks: Hooks = Hooks()
+    hooks: Hooks = NO_HOOKS
 
 
 def handled(entries: tuple[Handling, ...], host: str, role: str) -> Handled:

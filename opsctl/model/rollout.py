@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from opsctl.model.handling import Hooks
+from opsctl.model.handling import NO_HOOKS, Hooks
 
 
 class Stage(StrEnum):
@@ -90,7 +90,7 @@ class HostPlan:
     changes: int = 0
     foreseen: str = ""
     reboot: str = ""
-    hooks: Hooks = Hooks()
+    hooks: Hooks = NO_HOOKS
     downtime_seconds: int = 0
 
     @property
