@@ -119,6 +119,8 @@ OPTIONS = (
            high=1440),
     Option(name="patch.keep_hours", default=8, low=1, high=72,
            meaning="a paused or halted rollout keeps its hosts from others until its window ends, and so long at most"),
+    Option(name="patch.keep_replaced", default="yes", choices=("yes", "no"),
+           meaning="hosts keep the packages that the last patching replaced, for a rollback, where the disk has room"),
     Option(name="patch.timeout", default=3600, meaning="seconds for one host's installation", low=60),
     Option(name="notify.routes", default=(),
            meaning="who is told of what: [tenant:T] [owner:O] [role:R] [event:E] = TARGET"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
 from opsctl.cli.output import as_json, height, line, note, redraws, screen, table
+from opsctl.model import wire
 from opsctl.rollout import shown, standing
 from opsctl.rollout.journal import Journal
 
@@ -102,6 +103,7 @@ def standing_document(app: App, look: Standing) -> dict[str, object]:
         "window_left": look.left,
         "kept_until": look.kept,
         "probing": shown.probing_document(look.probed),
+        "approval": wire.as_document(look.approval),
     }
 
 

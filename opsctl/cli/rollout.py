@@ -115,17 +115,23 @@ def begin(
     output: str,
 ) -> None:
     """A plan that fits and was shown: refused where it may not start now, else asked for and run to its end."""
-    from opsctl.rollout import ride
+    from opsctl.rollout import approval, ride
 
     made = ready.state.plan
+    for text in ready.told:
+        note(text)
     closed = ride.why_closed(means, made)
     if dry_run and closed:
         note(f"it may not start now: {closed}")
+    lacking = approval.lacking(means, made)
+    if dry_run and lacking:
+        note(f"it may not start: {lacking}")
     if dry_run or not made.hosts:
         nothing_done(made, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
     if closed:
         raise Refused(f"{made.id} may not start now: {closed}", hint=WHEN.format(lines.plan(made.kind)))
+    approval.refuse_without(means, made)
     planned = {item.host for item in made.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(question, yes=yes)

@@ -15,6 +15,7 @@ from opsctl.model.host import (
     Cluster,
     Host,
     Inventory,
+    Mirror,
     Organisation,
     OutLimit,
     Quarantined,
@@ -33,6 +34,7 @@ _PARTS: dict[str, type[Any]] = {
     "windows": Window,
     "accounts": Account,
     "handling": Handling,
+    "mirrors": Mirror,
 }
 
 

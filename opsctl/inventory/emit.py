@@ -16,6 +16,7 @@ from opsctl.model.host import (
     Account,
     Cluster,
     Host,
+    Mirror,
     Organisation,
     OutLimit,
     Quarantined,
@@ -45,7 +46,7 @@ _SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 
-_Record = Organisation | Site | Cluster | OutLimit | Window | Handling
+_Record = Organisation | Site | Cluster | OutLimit | Window | Handling | Mirror
 
 
 def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD, quarantined: Iterable[Quarantined] = ()) -> str:
@@ -136,6 +137,9 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     for key in ("organisations", "sites", "clusters", "limits"):
         _records(key, getattr(tenant, key), lines)
     lines.append(f"rings: {_flow(tenant.rings)}\n")
+    if tenant.approval:
+        lines.append(f"approval: {_flow(tenant.approval)}\n")
+    _records("mirrors", tenant.mirrors, lines)
     _records("windows", tenant.windows, lines)
     _records("handling", tenant.handling, lines)
     given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}

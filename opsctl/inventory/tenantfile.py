@@ -25,9 +25,10 @@ from opsctl.inventory.words import (
     sound,
 )
 from opsctl.model.handling import Handling
-from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
+from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Mirror, Organisation, OutLimit, Site, Tenant, Window
 
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
+ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}+-]+)*/?")
 SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
 
@@ -55,7 +56,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
     if name and name != path.parent.name:
         document.wrong("name", f"name: {name!r} stands in the folder {path.parent.name!r}", "both must be the same")
     lines: dict[Site | Cluster | OutLimit | Handling, str] = {}
-    groups = _groups(document, "ssh_groups")
+    groups, rings = _groups(document, "ssh_groups"), names(document, "rings", DEFAULT_RINGS)
     tenant = Tenant(
         name=path.parent.name,
         title=free_text(document, "title", path.parent.name),
@@ -64,13 +65,15 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         sites=_entries(document, "sites", lambda section: _site(section, lines)),
         clusters=_entries(document, "clusters", lambda section: _cluster(section, lines)),
         limits=_entries(document, "limits", lambda section: _limit(section, lines)),
-        rings=names(document, "rings", DEFAULT_RINGS),
+        rings=rings,
         windows=_entries(document, "windows", _window),
         handling=_entries(document, "handling", lambda section: _handling(section, lines)),
         management_networks=networks(document, "management_networks"),
         ssh_groups=groups,
         accounts=_accounts(document, groups),
         package_sources=_package_sources(document),
+        approval=_approval(document, rings),
+        mirrors=_entries(document, "mirrors", _mirror),
     )
     document.done()
     return TenantFile(tenant=tenant, lines=lines)
@@ -129,6 +132,33 @@ def _handling(section: Section, lines: dict[Site | Cluster | OutLimit | Handling
     one = handlingfile.handling(section)
     lines[one] = section.where
     return one
+
+
+def _approval(document: Section, rings: tuple[str, ...]) -> tuple[str, ...]:
+    """The rings that a second person approves: a name that is none would leave a ring without."""
+    found = names(document, "approval")
+    for name in found:
+        if name not in rings:
+            document.wrong("approval", f"approval: {name!r} is no ring of this tenant", f"one of: {', '.join(rings)}")
+    return tuple(sorted(found))
+
+
+def _mirror(section: Section) -> Mirror:
+    mirror = section.text("mirror", required=True, pattern=ADDRESS, allowed="http(s)://HOST/PATH")
+    snapshot = section.text(
+        "snapshot", required=True, pattern=ADDRESS, allowed="http(s)://HOST/PATH with {time} or {date}"
+    )
+    if snapshot and not sound_template(snapshot):
+        section.wrong(
+            "snapshot", f"snapshot: {snapshot!r} names no moment", "{time} (20261122T031500Z) or {date} (20261122)"
+        )
+    return Mirror(mirror=mirror.rstrip("/"), snapshot=snapshot.rstrip("/"))
+
+
+def sound_template(text: str) -> bool:
+    """Each brace belongs to {time} or {date}, and there is at least one of them."""
+    bare = text.replace("{time}", "").replace("{date}", "")
+    return bare != text and not set(bare) & {"{", "}"}
 
 
 def _window(section: Section) -> Window:

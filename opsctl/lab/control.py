@@ -237,6 +237,21 @@ def stock(name: str, debs: Iterable[Path]) -> None:
         _mirror(lab).stock(debs)
 
 
+def withdraw(name: str, package: str, version: str) -> None:
+    """Takes a version that was published here out of this lab's mirror again."""
+    lab = description(name)
+    with held(Place(name=name).lock, what=f"the lab {name}"):
+        _mirror(lab).withdraw(recipe.OwnPackage(name=package), version)
+
+
+def keep_mirror(name: str, label: str) -> str:
+    """Keeps this lab's mirror as it is now, as a snapshot service does; the address of the snapshot."""
+    lab = description(name)
+    with held(Place(name=name).lock, what=f"the lab {name}"):
+        _mirror(lab).keep(label)
+    return f"{lab.mirror}/snapshots/{label}"
+
+
 def _mirror(lab: Fleet) -> Mirror:
     gateway = Subnet(network=IPv4Network(lab.subnet)).gateway
     return Mirror(place=Place(name=lab.name), address=str(gateway))

@@ -170,6 +170,18 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """A package mirror of a tenant's hosts that has snapshots: an address with {time} or {date} in it."""
+
+    mirror: str
+    snapshot: str
+
+    @property
+    def name(self) -> str:
+        return self.mirror
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tenant:
     """A municipality, with the lists that its hosts are held to. None means that nobody gave the list."""
 
@@ -187,6 +199,8 @@ class Tenant:
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    approval: tuple[str, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,12 +135,33 @@ class Wave:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MirrorState:
+    """One list of a package mirror as hosts had it when a plan was made: the SHA-256 of its InRelease, and its date."""
+
+    name: str
+    sha256: str
+    date: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotPin:
+    """From where the hosts of a tenant get a plan's packages in place of a mirror: an address that never changes."""
+
+    tenant: str
+    mirror: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What would be done, frozen. `hash` covers everything but the id and the time of planning.
 
     `packages`: it was narrowed to these and what they need. `emergency`: why it goes over windows and freezes.
     `start_at`: the time that it was made for, where one was named. `down`: hosts that counted as out of service when
-    it was made, in the plan or not. `variables_digest`: of the tenants' variable files that a playbook run would read.
+    it was made, in the plan or not. `approval`: rings that do not begin without a second person. `mirrors`: the states
+    of their mirrors that the hosts read; `snapshots`: what the packages come from instead. `rollback_of`: the rollout
+    whose packages it puts back.
+    `variables_digest`: of the tenants' variable files that a playbook run would read.
     """
 
     id: str
@@ -162,6 +183,10 @@ class Plan:
     start_at: datetime | None = None
     emergency: str = ""
     down: tuple[str, ...] = ()
+    approval: tuple[str, ...] = ()
+    mirrors: tuple[MirrorState, ...] = ()
+    snapshots: tuple[SnapshotPin, ...] = ()
+    rollback_of: str = ""
     variables_digest: str = ""
 
     @property

@@ -86,6 +86,16 @@ def stopped(known: Iterable[Known]) -> Iterator[Waiting]:
                 yield Waiting(what=f"{one.name}: {word}: {listed(hosts)}", command=one.command)
 
 
+def unapproved(store: Store, known: Iterable[Known], now: datetime) -> Iterator[Waiting]:
+    """Rollouts that have begun and still lack a second person's approval."""
+    from opsctl.rollout import approval
+
+    for one in known:
+        found = approval.of(store, one.state, now) if one.state.started_at else None
+        if found and found.wanted:
+            yield Waiting(what=f"{one.name}: {found}", command=f"opsctl patch approve {one.state.plan.id}")
+
+
 def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
     """Acts that began, did not end, and that nothing has settled. While something runs, they are its own.
 
@@ -114,7 +124,8 @@ def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
 
 def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: datetime) -> Iterator[Waiting]:
     """What the managed hosts wait for, in the order in which one thing needs the other."""
-    from opsctl.rollout import lines
+    from opsctl.model.approval import Word
+    from opsctl.rollout import approval, lines
 
     managed = [host.key for host in inventory if host.managed]
     if not managed:
@@ -144,7 +155,12 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
     if fresh:
         plan = fresh.state.plan
         what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
-        yield Waiting(what=what, command=lines.begin(plan))
+        lacks = approval.of(store, fresh.state, now).word is Word.MISSING
+        if lacks:
+            approve = f"opsctl patch approve {plan.id}"
+            yield Waiting(what=f"{what}; a second person must approve it", command=approve)
+        else:
+            yield Waiting(what=what, command=lines.begin(plan))
     for what, keys, command in rows:
         left = keys - planned if command.startswith("opsctl patch") else keys
         if hosts := [key for key in managed if key in left]:

@@ -14,7 +14,7 @@ from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
-from opsctl.rollout import claims, contact, lines
+from opsctl.rollout import approval, claims, contact, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
@@ -43,12 +43,14 @@ class Rider:
 class Ready:
     """A rollout that may begin or go on now.
 
-    `down` are hosts of it, and their fellows, that do not answer, `gone` those no longer ours.
+    `down` are hosts of it, and their fellows, that do not answer, `gone` those no longer ours. `told`: what a
+    person should know before it begins.
     """
 
     state: RolloutState
     down: frozenset[str]
     gone: frozenset[str] = frozenset()
+    told: tuple[str, ...] = ()
 
 
 def keep(means: Means, made: Plan) -> RolloutState:
@@ -132,20 +134,34 @@ def take_up_again(
     means.journal.refuse_at_work(state.plan.id)
     gone = gone or {}
     taken = take_up(state, now=means.clock(), retry=retry, gone=gone)
+    approval.refuse_to_go_on(means, taken.state)
     hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts if item.host not in gone]
     asked = (*hosts, *(host for host in fellows(rider, means, hosts) if host.key not in gone))
     return Ready(state=taken.state, down=silent(means, asked), gone=frozenset(gone)), taken
 
 
-def start(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
-    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
+def start(
+    rider: Rider,
+    means: Means,
+    rollout: Ready,
+    observe: Callable[[Progress], None],
+    *,
+    verb: str = "",
+    recovering: bool = False,
+) -> Ended:
+    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it.
+
+    `recovering`: it works from an earlier copy, whatever has been written since.
+    """
     plan = rollout.state.plan
+    approval.refuse_without(means, plan)
 
     def keep_copy() -> None:
-        means.refuse_moved(plan)
+        if not recovering:
+            means.refuse_moved(plan)
         keep_inventory(means, plan)
 
-    return _run(rider, means, rollout, observe, verb=lines.BEGINS[rider.kind], keep=keep_copy)
+    return _run(rider, means, rollout, observe, verb=verb or lines.BEGINS[rider.kind], keep=keep_copy)
 
 
 def resume(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
@@ -163,6 +179,7 @@ def _run(
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     plan = rollout.state.plan
+    hours, waits = schedule(means, plan), approval.waits(means, plan)
     with telling(means, observe) as tell:
         return execute(
             rollout.state,
@@ -175,7 +192,7 @@ def _run(
             limits=rider.limits(means),
             clock=means.clock,
             observe=observe,
-            closed=schedule(means, plan).closed,
+            closed=lambda item: waits(item) or hours.closed(item),
             keeps=lambda items: keeps(means, plan, items),
             down=rollout.down,
             gone=rollout.gone,

@@ -63,6 +63,13 @@ def why_empty(made: Plan) -> str:
     return "; ".join(f"{reason} ({some})" for reason, some in reasons.most_common()) or "no host was selected"
 
 
+def without_snapshot(made: Plan) -> tuple[str, ...]:
+    """The tenants whose hosts get what the mirror offers on the day, and not what it offered when the plan was made."""
+    pinned = {pin.tenant for pin in made.snapshots}
+    ours = dict.fromkeys(item.host.partition(".")[0] for item in made.hosts if item.packages)
+    return () if made.rollback_of else tuple(tenant for tenant in ours if tenant not in pinned)
+
+
 def rollout_row(state: RolloutState, at_work: str) -> Row:
     word = "stalled" if stalled(state, at_work) else state.status
     counts = (state.count(Stage.DONE), state.count(Stage.FAILED), state.count(Stage.UNKNOWN))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opsctl.errors import Incomplete, Stopped
+from opsctl.model.approval import Standing as Approval
+from opsctl.model.approval import Word
 from opsctl.model.probing import Probing
 from opsctl.model.rollout import UNTOUCHED, Batch, HostPlan, HostState, RolloutState, Stage, Status
 from opsctl.rollout import machine, runbook, shown
@@ -25,7 +27,7 @@ class Standing:
     """A rollout with all that tells how it stands. `busy`: who works on it; `beat`: when that was last seen alive.
 
     `closed` tells why a host may not start now; `kept`: until when it keeps its hosts; `starts`: when it is to begin,
-    and `waiter`: which process waits for that.
+    and `waiter`: which process waits for that. `approval`: how that of a second person stands.
     """
 
     state: RolloutState
@@ -39,6 +41,7 @@ class Standing:
     left: str = ""
     probed: Probing | None = None
     closed: Callable[[HostPlan], str] = field(default=lambda _item: "")
+    approval: Approval = field(default_factory=lambda: Approval(word=Word.NOT_NEEDED))
 
     @property
     def stalled(self) -> bool:
@@ -156,6 +159,9 @@ def told(look: Standing) -> list[str]:
     found += [f"blocks: {text}" for text in blocks(look)]
     if upcoming := next_up(look.state):
         found.append(f"next: {upcoming}")
+    if approved := str(look.approval):
+        wanted = f": opsctl patch approve {look.state.plan.id}" if look.approval.wanted else ""
+        found.append(f"{approved}{wanted}")
     if look.left:
         found.append(f"window left: {look.left}")
     if look.kept and not look.busy:

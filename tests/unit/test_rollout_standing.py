@@ -62,6 +62,7 @@ def test_every_section_that_messages_name_is_there() -> None:
     ("reason", "section"),
     [
         ("failure budget: 1 failed, 1 halts (a)", runbook.FAILED),
+        ("ange.web2 waits: ring broad needs a second person: nobody has approved it", runbook.APPROVAL),
         ("health: ange.app1: tcp 80 no longer answers", runbook.FAILED),
         ("still drained: a", runbook.DRAINED),
         ("contact lost, state unknown: a", runbook.UNKNOWN),
