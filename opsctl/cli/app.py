@@ -93,6 +93,14 @@ class App:
 
         return files.load(self.settings)
 
+    def again(self) -> App:
+        """The same with everything read anew but the store: what was waited for may have changed files."""
+        fresh = App(start=self.settings.workspace, debug=self.debug)
+        fresh.overrides = self.overrides
+        fresh.__dict__["store"] = self.store
+        self._open.callback(fresh.close)
+        return fresh
+
     def work_from(self, inventory: Inventory | None) -> None:
         """Use this inventory instead of the written one; nothing has asked for a host yet."""
         if inventory is not None:

@@ -57,8 +57,10 @@ class Journal:
 
     def load(self, name: str, *, kind: str | None = None) -> RolloutState:
         """A rollout by its id, an unmistakable part of it or `latest`, with the last saved state of each host."""
+        if (exactly := self._store.rollout(name)) and (kind is None or name.startswith(f"{kind}-")):
+            return self._whole(wire.loads(RolloutState, exactly.document_json))
         ids = [one.id for one in self._store.rollouts() if kind is None or one.id.startswith(f"{kind}-")]
-        fits = ids[:1] if name == LATEST else [one for one in ids if one == name] or [i for i in ids if name in i]
+        fits = ids[:1] if name == LATEST else [one for one in ids if name in one]
         saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
             known = nearest(name, ids) or f"{lines.status(kind or 'patch')} lists every plan and rollout"
@@ -224,7 +226,8 @@ def _taken(handle: int) -> bool:
 
 def _at_work(rollout_id: str, runner: str) -> Locked:
     told, kind = f"rollout {rollout_id} is at work: {runner}", lines.kind_of(rollout_id)
-    if kind != "patch":
+    if not kind:
         return Locked(told, hint="wait for its end, or stop it there with Ctrl-C")
-    stop = f"stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
-    return Locked(told, hint=f"follow it: opsctl patch attach {rollout_id}; {stop}")
+    return Locked(
+        told, hint=f"follow it: {lines.attach(rollout_id)}; stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
+    )
