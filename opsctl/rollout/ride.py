@@ -35,12 +35,14 @@ class Rider:
     """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
 
     `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
+    `ended` hears of each rollout of it that stopped or ended.
     """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
     keeps: bool = True
+    ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +192,7 @@ def _run(
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
     with telling(means, observe) as tell:
-        return execute(
+        done = execute(
             rollout.state,
             Hooked(rider.change(means, plan), plan, _hooking(means, plan)),
             verb=verb,
@@ -209,6 +211,8 @@ def _run(
             tell=tell,
             during=_probing(means, plan),
         )
+        rider.ended(means, done.state)
+        return done
 
 
 def _hooking(means: Means, plan: Plan) -> Hooking:
