@@ -31,12 +31,14 @@ class Rider:
     """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
 
     `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
+    `ended` hears of each rollout of it that stopped or ended.
     """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
     keeps: bool = True
+    ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +188,7 @@ def _run(
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
     with telling(means, observe) as tell:
-        return execute(
+        done = execute(
             rollout.state,
             rider.change(means, plan),
             verb=verb,
@@ -204,3 +206,5 @@ def _run(
             keep=keep,
             tell=tell,
         )
+        rider.ended(means, done.state)
+        return done
