@@ -11,6 +11,7 @@ from typing import Any
 
 from opsctl.model import wire
 from opsctl.model.gate import Gate
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
@@ -29,7 +30,7 @@ from opsctl.model.host import (
 
 _SERVICE_ORDER = attrgetter("name", "port", "protocol")
 # Left out where they are empty: what holds nothing of them has the digest that it always had.
-_SINCE = frozenset({"gates", "failure_budget", "wave_budget"})
+_SINCE = frozenset({"handling", "gates", "failure_budget", "wave_budget"})
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -37,6 +38,7 @@ _PARTS: dict[str, type[Any]] = {
     "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
+    "handling": Handling,
     "mirrors": Mirror,
 }
 

@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import lru_cache
 
 from opsctl.model.gate import Gate, GateKind
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
@@ -46,7 +47,7 @@ _SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 
-_Record = Organisation | Site | Cluster | OutLimit | Window | Mirror
+_Record = Organisation | Site | Cluster | OutLimit | Window | Handling | Mirror
 
 
 def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD, quarantined: Iterable[Quarantined] = ()) -> str:
@@ -146,6 +147,7 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     lines.extend(f"  - {{{_gate(gate)}}}\n" for gate in tenant.gates)
     budgets = {"failure_budget": tenant.failure_budget, "wave_budget": tenant.wave_budget}
     lines.extend(f"{key}: {scalar(value)}\n" for key, value in budgets.items() if value)
+    _records("handling", tenant.handling, lines)
     given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}
     lines.extend(f"{key}: {_flow(values)}\n" for key, values in given.items() if values is not None)
     if tenant.accounts is not None:
@@ -169,6 +171,8 @@ def _records(key: str, records: Sequence[_Record], lines: list[str]) -> None:
     for record in records:
         every = {field.name: getattr(record, field.name) for field in fields(record)}
         given = {name: value for name, value in every.items() if value not in ("", None)}
+        if isinstance(record, Handling):
+            given = {name: value for name, value in given.items() if value}
         parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items())
         lines.append(f"  - {{{', '.join(parts)}}}\n")
 

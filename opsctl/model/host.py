@@ -9,10 +9,13 @@ from functools import cached_property
 
 from opsctl.errors import NothingMatches, UnknownName
 from opsctl.model.gate import Gate
+from opsctl.model.handling import Handling
 from opsctl.model.nearest import nearest
 
 CRITICALITIES = ("low", "normal", "high", "critical")
 DEFAULT_RINGS = ("canary", "early", "broad")
+# The role of hosts with an HAProxy in front of others.
+BALANCER_ROLE = "loadbalancer"
 MANAGED_FAMILIES = ("debian", "ubuntu", "rhel")
 
 
@@ -209,6 +212,7 @@ class Tenant:
     gates: tuple[Gate, ...] = ()
     failure_budget: str = ""
     wave_budget: str = ""
+    handling: tuple[Handling, ...] = ()
     management_networks: tuple[str, ...] | None = None
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None

@@ -15,7 +15,7 @@ from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import claims, contact, frozen, ride
+from opsctl.rollout import claims, contact, frozen, probing, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
@@ -86,6 +86,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         content_digest=means.content_digest,
         alerting=alerting,
         timing=timing,
+        outages=probing.outages(means.store, propose.KIND),
         held=claims.held_by_others(
             managed, Leases(means.store), limits(means), contact.balancers(means.inventory), timing.now, wish.at
         ),

@@ -25,6 +25,8 @@ def show_plan(made: Plan) -> None:
         f"{shown.budget_words(made)}; reboot: {made.reboot}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    for told in (*shown.handling_lines(made), *shown.gate_lines(made)):
+        line(told)
     if made.start_at:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
     if made.emergency:
@@ -44,6 +46,4 @@ def show_plan(made: Plan) -> None:
         line(f"only {', '.join(made.packages)} and what they need")
     if made.down:
         line(f"counted as out of service: {listed(made.down)}")
-    for text in shown.gate_lines(made):
-        line(text)
     line(f"hash {made.hash}")
