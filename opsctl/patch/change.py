@@ -78,11 +78,13 @@ class PatchChange:
     def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         if state.reference is None:
             raise HostFailed(host.key, "its boot before the restart is not known")
-        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim)
+        seconds = self._settings.number("patch.return_seconds")
+        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim, seconds=seconds)
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
-            contact.wait_until_well(self._transport, host, state.reference)
+            seconds = self._settings.number("patch.settle_seconds")
+            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
         return contact.health_of_all(self._transport, hosts)

@@ -17,7 +17,6 @@ from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 HEALTH_SECONDS = 60.0
-REBOOT_SECONDS = 300.0
 SETTLE_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 _PAUSE = 0.5
@@ -124,9 +123,7 @@ def wait_until_well(transport: Transport, host: Host, before: Reference, *, seco
         time.sleep(_PAUSE)
 
 
-def restart(
-    transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float = REBOOT_SECONDS
-) -> None:
+def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float) -> None:
     """End the boot `boot_id` and wait until the host is up in another one; nothing is done where it already is.
 
     Raises HostFailed where the host stays in its boot, Unreachable where it does not come back in time.

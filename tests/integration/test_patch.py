@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
-import subprocess
-import sys
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,126 +15,26 @@ from pathlib import Path
 import pytest
 
 from opsctl import lab
-from opsctl.lab import Fleet
+from tests.integration.rollouts import FIXED, OWN, PREPARE, Site, prepared, reached, wait_for
 
 pytestmark = pytest.mark.lab
 
+__all__ = ["FIXED", "OWN", "PREPARE", "Site", "packages", "reached", "site", "wait_for", "whole"]
+
 HOSTS = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
-FIXED = "1.0-1+deb12u1"
-OWN = ("opslab-fragile", "opslab-kernel", "opslab-library", "opslab-newdep", "opslab-service")
-# Everything but the lab's own packages is held: real updates take their time and are proved elsewhere.
-PREPARE = """
-set -e
-apt-get -q update
-apt-mark hold $(apt list --upgradable 2>/dev/null | sed -n 's,/.*,,p' | grep -v '^opslab-')
-mkdir -p /var/log/journal
-systemctl disable --now --quiet apt-daily.timer apt-daily-upgrade.timer
-test "$(apt-get -s dist-upgrade | grep -c '^Inst ')" = "$(apt-get -s dist-upgrade | grep -c '^Inst opslab-')"
-"""
-
-
-@dataclass
-class Site:
-    """A lab with its workspace, driven through the command line alone."""
-
-    fleet: Fleet
-    workspace: Path
-    touched: set[str] = field(default_factory=set)
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
-
-    def run(self, words: Sequence[str], code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def opsctl(self, *words: str, code: int = 0) -> str:
-        done = self.run(words, code)
-        return done.stdout + done.stderr
-
-    def answer(self, *words: str, code: int = 0) -> dict[str, object]:
-        found = json.loads(self.run((*words, "--output", "json"), code).stdout)
-        assert isinstance(found, dict)
-        return found
-
-    def begin(self, *words: str) -> subprocess.Popen[bytes]:
-        """A command that runs on its own; what it prints is in `said`."""
-        with (self.workspace / "said").open("wb") as said:
-            return subprocess.Popen(self.command(*words), stdout=said, stderr=subprocess.STDOUT)
-
-    @property
-    def said(self) -> str:
-        return (self.workspace / "said").read_text()
-
-    def plan(self, *words: str) -> str:
-        made = self.answer("patch", "plan", *words)["plan"]
-        assert isinstance(made, dict)
-        return str(made["id"])
-
-    def states(self, rollout: str) -> dict[str, dict[str, object]]:
-        hosts = self.answer("patch", "status", rollout)["hosts"]
-        assert isinstance(hosts, list)
-        return {one["host"].partition(".")[2]: one for one in hosts}
-
-    def stages(self, rollout: str) -> dict[str, object]:
-        return {name: state["stage"] for name, state in self.states(rollout).items()}
-
-    def inside(self, host: str, command: str) -> str:
-        done = lab.execute(self.fleet.name, host, ["sh", "-c", command])
-        assert done.returncode == 0, f"{host}: {command}: {done.stderr}"
-        return done.stdout.strip()
-
-    def version(self, host: str, package: str) -> str:
-        return self.inside(host, f"dpkg-query -W -f '${{Version}}' {package}")
-
-    def installs(self, host: str) -> int:
-        """How often apt ran for opsctl on this host: its unit's journal shows it."""
-        count = "journalctl --quiet -u 'opsctl-install-*' -o cat | grep -c '^Started opsctl-install-' || true"
-        return int(self.inside(host, count))
-
-    def boot(self, host: str) -> str:
-        return self.inside(host, "cat /proc/sys/kernel/random/boot_id")
-
-    def leases(self) -> str:
-        import sqlite3
-
-        with closing(sqlite3.connect(self.workspace / ".state" / "store.db")) as store:
-            return "; ".join(row[0] for row in store.execute("SELECT name FROM leases"))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = f"t{secrets.token_hex(4)}"
-    fleet = lab.up(name, lab.only(lab.demo(), HOSTS))
-    try:
-        site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("patch") / "workspace")
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(site.workspace), "--lab", name], check=True)
-        site.opsctl("inventory", "sync", "--yes")
-        site.opsctl("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
-        for host in HOSTS:
-            site.inside(host, PREPARE)
-            lab.snapshot(name, host, "prepared")
-        yield site
-    finally:
-        lab.down(name)
+    with prepared(tmp_path_factory.mktemp("patch"), lab.only(lab.demo(), HOSTS)) as made:
+        yield made
 
 
 @pytest.fixture
 def site(whole: Site) -> Site:
-    """Every host as it was prepared: old versions, updates pending."""
-    for host in HOSTS:
-        if host in whole.touched:
-            lab.restore(whole.fleet.name, host, "prepared")
-    whole.touched = set(HOSTS)
+    """Every host as it was prepared."""
+    whole.fresh()
     return whole
-
-
-def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.1)
 
 
 @dataclass
@@ -265,21 +159,6 @@ def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site:
         assert site.installs(host) == 1
         assert site.inside(host, "test -e /run/reboot-required || echo none") == "none"
     assert site.leases() == ""
-
-
-ORDER = "planned leased silenced prechecked drained installing installed rebooting back verified undrained done"
-
-
-def reached(site: Site, rollout: str, host: str, stage: str) -> bool:
-    """The store shows this stage, or a later one: some last only for a moment."""
-    import sqlite3
-
-    with closing(sqlite3.connect(site.workspace / ".state" / "store.db")) as store:
-        rows = store.execute(
-            "SELECT state FROM host_states WHERE rollout = ? AND host LIKE ?", (rollout, f"%.{host}")
-        ).fetchall()
-    order = ORDER.split()
-    return bool(rows) and order.index(json.loads(rows[0][0])["stage"]) >= order.index(stage)
 
 
 def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
