@@ -17,6 +17,7 @@ from opsctl.model.host import (
     Mirror,
     Organisation,
     OutLimit,
+    PatchPolicy,
     Quarantined,
     Service,
     Site,
@@ -65,6 +66,8 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
         value = getattr(tenant, field.name)
         if field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
+        elif isinstance(value, PatchPolicy):
+            value = dict(vars(value))
         elif isinstance(value, tuple):
             # Only the order of the rings says something: it is the order of a rollout.
             value = list(value) if field.name == "rings" else sorted(value)
@@ -112,4 +115,6 @@ def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
                 kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
                 for part in found[name]
             )
+    if policy := values.get("patch_policy"):
+        values["patch_policy"] = PatchPolicy(**policy)
     return Tenant(**values)

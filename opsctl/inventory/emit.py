@@ -146,6 +146,9 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
         lines.append("accounts:\n" if tenant.accounts else "accounts: []\n")
         for account in tenant.accounts:
             _account(account, lines)
+    if (policy := tenant.patch_policy) is not None:
+        lines.append("patch_policy:\n")
+        lines.extend(f"  {name}: {days}\n" for name, days in vars(policy).items() if days is not None)
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)

@@ -24,7 +24,18 @@ from opsctl.inventory.words import (
     read_zone,
     sound,
 )
-from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Mirror, Organisation, OutLimit, Site, Tenant, Window
+from opsctl.model.host import (
+    DEFAULT_RINGS,
+    Account,
+    Cluster,
+    Mirror,
+    Organisation,
+    OutLimit,
+    PatchPolicy,
+    Site,
+    Tenant,
+    Window,
+)
 
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}+-]+)*/?")
@@ -70,6 +81,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         ssh_groups=groups,
         accounts=_accounts(document, groups),
         package_sources=_package_sources(document),
+        patch_policy=_patch_policy(document),
         approval=_approval(document, rings),
         mirrors=_entries(document, "mirrors", _mirror),
     )
@@ -161,6 +173,18 @@ def _window(section: Section) -> Window:
     if start and start == end:
         section.wrong("end", f"end: the window ends when it starts, at {start}")
     return Window(name=name, days=days, start=start, end=end, zone=read_zone(section))
+
+
+def _patch_policy(document: Section) -> PatchPolicy | None:
+    given, section = document.has("patch_policy"), document.section("patch_policy")
+    days = section.number("security_days", 0, low=1, high=365)
+    critical = section.number("critical_days", 0, low=1, high=365)
+    if given and not section.has("security_days"):
+        document.wrong("patch_policy", "patch_policy says no security_days", "security_days: N")
+    if critical > days > 0:
+        section.wrong("critical_days", "critical_days: critical hosts would have more time than the others")
+    section.done()
+    return PatchPolicy(security_days=days, critical_days=critical or None) if days else None
 
 
 def _groups(document: Section, key: str) -> tuple[str, ...] | None:

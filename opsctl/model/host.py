@@ -167,6 +167,17 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchPolicy:
+    """Within how many days a security update is to be installed; on critical hosts sooner, where that is said."""
+
+    security_days: int
+    critical_days: int | None = None
+
+    def days(self, *, critical: bool) -> int:
+        return self.critical_days if critical and self.critical_days is not None else self.security_days
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mirror:
     """A package mirror of a tenant's hosts that has snapshots: an address with {time} or {date} in it."""
 
@@ -195,6 +206,7 @@ class Tenant:
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    patch_policy: PatchPolicy | None = None
     approval: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from opsctl.config import Settings
 from opsctl.errors import HostFailed
@@ -17,16 +17,25 @@ from opsctl.ssh.session import Transport, hostside_script
 
 
 class PatchChange:
-    """Answers rollout.change.Change for one frozen plan."""
+    """Answers rollout.change.Change for one frozen plan. `installed` hears of each host that has its versions."""
 
     together = False
 
-    def __init__(self, transport: Transport, inventory: Inventory, settings: Settings, *, plan: Plan) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        inventory: Inventory,
+        settings: Settings,
+        *,
+        plan: Plan,
+        installed: Callable[[Host, HostPlan], None] = lambda _host, _item: None,
+    ) -> None:
         self._transport = transport
         self._inventory = inventory
         self._settings = settings
         self._plan = plan
         self._policy = plan.reboot
+        self._installed = installed
         self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
@@ -67,6 +76,7 @@ class PatchChange:
         """The planned versions, through the host's own unit."""
         installation = self._installation(host, item, state, claim)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
+        self._installed(host, item)
         wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
         kept = tuple(f"kept {name}" for name in status.kept_files)
         left = ("a reboot is required",) if status.reboot_required and not wanted else ()

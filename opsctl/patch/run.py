@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from opsctl.errors import HostFailed, NothingMatches
 from opsctl.inventory import calendars, snapshot
 from opsctl.model.host import Host
-from opsctl.model.rollout import Plan, RolloutState
-from opsctl.patch import pending, propose, rollback, stale
+from opsctl.model.rollout import HostPlan, Plan, RolloutState
+from opsctl.patch import pending, propose, rollback, stale, waits
 from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
@@ -26,6 +26,7 @@ from opsctl.rollout.ride import Ready, Rider
 from opsctl.rollout.timing import Timing
 from opsctl.rollout.timing import not_in_time as late
 from opsctl.state.leases import Leases
+from opsctl.state.updates import Updates
 
 
 def limits(means: Means) -> Limits:
@@ -33,10 +34,19 @@ def limits(means: Means) -> Limits:
 
 
 def _change(means: Means, plan: Plan) -> Change:
-    return PatchChange(means.transport, means.inventory, means.settings, plan=plan)
+    def installed(host: Host, item: HostPlan) -> None:
+        versions = {package.name: package.after for package in item.packages}
+        Updates(means.store).installed(host.key, versions, means.clock(), plan.id)
+
+    return PatchChange(means.transport, means.inventory, means.settings, plan=plan, installed=installed)
 
 
-RIDER = Rider(kind=propose.KIND, limits=limits, change=_change)
+def _account(means: Means, state: RolloutState) -> None:
+    """Remember for the year's account why hosts of a rollout were not changed."""
+    Updates(means.store).keep_waits(waits.of_rollout(state))
+
+
+RIDER = Rider(kind=propose.KIND, limits=limits, change=_change, ended=_account)
 
 
 def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
@@ -76,6 +86,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
             managed, Leases(means.store), limits(means), contact.balancers(means.inventory), timing.now, wish.at
         ),
     )
+    Updates(means.store).keep_waits(waits.of_plan(made))
     if not made.emergency:
         return ride.keep(means, made)
     detail: dict[str, object] = {"plan": made.id, "plan_hash": made.hash}

@@ -28,11 +28,17 @@ from opsctl.state.leases import Leases
 
 @dataclass(frozen=True, kw_only=True)
 class Rider:
-    """One kind of change: its name, who may be out of service together, and what carries a plan of it out."""
+    """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
+
+    `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
+    `ended` hears of each rollout of it that stopped or ended.
+    """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
+    keeps: bool = True
+    ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +83,10 @@ def silent(means: Means, hosts: Sequence[Host]) -> frozenset[str]:
     return frozenset(key for key, answer in answers.items() if isinstance(answer, str))
 
 
-def schedule(means: Means, plan: Plan) -> Schedule:
-    return Schedule(means.settings, means.inventory, means.clock, emergency=bool(plan.emergency))
+def schedule(means: Means, plan: Plan, at: datetime | None = None) -> Schedule:
+    """The calendars of a plan, as they are asked now, or as they will be asked at another moment."""
+    clock = means.clock if at is None else lambda: at
+    return Schedule(means.settings, means.inventory, clock, emergency=bool(plan.emergency))
 
 
 def keeps(means: Means, plan: Plan, items: Sequence[HostPlan]) -> datetime:
@@ -88,9 +96,12 @@ def keeps(means: Means, plan: Plan, items: Sequence[HostPlan]) -> datetime:
     return most if end is None else min(end, most)
 
 
-def why_closed(means: Means, plan: Plan) -> str:
-    """Why nothing of a plan may start now: its first ring is outside its windows, or frozen; empty where it may."""
-    calendars = schedule(means, plan)
+def why_closed(means: Means, plan: Plan, at: datetime | None = None) -> str:
+    """Why nothing of a plan may start now, or at a moment; empty where it may.
+
+    Its first ring is outside its windows, or frozen.
+    """
+    calendars = schedule(means, plan, at)
     waiting = {item.host: calendars.closed(item) for wave in plan.waves[:1] for item in wave.hosts}
     return who_waits(waiting) if waiting and all(waiting.values()) else ""
 
@@ -177,7 +188,7 @@ def _run(
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
     with telling(means, observe) as tell:
-        return execute(
+        done = execute(
             rollout.state,
             rider.change(means, plan),
             verb=verb,
@@ -189,9 +200,11 @@ def _run(
             clock=means.clock,
             observe=observe,
             closed=lambda item: waits(item) or hours.closed(item),
-            keeps=lambda items: keeps(means, plan, items),
+            keeps=lambda items: keeps(means, plan, items) if rider.keeps else None,
             down=rollout.down,
             gone=rollout.gone,
             keep=keep,
             tell=tell,
         )
+        rider.ended(means, done.state)
+        return done

@@ -118,6 +118,51 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
     assert "DRAIN" not in site.inside("ange-lb1", stat)
 
 
+def test_what_auditors_get_of_a_rollout_is_what_happened_and_whoever_is_told_reads_of_its_own_hosts(
+    site: Site, tmp_path: Path
+) -> None:
+    import json
+
+    from tests.unit.receivers import web_server
+
+    site.inside("ange-web1", "echo '# ours' >> /etc/opslab-library/opslab-library.conf")
+    settings = (site.workspace / "opsctl.yml").read_text()
+    with web_server() as ange, web_server(answer=500) as broken:
+        book = site.workspace / "targets.yml"
+        book.write_text(f"ange: json://127.0.0.1:{ange.port}/\nbroken: json://127.0.0.1:{broken.port}/\n")
+        book.chmod(0o600)
+        notify = 'notify: {routes: ["tenant:ange = ange", "= broken"], targets_file: targets.yml}\n'
+        (site.workspace / "opsctl.yml").write_text(settings + notify)
+        try:
+            rollout = site.plan("--limit", "ange-web1,sundsvall-app1")
+            said = site.opsctl("patch", "start", rollout, "--yes")
+        finally:
+            (site.workspace / "opsctl.yml").write_text(settings)
+    assert said.count("notification to broken: it answered 500; the rollout itself goes on") == 1
+    assert [post["title"].removeprefix(f"opsctl: {rollout}").strip(" :") for post in ange.posts] == [
+        "begins", "ring early passed its gates", "is done",
+    ]  # fmt: skip
+    assert "sundsvall-app1" not in str(ange.posts)
+    site.opsctl("patch", "report", rollout, "--to", str(tmp_path), "--lang", "both")
+    found = json.loads((tmp_path / f"patching-{rollout}.json").read_text())
+    assert (found["outcome"], found["stages"]) == ("ok", {"done": 2})
+    assert {line["detail"]["answer"] for line in found["log"] if line["kind"] == "gate"} == {"pass"}
+    assert {line["detail"]["why"] for line in found["log"] if line["kind"] == "notified"} == {"", "it answered 500"}
+    page = (tmp_path / f"patching-{rollout}.sv.html").read_text()
+    for word in ("/etc/opslab-library/opslab-library.conf", FIXED, "opslab-extra", found["rollout"]["plan"]["hash"]):
+        assert word in page, word
+    today = datetime.now(UTC).date()
+    period = ("--from", str(today - timedelta(days=7)), "--to", str(today + timedelta(days=2)))
+    site.opsctl("patch", "report", "--tenant", "ange", *period, "--folder", str(tmp_path), code=1)
+    [file] = tmp_path.glob("patching-ange-*.json")
+    account = json.loads(file.read_text())
+    done = [one for one in account["updates"] if one["host"] == "ange.ange-web1"]
+    assert {one["package"] for one in done} == {*OWN, "opslab-extra"}
+    assert {(one["by"], one["rollout"]) for one in done} == {("rollout", rollout)}
+    assert account["rollouts"][-1]["id"] == rollout
+    assert sum(account["coverage"]["parts"].values()) == account["coverage"]["total"]
+
+
 def test_a_failing_package_halts_the_rollout_and_a_retry_finishes_it(site: Site) -> None:
     site.inside("sundsvall-app1", "touch /etc/opslab-fragile.fail")
     rollout = site.plan("--limit", "sundsvall-app1,ange-web1")

@@ -225,7 +225,7 @@ def test_following_tells_each_step_once_in_the_order_of_time_and_ends_when_the_r
         said += [f"{step.host}: {step.text}" for step in changes(before, one.state)]
         before = one.state
     assert said == [
-        "ange.app1: installing", f": {state.plan.id}: running", "ange.app1: done", f": {state.plan.id}: done",
+        f": {state.plan.id}: running", "ange.app1: installing", "ange.app1: done", f": {state.plan.id}: done",
     ]  # fmt: skip
 
 
