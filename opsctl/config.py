@@ -113,6 +113,8 @@ OPTIONS = (
     Option(name="patch.max_parallel", default=5, meaning="hosts changed at once within a wave", low=1),
     Option(name="patch.reboot", default="if-required", meaning="reboot after updates",
            choices=("never", "if-required", "always")),
+    Option(name="patch.good_readings", default=3, low=1, high=20,
+           meaning="times in a row that a changed host is found as well as before"),
     Option(name="patch.expected_minutes", default=15, meaning="how long a host takes that was never patched here", low=1,
            high=1440),
     Option(name="patch.keep_hours", default=8, low=1, high=72,

@@ -9,6 +9,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
@@ -33,6 +34,7 @@ _PARTS: dict[str, type[Any]] = {
     "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
+    "handling": Handling,
     "mirrors": Mirror,
 }
 
@@ -64,6 +66,8 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Tenant):
         value = getattr(tenant, field.name)
+        if field.name == "handling" and not value:
+            continue  # what holds nothing of it has the digest that it always had
         if field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
         elif isinstance(value, PatchPolicy):

@@ -8,10 +8,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from opsctl.errors import NothingMatches, UnknownName
+from opsctl.model.handling import Handling
 from opsctl.model.nearest import nearest
 
 CRITICALITIES = ("low", "normal", "high", "critical")
 DEFAULT_RINGS = ("canary", "early", "broad")
+# The role of hosts with an HAProxy in front of others.
+BALANCER_ROLE = "loadbalancer"
 MANAGED_FAMILIES = ("debian", "ubuntu", "rhel")
 
 
@@ -202,6 +205,7 @@ class Tenant:
     limits: tuple[OutLimit, ...] = ()
     rings: tuple[str, ...] = DEFAULT_RINGS
     windows: tuple[Window, ...] = ()
+    handling: tuple[Handling, ...] = ()
     management_networks: tuple[str, ...] | None = None
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None

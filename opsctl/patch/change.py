@@ -66,8 +66,9 @@ class PatchChange:
         self._balance(host, item, claim, "ready")
 
     def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
-        balancer = self._inventory.host(item.drain_through)
-        contact.balance(self._transport, self._fence, balancer, claim, host, action)
+        if item.drain_through:
+            balancer = self._inventory.host(item.drain_through)
+            contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """Nothing: each host installs on its own."""
@@ -77,7 +78,8 @@ class PatchChange:
         installation = self._installation(host, item, state, claim)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
         self._installed(host, item)
-        wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
+        policy = item.reboot or self._policy
+        wanted = policy == "always" or (policy == "if-required" and status.reboot_required)
         kept = tuple(f"kept {name}" for name in status.kept_files)
         left = ("a reboot is required",) if status.reboot_required and not wanted else ()
         return Installed(reboot=wanted, boot_id=status.boot_id, notes=kept + left)
@@ -93,8 +95,8 @@ class PatchChange:
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
-            seconds = self._settings.number("patch.settle_seconds")
-            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds)
+            seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
+            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
         return contact.health_of_all(self._transport, hosts)

@@ -14,7 +14,7 @@ from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import claims, contact, ride
+from opsctl.rollout import claims, contact, probing, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
@@ -82,6 +82,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         who=means.who,
         content_digest=means.content_digest,
         timing=timing,
+        outages=probing.outages(means.store, propose.KIND),
         held=claims.held_by_others(
             managed, Leases(means.store), limits(means), contact.balancers(means.inventory), timing.now, wish.at
         ),

@@ -6,6 +6,7 @@ What the kinds differ in is a `Rider`; everything here holds for each of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,8 +19,11 @@ from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
 from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.hook import Hooking
+from opsctl.rollout.hooked import Hooked
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
+from opsctl.rollout.probing import probing
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
 from opsctl.rollout.telling import telling
@@ -190,7 +194,7 @@ def _run(
     with telling(means, observe) as tell:
         done = execute(
             rollout.state,
-            rider.change(means, plan),
+            Hooked(rider.change(means, plan), plan, _hooking(means, plan)),
             verb=verb,
             who=means.who,
             store=means.store,
@@ -205,6 +209,18 @@ def _run(
             gone=rollout.gone,
             keep=keep,
             tell=tell,
+            during=_probing(means, plan),
         )
         rider.ended(means, done.state)
         return done
+
+
+def _hooking(means: Means, plan: Plan) -> Hooking:
+    return Hooking(rollout=plan.id, lock=lambda key: means.journal.file(plan.id, f"{key}.hook"))
+
+
+def _probing(means: Means, plan: Plan) -> AbstractContextManager[None]:
+    """The services of the hosts of a plan, asked while it is at work; of hosts that are gone nobody knows where."""
+    known = {host.key: host for host in means.inventory}
+    hosts = [known[item.host] for item in plan.hosts if item.host in known]
+    return probing(means.journal, plan.id, hosts, means.clock)

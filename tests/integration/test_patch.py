@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from opsctl import lab
+from tests.integration.load import Load
 from tests.integration.rollouts import FIXED, OWN, PREPARE, Site, prepared, reached, wait_for
 
 pytestmark = pytest.mark.lab
@@ -35,34 +32,6 @@ def site(whole: Site) -> Site:
     """Every host as it was prepared."""
     whole.fresh()
     return whole
-
-
-@dataclass
-class Load:
-    """Residents at the e-service, all the time."""
-
-    url: str
-    answered: int = 0
-    lost: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Load:
-        self.thread = threading.Thread(target=self._ask)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
-
-    def _ask(self) -> None:
-        while not self.over.wait(0.01):
-            try:
-                with urllib.request.urlopen(self.url, timeout=5) as answer:
-                    answer.read()
-                self.answered += 1
-            except (OSError, urllib.error.URLError) as error:
-                self.lost.append(str(error))
 
 
 def packages(plan: dict[str, object], host: str) -> dict[str, dict[str, object]]:
@@ -96,11 +65,18 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
     manual = site.inside("ange-web1", "apt-mark auto opslab-library >/dev/null; apt-mark showmanual")
     rollout = site.plan("--limit", "ange-web*")
     boots = {host: site.boot(host) for host in ("ange-web1", "ange-web2")}
-    with Load(url=f"http://{site.fleet.host('ange-lb1').address}/") as load:
+    with Load(url=f"http://{site.fleet.host('ange-lb1').address}/", least=20_000) as load:
         told = site.answer("patch", "start", rollout, "--yes")
     assert told["outcome"] == "ok"
     assert load.lost == []
-    assert load.answered > 100
+    assert load.answered >= 20_000
+    probing = told["probing"]
+    assert isinstance(probing, dict)
+    assert probing["answered"] > 0
+    addresses = [site.fleet.host(host).address for host in ("ange-web1", "ange-web2")]
+    assert {one["target"] for one in probing["services"] if one["answered"] > 0} == {
+        f"tcp {address}:{port}" for address in addresses for port in (80, 8099)
+    }
     assert site.stages(rollout) == {"ange-web1": "done", "ange-web2": "done"}
     for host in ("ange-web1", "ange-web2"):
         assert [site.version(host, name) for name in OWN] == [FIXED] * len(OWN)
@@ -350,3 +326,36 @@ def test_a_second_store_of_the_same_workspace_is_refused_by_the_host_by_name_and
     site.inside("sundsvall-app1", 'sed -i \'s/"seconds": [0-9.]*/"seconds": 1/\' /var/lib/opsctl/fence.json')
     site.opsctl("patch", "resume", rollout, "--retry", "--yes")
     assert site.version("sundsvall-app1", "opslab-library") == f"{FIXED}.2"
+
+
+def test_commands_run_around_each_change_and_a_failing_one_leaves_the_host_untouched(site: Site) -> None:
+    tenant = site.workspace / "inventories/ange/tenant.yml"
+    before, seen = tenant.read_text(), site.workspace / "seen"
+    hook = site.workspace / "hook"
+    hook.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ntest ! -e {site.workspace}/refuse || exit 7\n')
+    hook.chmod(0o755)
+    words = {key: f"[{hook}, {key}, '{{host}}', '{{address}}', '{{tenant}}']" for key in ("before", "drain", "undrain")}
+    given = ", ".join(f"{key}: {word}" for key, word in words.items())
+    tenant.write_text(f"{before}handling:\n  - {{name: web, role: web, reboot: never, {given}}}\n")
+    address = site.fleet.host("ange-web1").address
+    try:
+        (site.workspace / "refuse").touch()
+        made = site.opsctl("patch", "plan", "--limit", "ange-web1")
+        assert f"before: {hook} before" in made
+        refused = site.answer("patch", "plan", "--limit", "ange-web1")["plan"]
+        assert isinstance(refused, dict)
+        boot = site.boot("ange-web1")
+        site.opsctl("patch", "start", str(refused["id"]), "--yes", code=5)
+        state = site.states(str(refused["id"]))["ange-web1"]
+        assert (state["stage"], state["last"], state["drained"]) == ("failed", "silenced", False)
+        assert "before:" in str(state["reason"])
+        assert "ended with 7" in str(state["reason"])
+        assert site.version("ange-web1", "opslab-library") == "1.0-1"
+        (site.workspace / "refuse").unlink()
+        seen.unlink()
+        site.opsctl("patch", "resume", str(refused["id"]), "--retry", "--yes")
+        assert seen.read_text().splitlines() == [f"{key} ange-web1 {address} ange" for key in words]
+        assert site.version("ange-web1", "opslab-library") == FIXED
+        assert site.boot("ange-web1") == boot, "its role is never restarted"
+    finally:
+        tenant.write_text(before)
