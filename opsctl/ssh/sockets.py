@@ -47,6 +47,15 @@ def socket_folder(settings: Settings) -> Path:
     raise ConfigError(f"{runtime} is too long for sockets", hint="set XDG_RUNTIME_DIR to a short, private folder")
 
 
+def identity(socket: Path) -> tuple[int, int] | None:
+    """Tells one shared connection's socket from a later one of the same name; None where there is none."""
+    try:
+        found = socket.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
 def close_shared(settings: Settings) -> int:
     """Close every shared connection of a workspace, whoever opened it; how many there were."""
     found = sorted(socket_folder(settings).iterdir())
