@@ -26,7 +26,7 @@ from opsctl.ssh import channel, client_config, program, refusal
 from opsctl.ssh.hostkeys import Key, Pins
 from opsctl.ssh.program import hostside_script
 from opsctl.ssh.shown import shown_key
-from opsctl.ssh.sockets import close_shared, identity, socket_folder, tidy, written
+from opsctl.ssh.sockets import close_shared, identity, remove_left_behind, socket_folder, tidy, written
 
 __all__ = ["Transport", "close_shared", "hostside_script"]
 
@@ -162,7 +162,7 @@ class Transport:
         if self._control(host, "check"):
             self._opened.add(host.key)
             return True
-        socket.unlink(missing_ok=True)
+        remove_left_behind(socket)
         return False
 
     def _control(self, host: Host, order: str) -> bool:
