@@ -140,7 +140,7 @@ class Transport:
             self._refuse_without_pin(host)
             seconds = 2 * self.access.connect_timeout + 5
             ended = channel.run(
-                self._ssh(host, "-f", "-N"),
+                self._ssh(host, "-f", "-N", "-o", "ControlMaster=auto"),
                 b"",
                 timeout=seconds,
                 largest=1 << 16,
