@@ -93,6 +93,14 @@ class App:
 
         return files.load(self.settings)
 
+    def again(self) -> App:
+        """The same with everything read anew but the store: what was waited for may have changed files."""
+        fresh = App(start=self.settings.workspace, debug=self.debug)
+        fresh.overrides = self.overrides
+        fresh.__dict__["store"] = self.store
+        self._open.callback(fresh.close)
+        return fresh
+
     def work_from(self, inventory: Inventory | None) -> None:
         """Use this inventory instead of the written one; nothing has asked for a host yet."""
         if inventory is not None:
@@ -196,6 +204,11 @@ def moment_option(*names: str, help: str) -> Callable[[Callable[..., Any]], Call
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    return moment_of(value)
+
+
+def moment_of(value: str | None) -> datetime | None:
+    """A day or a moment as somebody writes it on a command line."""
     from zoneinfo import ZoneInfo
 
     from opsctl.model.calendar import ZONE

@@ -29,6 +29,10 @@ def pause(rollout: str) -> str:
     return f"opsctl {kind_of(rollout)} pause {rollout}"
 
 
+def attach(rollout: str) -> str:
+    return f"opsctl {kind_of(rollout)} attach {rollout}"
+
+
 def abort(rollout: str) -> str:
     return f"opsctl {kind_of(rollout)} abort {rollout}"
 

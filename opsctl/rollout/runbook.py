@@ -5,13 +5,15 @@ A test holds every section to be there.
 
 from __future__ import annotations
 
+from opsctl.model.approval import SECOND_PERSON
 from opsctl.model.rollout import HostState, RolloutState, Stage, Status
 
 PAGE = "docs/how-to/patch-night.md"
 FAILED, UNKNOWN, DRAINED = "a-host-failed", "a-host-is-unknown", "a-host-is-still-drained"
 SKIPPED, WAITS, WINDOW = "a-host-was-skipped", "a-host-waits-for-its-cluster", "the-window-is-over"
 GO_ON, PAUSED, ABORTED, START = "go-on", "you-want-to-stop-it", "you-give-it-up", "in-the-window-start"
-SECTIONS = (FAILED, UNKNOWN, DRAINED, SKIPPED, WAITS, WINDOW, GO_ON, PAUSED, ABORTED, START)
+APPROVAL = "a-second-person"
+SECTIONS = (FAILED, UNKNOWN, DRAINED, SKIPPED, WAITS, WINDOW, GO_ON, PAUSED, ABORTED, START, APPROVAL)
 # Words of the reasons with which a rollout stops, and the section for each; the first that fits.
 _BY_WORDS = (
     ("failure budget", FAILED),
@@ -19,6 +21,7 @@ _BY_WORDS = (
     ("still drained", DRAINED),
     ("state unknown", UNKNOWN),
     ("pause asked by", PAUSED),
+    (SECOND_PERSON, APPROVAL),
     ("in service", WAITS),
     ("is its cluster's primary", WAITS),
     ("outside its window", WINDOW),

@@ -89,8 +89,7 @@ def _decisions(look: Standing, mine: set[str]) -> Iterator[Matter]:
 
 def _follow(look: Standing) -> str:
     plan = look.state.plan
-    attached = look.busy and plan.kind == "patch"
-    return f"opsctl patch attach {plan.id}" if attached else f"{lines.status(plan.kind)} {plan.id}"
+    return lines.attach(plan.id) if look.busy else f"{lines.status(plan.kind)} {plan.id}"
 
 
 def parts(found: Shift) -> Iterator[tuple[str, tuple[Matter, ...]]]:

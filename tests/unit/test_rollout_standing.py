@@ -62,6 +62,7 @@ def test_every_section_that_messages_name_is_there() -> None:
     ("reason", "section"),
     [
         ("failure budget: 1 failed, 1 halts (a)", runbook.FAILED),
+        ("ange.web2 waits: ring broad needs a second person: nobody has approved it", runbook.APPROVAL),
         ("health: ange.app1: tcp 80 no longer answers", runbook.FAILED),
         ("still drained: a", runbook.DRAINED),
         ("contact lost, state unknown: a", runbook.UNKNOWN),
@@ -224,7 +225,7 @@ def test_following_tells_each_step_once_in_the_order_of_time_and_ends_when_the_r
         said += [f"{step.host}: {step.text}" for step in changes(before, one.state)]
         before = one.state
     assert said == [
-        "ange.app1: installing", f": {state.plan.id}: running", "ange.app1: done", f": {state.plan.id}: done",
+        f": {state.plan.id}: running", "ange.app1: installing", "ange.app1: done", f": {state.plan.id}: done",
     ]  # fmt: skip
 
 
