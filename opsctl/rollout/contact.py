@@ -200,7 +200,7 @@ def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim:
             if now.boot_id != boot_id and not health(transport, host).starting:
                 return
             last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"
-            asked = True
+            asked = asked or now.restarting or now.boot_id != boot_id
         except HostKeyRefused:
             raise
         except Unreachable as error:
