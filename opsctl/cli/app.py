@@ -204,6 +204,11 @@ def moment_option(*names: str, help: str) -> Callable[[Callable[..., Any]], Call
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    return moment_of(value)
+
+
+def moment_of(value: str | None) -> datetime | None:
+    """A day or a moment as somebody writes it on a command line."""
     from zoneinfo import ZoneInfo
 
     from opsctl.model.calendar import ZONE

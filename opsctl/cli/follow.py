@@ -107,6 +107,7 @@ def standing_document(app: App, look: Standing) -> dict[str, object]:
         "inventory_moved": moved(app, look),
         "window_left": look.left,
         "kept_until": look.kept,
+        "probing": shown.probing_document(look.probed),
         "approval": wire.as_document(look.approval),
     }
 

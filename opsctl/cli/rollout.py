@@ -80,13 +80,17 @@ def telling(app: App, made: Plan) -> Callable[[Progress], None]:
 
 
 def finish(app: App, ended: Ended, output: str) -> None:
+    from opsctl.rollout import probing
     from opsctl.rollout.execute import raise_unless_ok
 
+    probed = probing.kept(Journal(app.store), ended.state.plan.id)
     if output == "json":
-        kept = {"kept_until": kept_until(app, ended.state)}
-        as_json({**shown.document(ended.state, ""), **kept}, outcome=ended.outcome)
+        more = {"kept_until": kept_until(app, ended.state), "probing": shown.probing_document(probed)}
+        as_json({**shown.document(ended.state, ""), **more}, outcome=ended.outcome)
     else:
         show_state(ended.state, "", kept_until(app, ended.state))
+        for told in shown.probing_lines(probed):
+            line(told)
     note(f"ledger: {ended.head}")
     raise_unless_ok(ended.state)
 

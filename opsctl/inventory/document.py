@@ -9,6 +9,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
@@ -17,6 +18,7 @@ from opsctl.model.host import (
     Mirror,
     Organisation,
     OutLimit,
+    PatchPolicy,
     Quarantined,
     Service,
     Site,
@@ -32,6 +34,7 @@ _PARTS: dict[str, type[Any]] = {
     "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
+    "handling": Handling,
     "mirrors": Mirror,
 }
 
@@ -63,8 +66,12 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Tenant):
         value = getattr(tenant, field.name)
+        if field.name == "handling" and not value:
+            continue  # what holds nothing of it has the digest that it always had
         if field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
+        elif isinstance(value, PatchPolicy):
+            value = dict(vars(value))
         elif isinstance(value, tuple):
             # Only the order of the rings says something: it is the order of a rollout.
             value = list(value) if field.name == "rings" else sorted(value)
@@ -112,4 +119,6 @@ def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
                 kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
                 for part in found[name]
             )
+    if policy := values.get("patch_policy"):
+        values["patch_policy"] = PatchPolicy(**policy)
     return Tenant(**values)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
@@ -45,7 +46,7 @@ _SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 
-_Record = Organisation | Site | Cluster | OutLimit | Window | Mirror
+_Record = Organisation | Site | Cluster | OutLimit | Window | Handling | Mirror
 
 
 def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD, quarantined: Iterable[Quarantined] = ()) -> str:
@@ -140,12 +141,16 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
         lines.append(f"approval: {_flow(tenant.approval)}\n")
     _records("mirrors", tenant.mirrors, lines)
     _records("windows", tenant.windows, lines)
+    _records("handling", tenant.handling, lines)
     given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}
     lines.extend(f"{key}: {_flow(values)}\n" for key, values in given.items() if values is not None)
     if tenant.accounts is not None:
         lines.append("accounts:\n" if tenant.accounts else "accounts: []\n")
         for account in tenant.accounts:
             _account(account, lines)
+    if (policy := tenant.patch_policy) is not None:
+        lines.append("patch_policy:\n")
+        lines.extend(f"  {name}: {days}\n" for name, days in vars(policy).items() if days is not None)
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
@@ -160,6 +165,8 @@ def _records(key: str, records: Sequence[_Record], lines: list[str]) -> None:
     for record in records:
         every = {field.name: getattr(record, field.name) for field in fields(record)}
         given = {name: value for name, value in every.items() if value not in ("", None)}
+        if isinstance(record, Handling):
+            given = {name: value for name, value in given.items() if value}
         parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items())
         lines.append(f"  - {{{', '.join(parts)}}}\n")
 

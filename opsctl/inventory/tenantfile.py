@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from opsctl.documents import Problems, Section, read
-from opsctl.inventory import publickey
+from opsctl.inventory import handlingfile, publickey
 from opsctl.inventory.words import (
     ACCOUNT,
     ACCOUNT_RULE,
@@ -24,7 +24,19 @@ from opsctl.inventory.words import (
     read_zone,
     sound,
 )
-from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Mirror, Organisation, OutLimit, Site, Tenant, Window
+from opsctl.model.handling import Handling
+from opsctl.model.host import (
+    DEFAULT_RINGS,
+    Account,
+    Cluster,
+    Mirror,
+    Organisation,
+    OutLimit,
+    PatchPolicy,
+    Site,
+    Tenant,
+    Window,
+)
 
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}+-]+)*/?")
@@ -33,10 +45,10 @@ SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
 @dataclass(frozen=True, kw_only=True)
 class TenantFile:
-    """A tenant, and file:line of its sites, clusters and limits for faults that show only together with the hosts."""
+    """A tenant, and file:line of what can have faults that show only together with the hosts."""
 
     tenant: Tenant
-    lines: Mapping[Site | Cluster | OutLimit, str]
+    lines: Mapping[Site | Cluster | OutLimit | Handling, str]
 
 
 class _Named(Protocol):
@@ -54,7 +66,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
     name = document.name("name", required=True)
     if name and name != path.parent.name:
         document.wrong("name", f"name: {name!r} stands in the folder {path.parent.name!r}", "both must be the same")
-    lines: dict[Site | Cluster | OutLimit, str] = {}
+    lines: dict[Site | Cluster | OutLimit | Handling, str] = {}
     groups, rings = _groups(document, "ssh_groups"), names(document, "rings", DEFAULT_RINGS)
     tenant = Tenant(
         name=path.parent.name,
@@ -66,10 +78,12 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         limits=_entries(document, "limits", lambda section: _limit(section, lines)),
         rings=rings,
         windows=_entries(document, "windows", _window),
+        handling=_entries(document, "handling", lambda section: _handling(section, lines)),
         management_networks=networks(document, "management_networks"),
         ssh_groups=groups,
         accounts=_accounts(document, groups),
         package_sources=_package_sources(document),
+        patch_policy=_patch_policy(document),
         approval=_approval(document, rings),
         mirrors=_entries(document, "mirrors", _mirror),
     )
@@ -95,7 +109,7 @@ def _organisation(section: Section) -> Organisation:
     return Organisation(name=name, title=free_text(section, "title", name))
 
 
-def _site(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Site:
+def _site(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> Site:
     name = section.name("name", required=True)
     jump = section.text("jump", pattern=HOST_REFERENCE, allowed="a host's name, or TENANT.HOST")
     site = Site(name=name, title=free_text(section, "title", name), jump=jump)
@@ -103,7 +117,7 @@ def _site(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Site
     return site
 
 
-def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Cluster:
+def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> Cluster:
     name = section.name("name", required=True)
     minimum = section.number("minimum", 1, low=0, high=10_000)
     cluster = Cluster(name=name, minimum=minimum, primary=section.name("primary"))
@@ -111,7 +125,7 @@ def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> C
     return cluster
 
 
-def _limit(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> OutLimit:
+def _limit(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> OutLimit:
     limit = OutLimit(
         role=section.name("role"),
         site=section.name("site"),
@@ -124,6 +138,12 @@ def _limit(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Out
         section.wrong("max_out", f"the limit of {limit.name} says no number", "max_out: N, or max_out_percent: N")
     lines[limit] = section.where
     return limit
+
+
+def _handling(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> Handling:
+    one = handlingfile.handling(section)
+    lines[one] = section.where
+    return one
 
 
 def _approval(document: Section, rings: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,6 +181,18 @@ def _window(section: Section) -> Window:
     if start and start == end:
         section.wrong("end", f"end: the window ends when it starts, at {start}")
     return Window(name=name, days=days, start=start, end=end, zone=read_zone(section))
+
+
+def _patch_policy(document: Section) -> PatchPolicy | None:
+    given, section = document.has("patch_policy"), document.section("patch_policy")
+    days = section.number("security_days", 0, low=1, high=365)
+    critical = section.number("critical_days", 0, low=1, high=365)
+    if given and not section.has("security_days"):
+        document.wrong("patch_policy", "patch_policy says no security_days", "security_days: N")
+    if critical > days > 0:
+        section.wrong("critical_days", "critical_days: critical hosts would have more time than the others")
+    section.done()
+    return PatchPolicy(security_days=days, critical_days=critical or None) if days else None
 
 
 def _groups(document: Section, key: str) -> tuple[str, ...] | None:

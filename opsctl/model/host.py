@@ -8,10 +8,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from opsctl.errors import NothingMatches, UnknownName
+from opsctl.model.handling import Handling
 from opsctl.model.nearest import nearest
 
 CRITICALITIES = ("low", "normal", "high", "critical")
 DEFAULT_RINGS = ("canary", "early", "broad")
+# The role of hosts with an HAProxy in front of others.
+BALANCER_ROLE = "loadbalancer"
 MANAGED_FAMILIES = ("debian", "ubuntu", "rhel")
 
 
@@ -167,6 +170,17 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchPolicy:
+    """Within how many days a security update is to be installed; on critical hosts sooner, where that is said."""
+
+    security_days: int
+    critical_days: int | None = None
+
+    def days(self, *, critical: bool) -> int:
+        return self.critical_days if critical and self.critical_days is not None else self.security_days
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mirror:
     """A package mirror of a tenant's hosts that has snapshots: an address with {time} or {date} in it."""
 
@@ -191,10 +205,12 @@ class Tenant:
     limits: tuple[OutLimit, ...] = ()
     rings: tuple[str, ...] = DEFAULT_RINGS
     windows: tuple[Window, ...] = ()
+    handling: tuple[Handling, ...] = ()
     management_networks: tuple[str, ...] | None = None
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    patch_policy: PatchPolicy | None = None
     approval: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
 

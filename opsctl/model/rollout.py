@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from opsctl.model.handling import NO_HOOKS, Hooks
+
 
 class Stage(StrEnum):
     """How far a host has come. A stage that ends in -ing is saved before its effect begins, the others after it."""
@@ -73,6 +75,8 @@ class HostPlan:
     `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it
     (None: at once). `changes` counts the tasks that would change something by check mode, and `foreseen` is the digest
     of what they would change; empty where nobody looked.
+    `reboot` is the policy that holds for this host, `hooks` are the commands around its change, and `downtime_seconds`
+    is how long those services are expected to be away for which it alone answers.
     """
 
     host: str
@@ -85,6 +89,14 @@ class HostPlan:
     opens_at: datetime | None = None
     changes: int = 0
     foreseen: str = ""
+    reboot: str = ""
+    hooks: Hooks = NO_HOOKS
+    downtime_seconds: int = 0
+
+    @property
+    def drains(self) -> bool:
+        """It is taken out of service before its change, and put back after it."""
+        return bool(self.drain_through or self.hooks.drain)
 
     @property
     def security(self) -> int:
@@ -190,12 +202,18 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A host's health just before a change, with which its health afterwards is compared."""
+    """A host's health just before a change, with which its health afterwards is compared.
+
+    `running` are services of systemd, `listening`, `answering` and `http` tcp ports: of any program, of the host's
+    services, and of those that answered over HTTP without an error of the server.
+    """
 
     boot_id: str
     failed_units: tuple[str, ...] = ()
     listening: tuple[int, ...] = ()
     answering: tuple[int, ...] = ()
+    running: tuple[str, ...] = ()
+    http: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

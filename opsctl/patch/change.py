@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from opsctl.config import Settings
 from opsctl.errors import HostFailed
@@ -17,16 +17,25 @@ from opsctl.ssh.session import Transport, hostside_script
 
 
 class PatchChange:
-    """Answers rollout.change.Change for one frozen plan."""
+    """Answers rollout.change.Change for one frozen plan. `installed` hears of each host that has its versions."""
 
     together = False
 
-    def __init__(self, transport: Transport, inventory: Inventory, settings: Settings, *, plan: Plan) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        inventory: Inventory,
+        settings: Settings,
+        *,
+        plan: Plan,
+        installed: Callable[[Host, HostPlan], None] = lambda _host, _item: None,
+    ) -> None:
         self._transport = transport
         self._inventory = inventory
         self._settings = settings
         self._plan = plan
         self._policy = plan.reboot
+        self._installed = installed
         self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
@@ -57,8 +66,9 @@ class PatchChange:
         self._balance(host, item, claim, "ready")
 
     def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
-        balancer = self._inventory.host(item.drain_through)
-        contact.balance(self._transport, self._fence, balancer, claim, host, action)
+        if item.drain_through:
+            balancer = self._inventory.host(item.drain_through)
+            contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """Nothing: each host installs on its own."""
@@ -67,7 +77,9 @@ class PatchChange:
         """The planned versions, through the host's own unit."""
         installation = self._installation(host, item, state, claim)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
-        wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
+        self._installed(host, item)
+        policy = item.reboot or self._policy
+        wanted = policy == "always" or (policy == "if-required" and status.reboot_required)
         kept = tuple(f"kept {name}" for name in status.kept_files)
         left = ("a reboot is required",) if status.reboot_required and not wanted else ()
         return Installed(reboot=wanted, boot_id=status.boot_id, notes=kept + left)
@@ -78,11 +90,13 @@ class PatchChange:
     def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         if state.reference is None:
             raise HostFailed(host.key, "its boot before the restart is not known")
-        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim)
+        seconds = self._settings.number("patch.return_seconds")
+        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim, seconds=seconds)
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
-            contact.wait_until_well(self._transport, host, state.reference)
+            seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
+            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
         return contact.health_of_all(self._transport, hosts)

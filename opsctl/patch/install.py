@@ -49,6 +49,7 @@ class Installation:
         self._claim = claim
         self._patience = _PATIENCE * transport.settings.number("ssh.connect_timeout")
         self._words: dict[str, object] = {
+            "lock_seconds": transport.settings.number("patch.lock_seconds"),
             "id": claim.rollout if attempt == 1 else f"{claim.rollout}-{attempt}",
             "packages": [{"name": p.name, "version": p.after, "before": p.before, "new": p.new} for p in item.packages],
             "sources": [[pin.mirror, pin.url] for pin in plan.snapshots if pin.tenant == host.tenant],
@@ -120,5 +121,10 @@ class Installation:
 def _complaint(log: str) -> str:
     """The lines of apt's log that say what went wrong."""
     lines = [line.strip() for line in log.splitlines()]
-    told = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
-    return " ".join(told[:3])[:400] or (lines[-2] if len(lines) > 1 else "no log")
+    # dpkg names the package first, and what is wrong with it on the next line.
+    told = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line.startswith(("E:", "dpkg: error")) or before.startswith("dpkg: error")
+    ]
+    return " ".join(told[:4])[:400] or (lines[-2] if len(lines) > 1 else "no log")

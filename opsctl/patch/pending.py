@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from opsctl.errors import HostFailed, OpsctlError
+from opsctl.errors import HostError, HostFailed, OpsctlError
 from opsctl.model import wire
 from opsctl.model.host import Host
 from opsctl.model.rollout import MirrorState, PackageChange
@@ -16,6 +16,7 @@ from opsctl.patch.condition import Boot, DpkgHealth, Kernel, NotKnown, PastUpdat
 from opsctl.rollout.contact import understood
 from opsctl.ssh.session import Transport, hostside_script
 from opsctl.state.store import Store
+from opsctl.state.updates import Updates
 
 FACT = "pending"
 # The script that reads the transaction, by the platform's family.
@@ -196,7 +197,22 @@ def read(
         for key, reading in found.items():
             if isinstance(reading, Pending) and not (security_only or packages or exact):
                 store.put_fact(key, FACT, wire.dumps(reading), clock())
+        _account(store, chosen, found, clock(), whole=not (security_only or packages))
     return found
+
+
+def _account(store: Store, hosts: Sequence[Host], found: Readings, at: datetime, *, whole: bool) -> None:
+    """Take what was read, and what could not be, into the account of the year."""
+    from opsctl.patch import seen
+
+    updates = Updates(store)
+    kinds = {host.key: host.platform for host in hosts}
+    read = {key: one for key, one in found.items() if isinstance(one, Pending)}
+    seen.keep(updates, {k: (f"{kinds[k]} {one.architecture}".strip(), one) for k, one in read.items()}, at, whole=whole)
+    for host in hosts:
+        error = found[host.key]
+        if isinstance(error, OpsctlError) and host.family in READERS:
+            updates.was_not_read(host.key, at, error.reason if isinstance(error, HostError) else error.message)
 
 
 def _one(host: Host, answer: object) -> Pending:

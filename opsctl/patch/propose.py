@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from opsctl.errors import HostError, OpsctlError, UnknownName
 from opsctl.model.calendar import Hours
+from opsctl.model.handling import Handled
 from opsctl.model.host import Host, Inventory
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostPlan, LeftOut, MirrorState, Plan, SnapshotPin
@@ -16,12 +18,13 @@ from opsctl.patch.told import no_room, obstacle
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout import versions
-from opsctl.rollout.contact import balancers, unreachable
+from opsctl.rollout.contact import balancers, handling_of, unreachable
 from opsctl.rollout.plan import Pace
 from opsctl.rollout.timing import Slot, Timing
 from opsctl.rollout.versions import Offer
 
 KIND = "patch"
+USUAL_DOWNTIME = 60  # seconds that a host is away for a restart, where no rollout has measured it
 EXCLUDED = "excluded (--exclude)"
 
 
@@ -52,6 +55,7 @@ def propose(
     content_digest: str,
     alerting: frozenset[str] = frozenset(),
     timing: Timing | None = None,
+    outages: Mapping[str, float] | None = None,
     held: Mapping[str, str] | None = None,
 ) -> Plan:
     """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason.
@@ -59,6 +63,7 @@ def propose(
     `readings` may hold more hosts than these: their fellows within the same limits. Hosts that do not answer, and those
     in `alerting`, count as out of service. `timing` tells when each host may start; without it, at any time.
     `held`: hosts that somebody else works on or keeps, and who.
+    `outages` are seconds by which hosts were away in earlier rollouts.
     """
     timing = timing or Timing(hours=Hours(()), now=now)
     fronts = balancers(inventory)
@@ -73,8 +78,11 @@ def propose(
     fit = {host: one for host, one in fit.items() if host.key not in closed}
     odd = versions.differing(_offers(inventory, fit))
     wanted = [
-        _host_plan(host.key, one, wish, fronts, slots[host.key]) for host, one in fit.items() if host.key not in odd
+        _host_plan(host.key, one, wish, fronts, slots[host.key], handling_of(inventory, host))
+        for host, one in fit.items()
+        if host.key not in odd
     ]
+    wanted = [_with_downtime(item, inventory.host(item.host), outages or {}) for item in wanted]
     planned = {item.host for item in wanted}
     down = unreachable(readings.items()) | alerting
     arrangement = planning.arrange(
@@ -216,15 +224,28 @@ def _why_current(reading: Pending) -> str:
     return "; ".join([*(lacking or ["current"]), *waiting, *other, *restart])
 
 
-def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str], slot: Slot) -> HostPlan:
+def _host_plan(
+    key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str], slot: Slot, handled: Handled
+) -> HostPlan:
+    # A plan that restarts nothing restarts nothing, whatever the inventory says.
+    policy = wish.reboot if wish.reboot == "never" else handled.reboot or wish.reboot
     wanted = bool(reading.reboot_why) or bool(reading.reboot.coming)
     return HostPlan(
         host=key,
         packages=tuple(package.change for package in reading.packages),
-        reboot_expected=wish.reboot == "always" or (wish.reboot == "if-required" and wanted),
+        reboot_expected=policy == "always" or (policy == "if-required" and wanted),
         drain_through=fronts.get(key, ""),
         download_bytes=reading.download_bytes or 0,
         expected_seconds=int(slot.takes.total_seconds()),
         window=slot.window,
         opens_at=slot.opens_at,
+        reboot=policy,
+        hooks=handled.hooks,
     )
+
+
+def _with_downtime(item: HostPlan, host: Host, outages: Mapping[str, float]) -> HostPlan:
+    """How long what it alone answers for will be away: as last time, else what a restart usually takes."""
+    if item.drains or host.cluster or not host.services or not item.reboot_expected:
+        return item
+    return replace(item, downtime_seconds=ceil(outages.get(host.key) or USUAL_DOWNTIME))

@@ -108,7 +108,7 @@ def choose(
 ) -> Chosen:
     """Each of these hosts of the plan: put back, or left as it is with the reason. `gone`: hosts no longer ours."""
     changes, items, left = wanted(plan), [], []
-    fronts = {item.host: item.drain_through for item in plan.hosts}
+    before = {item.host: item for item in plan.hosts}
     for key in hosts:
         slot, reading = slots[key], readings.get(key)
         found = Back(reason=gone[key], missed=True) if key in gone else back(changes[key], reading)
@@ -117,13 +117,16 @@ def choose(
         if not found.packages:
             left.append(LeftOut(host=key, reason=found.reason, missed=found.missed))
             continue
+        policy = reboot if reboot == "never" or not (own := before[key].reboot) or own == plan.reboot else own
         coming = isinstance(reading, Pending) and bool(reading.reboot.coming or reading.reboot_why)
         items.append(
             HostPlan(
                 host=key,
                 packages=found.packages,
-                reboot_expected=reboot == "always" or (reboot == "if-required" and coming),
-                drain_through=fronts[key],
+                reboot_expected=policy == "always" or (policy == "if-required" and coming),
+                drain_through=before[key].drain_through,
+                reboot=policy,
+                hooks=before[key].hooks,
                 expected_seconds=int(slot.takes.total_seconds()),
                 window=slot.window,
                 opens_at=slot.opens_at,

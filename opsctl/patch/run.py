@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from opsctl.errors import HostFailed, NothingMatches
 from opsctl.inventory import calendars, snapshot
 from opsctl.model.host import Host
-from opsctl.model.rollout import Plan, RolloutState
-from opsctl.patch import pending, propose, rollback, stale
+from opsctl.model.rollout import HostPlan, Plan, RolloutState
+from opsctl.patch import pending, propose, rollback, stale, waits
 from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import claims, contact, ride
+from opsctl.rollout import claims, contact, probing, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
@@ -26,6 +26,7 @@ from opsctl.rollout.ride import Ready, Rider
 from opsctl.rollout.timing import Timing
 from opsctl.rollout.timing import not_in_time as late
 from opsctl.state.leases import Leases
+from opsctl.state.updates import Updates
 
 
 def limits(means: Means) -> Limits:
@@ -33,10 +34,19 @@ def limits(means: Means) -> Limits:
 
 
 def _change(means: Means, plan: Plan) -> Change:
-    return PatchChange(means.transport, means.inventory, means.settings, plan=plan)
+    def installed(host: Host, item: HostPlan) -> None:
+        versions = {package.name: package.after for package in item.packages}
+        Updates(means.store).installed(host.key, versions, means.clock(), plan.id)
+
+    return PatchChange(means.transport, means.inventory, means.settings, plan=plan, installed=installed)
 
 
-RIDER = Rider(kind=propose.KIND, limits=limits, change=_change)
+def _account(means: Means, state: RolloutState) -> None:
+    """Remember for the year's account why hosts of a rollout were not changed."""
+    Updates(means.store).keep_waits(waits.of_rollout(state))
+
+
+RIDER = Rider(kind=propose.KIND, limits=limits, change=_change, ended=_account)
 
 
 def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
@@ -72,10 +82,12 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         who=means.who,
         content_digest=means.content_digest,
         timing=timing,
+        outages=probing.outages(means.store, propose.KIND),
         held=claims.held_by_others(
             managed, Leases(means.store), limits(means), contact.balancers(means.inventory), timing.now, wish.at
         ),
     )
+    Updates(means.store).keep_waits(waits.of_plan(made))
     if not made.emergency:
         return ride.keep(means, made)
     detail: dict[str, object] = {"plan": made.id, "plan_hash": made.hash}

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from opsctl.config import Settings
 from opsctl.inventory import calendars
-from opsctl.model.host import Host
+from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan
 from opsctl.provision import variables
 from opsctl.provision.foreseen import Foreseen
@@ -39,7 +39,7 @@ class Wish:
 
 
 def limits(means: Means) -> Limits:
-    return limiting.of(means.inventory)
+    return limiting.of(means.inventory, balancers=contact.named_balancers(means.inventory))
 
 
 def pace(settings: Settings, hosts: int | None) -> Pace:
@@ -80,7 +80,7 @@ def arranged(
     planned = [host for host in fit if left[host.key] is None]
     return planning.freeze(
         planning.arrange(
-            [_host_plan(host.key, slots.get(host.key), found.get(host.key)) for host in planned],
+            [_host_plan(means.inventory, host, slots.get(host.key), found.get(host.key)) for host in planned],
             means.inventory,
             limits(means),
             pace=wish.pace,
@@ -118,9 +118,12 @@ def _unfit(
     return None
 
 
-def _host_plan(key: str, slot: Slot | None, found: Foreseen | None) -> HostPlan:
+def _host_plan(inventory: Inventory, host: Host, slot: Slot | None, found: Foreseen | None) -> HostPlan:
+    """Traffic is taken away only where `handling` says so: most of provisioning disturbs nobody."""
     return HostPlan(
-        host=key,
+        host=host.key,
+        drain_through=contact.named_balancers(inventory).get(host.key, ""),
+        hooks=contact.handling_of(inventory, host).hooks,
         expected_seconds=int(slot.takes.total_seconds()) if slot else 0,
         window=slot.window if slot else "",
         opens_at=slot.opens_at if slot else None,

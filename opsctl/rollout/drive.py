@@ -226,7 +226,7 @@ class Driver:
         """Take a host as far as it goes without waiting; True where it waits for its batch's one effect."""
         while True:
             state = self._now[key]
-            step = machine.next_step(state, drains=bool(self._items[key].drain_through))
+            step = machine.next_step(state, drains=self._items[key].drains)
             if step is None or self._holds_back(state, step):
                 return False
             if step is Step.INSTALL and self._parts.change.together and key not in self._prepared:
@@ -304,11 +304,11 @@ class Driver:
         change, host, item, state = self._parts.change, self._hosts[key], self._items[key], self._now[key]
         effects: Mapping[Step, Callable[[], object]] = {
             Step.PRECHECK: lambda: change.precheck(host, item, state, self._claims[key]),
-            Step.DRAIN: lambda: change.drain(host, item, self._claims[item.drain_through]),
+            Step.DRAIN: lambda: change.drain(host, item, self._claims[item.drain_through or key]),
             Step.INSTALL: lambda: change.install(host, item, state, self._claims[key]),
             Step.REBOOT: lambda: change.reboot(host, state, self._claims[key]),
             Step.VERIFY: lambda: change.verify(host, item, state),
-            Step.UNDRAIN: lambda: change.undrain(host, item, self._claims[item.drain_through]),
+            Step.UNDRAIN: lambda: change.undrain(host, item, self._claims[item.drain_through or key]),
         }
         return effects[step]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -144,11 +145,12 @@ def execute(
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None,
     keep: Callable[[], None] = lambda: None,
     tell: Callable[[Notice], None] = nobody,
+    during: AbstractContextManager[None] | None = None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
 
     `keep` is called once nobody else can be at it, before its first entry and effect. `tell` sends notices, and returns
-    at once.
+    at once. `during` goes on while hosts are worked on.
     """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
@@ -179,7 +181,8 @@ def execute(
                 occasions.told_of_a_break(state, inventory, tell),
                 ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act,
             ):
-                end = driver.run()
+                with during or nullcontext():
+                    end = driver.run()
                 act.outcome = outcome_of(end)
                 act.detail["hosts"] = {host.host: str(host.stage) for host in end.hosts}
                 act.detail["reason"] = end.reason

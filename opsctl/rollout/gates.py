@@ -52,10 +52,14 @@ def what_got_worse(before: Reference, after: Reference) -> tuple[str, ...]:
     failed = sorted(set(after.failed_units) - set(before.failed_units))
     closed = sorted(set(before.listening) - set(after.listening))
     silent = sorted(set(before.answering) - set(after.answering) - set(closed))
+    stopped = sorted(set(before.running) - set(after.running) - set(after.failed_units))
+    mute = sorted(set(before.http) - set(after.http) - set(closed) - set(silent))
     return (
         *(f"unit {unit} has failed" for unit in failed),
+        *(f"unit {unit} no longer runs" for unit in stopped),
         *(f"nothing listens on tcp {port} any more" for port in closed),
         *(f"tcp {port} no longer answers" for port in silent),
+        *(f"tcp {port} no longer answers over HTTP" for port in mute),
     )
 
 

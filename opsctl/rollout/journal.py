@@ -73,6 +73,15 @@ class Journal:
         found = (wire.loads(RolloutState, saved.document_json) for saved in self._store.rollouts())
         return [self._whole(state) for state in found if kind in (None, state.plan.kind)]
 
+    def begun_between(self, kind: str, start: datetime, end: datetime) -> list[RolloutState]:
+        """The rollouts of a kind that were begun between two moments, oldest first."""
+        ids = (one for one in self._store.begun_rollouts(start, end) if one.startswith(f"{kind}-"))
+        found = (
+            self._whole(wire.loads(RolloutState, saved.document_json)) for i in ids if (saved := self._store.rollout(i))
+        )
+        began = ((state.started_at, state) for state in found if state.started_at is not None)
+        return [state for at, state in sorted(began, key=lambda pair: pair[0]) if start <= at <= end]
+
     def _whole(self, state: RolloutState) -> RolloutState:
         saved = self._store.host_states(state.plan.id)
         hosts = (

@@ -9,7 +9,7 @@ from datetime import datetime
 from opsctl.config import Settings
 from opsctl.inventory import snapshot
 from opsctl.model.rollout import HostPlan, RolloutState, Status
-from opsctl.rollout import approval, claims
+from opsctl.rollout import approval, claims, probing
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.schedule import Schedule
 from opsctl.rollout.standing import Standing
@@ -50,6 +50,7 @@ class Looking:
             starts=booked.starts if booked and booked.settled is None else None,
             waiter=waiter,
             left=schedule.left(i for i in state.plan.hosts if i.host in waiting) if schedule else "",
+            probed=probing.kept(journal, rollout),
             closed=schedule.closed if schedule else _open,
             approval=approval.of(self.store, state, now),
         )

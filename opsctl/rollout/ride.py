@@ -6,6 +6,7 @@ What the kinds differ in is a `Rider`; everything here holds for each of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,8 +19,11 @@ from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
 from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.hook import Hooking
+from opsctl.rollout.hooked import Hooked
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
+from opsctl.rollout.probing import probing
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
 from opsctl.rollout.telling import telling
@@ -31,12 +35,14 @@ class Rider:
     """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
 
     `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
+    `ended` hears of each rollout of it that stopped or ended.
     """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
     keeps: bool = True
+    ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +192,9 @@ def _run(
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
     with telling(means, observe) as tell:
-        return execute(
+        done = execute(
             rollout.state,
-            rider.change(means, plan),
+            Hooked(rider.change(means, plan), plan, _hooking(means, plan)),
             verb=verb,
             who=means.who,
             store=means.store,
@@ -203,4 +209,18 @@ def _run(
             gone=rollout.gone,
             keep=keep,
             tell=tell,
+            during=_probing(means, plan),
         )
+        rider.ended(means, done.state)
+        return done
+
+
+def _hooking(means: Means, plan: Plan) -> Hooking:
+    return Hooking(rollout=plan.id, lock=lambda key: means.journal.file(plan.id, f"{key}.hook"))
+
+
+def _probing(means: Means, plan: Plan) -> AbstractContextManager[None]:
+    """The services of the hosts of a plan, asked while it is at work; of hosts that are gone nobody knows where."""
+    known = {host.key: host for host in means.inventory}
+    hosts = [known[item.host] for item in plan.hosts if item.host in known]
+    return probing(means.journal, plan.id, hosts, means.clock)

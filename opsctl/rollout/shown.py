@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 
 from opsctl.model import wire
-from opsctl.model.rollout import Plan, RolloutState, Stage, Status
+from opsctl.model.probing import Probing
+from opsctl.model.rollout import HostPlan, Plan, RolloutState, Stage, Status
+from opsctl.rollout.limits import listed
 
 PLAN_COLUMNS = ("wave", "batch", "host", "packages", "security", "reboot", "drained at", "takes", "window")
 PACKAGE_COLUMNS = ("package", "from", "to", "security", "hosts")
@@ -77,12 +80,50 @@ def plan_rows(made: Plan) -> list[Row]:
     return [
         (
             f"{w} {wave.ring}", b, item.host, len(item.packages), item.security,
-            "expected" if item.reboot_expected else "", item.drain_through,
+            _restart(item, made), item.drain_through,
             f"{-(-item.expected_seconds // 60)} min", item.window,
         )
         for w, b, wave, batch in made.batches()
         for item in batch.hosts
     ]  # fmt: skip
+
+
+def _restart(item: HostPlan, made: Plan) -> str:
+    """Whether a restart is expected, and the policy where the host has its own."""
+    own = item.reboot if item.reboot and item.reboot != made.reboot else ""
+    return ", ".join(filter(None, ("expected" if item.reboot_expected else "", own)))
+
+
+def handling_lines(made: Plan) -> list[str]:
+    """The commands around the change of hosts, each once with its hosts, and the downtime that is planned."""
+    found: dict[str, list[str]] = {}
+    for item in made.hosts:
+        for word in ("before", "drain", "undrain", "on_failure"):
+            if command := getattr(item.hooks, word):
+                found.setdefault(f"{word}: {shlex.join(command)} (at most {item.hooks.seconds} s)", []).append(
+                    item.host
+                )
+        if item.downtime_seconds:
+            told = f"planned downtime: about {item.downtime_seconds} s of what it alone answers for"
+            found.setdefault(told, []).append(item.host)
+    return [f"{listed(hosts)}: {told}" for told, hosts in found.items()]
+
+
+def probing_document(seen: Probing | None) -> dict[str, object] | None:
+    """What opsctl's own questions saw, for programs."""
+    if seen is None:
+        return None
+    found: dict[str, object] = wire.as_document(seen)
+    return {**found, "answered": seen.answered, "lost": seen.lost}
+
+
+def probing_lines(seen: Probing | None) -> list[str]:
+    """The sum of what opsctl's own questions saw, and each service that lost one or never answered."""
+    if seen is None or not seen.services:
+        return []
+    told = [f"probes: {seen.answered} answered, {seen.lost} lost, of {len(seen.services)} services"]
+    told[0] += f"; {seen.left_out} services were not asked" if seen.left_out else ""
+    return told + [f"probes: {one}" for one in seen.services if one.lost or not one.answered]
 
 
 def package_rows(made: Plan) -> list[Row]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from opsctl.errors import Incomplete, Stopped
 from opsctl.model.approval import Standing as Approval
 from opsctl.model.approval import Word
+from opsctl.model.probing import Probing
 from opsctl.model.rollout import UNTOUCHED, Batch, HostPlan, HostState, RolloutState, Stage, Status
 from opsctl.rollout import machine, runbook, shown
 from opsctl.rollout.execute import raise_unless_ok
@@ -38,6 +39,7 @@ class Standing:
     starts: datetime | None = None
     waiter: str = ""
     left: str = ""
+    probed: Probing | None = None
     closed: Callable[[HostPlan], str] = field(default=lambda _item: "")
     approval: Approval = field(default_factory=lambda: Approval(word=Word.NOT_NEEDED))
 
@@ -164,6 +166,7 @@ def told(look: Standing) -> list[str]:
         found.append(f"window left: {look.left}")
     if look.kept and not look.busy:
         found.append(f"its hosts are kept from others until {look.kept:%Y-%m-%d %H:%M:%SZ}")
+    found += shown.probing_lines(look.probed)
     if look.go_on:
         found.append(f"to go on: {look.go_on}")
     section = runbook.of_rollout(look.state, stalled=look.stalled)

@@ -16,6 +16,8 @@ from tests.integration.test_patch import FIXED, OWN, PREPARE, Site, packages
 pytestmark = pytest.mark.lab
 
 HOSTS = ("sundsvall-app1", "ange-web1", "ange-web2", "ange-lb1")
+# What a failed wait for a kept copy says.
+LOOK = "{ ls /var/lib/opsctl/* /var/cache/apt/archives; df -B1M /var/lib; journalctl -n 40 -o cat; } >&2; exit 1"
 FREEZE = "version: 1\nfreezes: [{name: soak, days: [mon, tue, wed, thu, fri, sat, sun]}]\n"
 
 
@@ -94,7 +96,7 @@ def test_what_the_mirror_no_longer_has_is_put_back_from_the_hosts_own_copy_and_e
     site.opsctl("patch", "start", rollout, "--yes")
     kept = f"/var/lib/opsctl/kept/opslab-library_{FIXED}.1_all.deb"
     try:
-        site.inside("sundsvall-app1", f"for i in $(seq 100); do test -e {kept} && exit 0; sleep 0.2; done; exit 1")
+        site.inside("sundsvall-app1", f"for i in $(seq 300); do test -e {kept} && exit 0; sleep 0.2; done; {LOOK}")
         lab.withdraw(name, "opslab-library", f"{FIXED}.1")
         site.inside("sundsvall-app1", "apt-get -q update && apt-get -q clean")
         site.inside("sundsvall-app1", f"mv {kept} /root/")

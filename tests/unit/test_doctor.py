@@ -243,3 +243,15 @@ def test_rings_that_wait_for_a_second_person_need_two_who_may_approve(settings: 
     good = look()
     assert good is not None
     assert (good.verdict, good.seen) == ("ok", "2 persons may approve plans")
+
+
+@pytest.mark.parametrize(("route", "verdict"), [("= drift", "ok"), ("= nobody", "bad"), ("evnt:end = drift", "bad")])
+def test_routes_of_notifications_are_looked_at_and_no_address_is_shown(
+    settings: Settings, route: str, verdict: str
+) -> None:
+    (settings.workspace / "targets.yml").write_text("drift: json://user:canary-12345@127.0.0.1:1/\n")
+    (settings.workspace / "targets.yml").chmod(0o600)
+    given = {**settings.values, "notify.routes": (route,), "notify.targets_file": "targets.yml"}
+    looks = list(examine_workspace.workspace(Settings(workspace=settings.workspace, values=given)))
+    assert found(looks, "notifications").verdict == verdict
+    assert "canary-12345" not in str(looks)

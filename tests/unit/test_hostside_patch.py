@@ -180,6 +180,13 @@ def test_a_restart_that_is_under_way_already_is_no_failure(
             reboot.main({"boot_id": boot_id})
 
 
+def test_a_restart_for_which_there_is_no_bus_any_more_is_to_be_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    gone = "Failed to connect to bus: Connection refused"
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 1, "", gone))
+    assert reboot.main({"boot_id": boot_id}) == {"boot_id": boot_id, "restarting": False}
+
+
 @pytest.mark.parametrize("bad", ["../../etc", "", "a b", "A"])
 def test_an_id_that_is_no_id_is_refused(host: dict[str, tuple[int, str]], bad: str) -> None:
     with pytest.raises(ValueError, match="not an id"):

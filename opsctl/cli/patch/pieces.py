@@ -25,6 +25,8 @@ def show_plan(made: Plan) -> None:
         f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    for told in shown.handling_lines(made):
+        line(told)
     if made.start_at:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
     if made.emergency:
