@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
 from opsctl.cli.output import as_json, height, line, note, redraws, screen, table
-from opsctl.rollout import shown, standing
+from opsctl.model import wire
+from opsctl.model.rollout import Status
+from opsctl.rollout import lines, shown, standing
 from opsctl.rollout.journal import Journal
 
 if TYPE_CHECKING:
@@ -45,10 +47,14 @@ def status(
 
 def attach(app: App, kind: str, rollout_id: str) -> None:
     """Show a rollout's progress until it ends; whoever leaves does not stop it."""
-    from opsctl.errors import Interrupted
+    from opsctl.errors import Interrupted, Refused
     from opsctl.rollout.standing import raise_by_standing
 
-    plan = Journal(app.store).load(rollout_id, kind=kind).plan.id
+    journal = Journal(app.store)
+    state = journal.load(rollout_id, kind=kind)
+    plan = state.plan.id
+    if state.status is Status.PLANNED and not (journal.at_work(plan) or journal.waiter(plan)):
+        raise Refused(f"{plan} has not begun: there is nothing to follow", hint=lines.begin(state.plan))
     try:
         raise_by_standing(follow_lines(app, plan))
     except KeyboardInterrupt:
@@ -101,6 +107,8 @@ def standing_document(app: App, look: Standing) -> dict[str, object]:
         "inventory_moved": moved(app, look),
         "window_left": look.left,
         "kept_until": look.kept,
+        "probing": shown.probing_document(look.probed),
+        "approval": wire.as_document(look.approval),
     }
 
 
@@ -135,5 +143,14 @@ def follow_lines(app: App, rollout: str) -> Standing:
 def _follow(app: App, rollout: str) -> Iterator[Standing]:
     from opsctl.rollout.follow import follow
 
-    eyes = looking(app)
-    return follow(lambda: eyes.at(rollout), lambda: time.sleep(FOLLOW_SECONDS))
+    eyes, took = looking(app), 0.0
+
+    def look() -> Standing:
+        nonlocal took
+        began = time.monotonic()
+        found = eyes.at(rollout)
+        took = time.monotonic() - began
+        return found
+
+    # A large rollout takes its time to read: a watch never takes a processor for itself.
+    return follow(look, lambda: time.sleep(max(FOLLOW_SECONDS, 5 * took)))

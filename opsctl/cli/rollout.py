@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opsctl.cli.app import GROUND_MOVED
 from opsctl.cli.follow import status
 from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.errors import Incomplete, Refused
+from opsctl.errors import Incomplete, Locked, Refused
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import lines, shown
 from opsctl.rollout.journal import Journal
@@ -29,6 +29,8 @@ __all__ = [
     "abort", "begin", "finish", "means_of", "nothing_done", "pause", "resume", "show_state", "skip", "status",
     "telling",
 ]  # fmt: skip
+# A start reads every host first.
+BEGIN_SECONDS = 120.0
 WHEN = "opsctl calendar says when; in an emergency: {} --emergency --reason TEXT --ticket TEXT"
 
 
@@ -78,13 +80,17 @@ def telling(app: App, made: Plan) -> Callable[[Progress], None]:
 
 
 def finish(app: App, ended: Ended, output: str) -> None:
+    from opsctl.rollout import probing
     from opsctl.rollout.execute import raise_unless_ok
 
+    probed = probing.kept(Journal(app.store), ended.state.plan.id)
     if output == "json":
-        kept = {"kept_until": kept_until(app, ended.state)}
-        as_json({**shown.document(ended.state, ""), **kept}, outcome=ended.outcome)
+        more = {"kept_until": kept_until(app, ended.state), "probing": shown.probing_document(probed)}
+        as_json({**shown.document(ended.state, ""), **more}, outcome=ended.outcome)
     else:
         show_state(ended.state, "", kept_until(app, ended.state))
+        for told in shown.probing_lines(probed):
+            line(told)
     note(f"ledger: {ended.head}")
     raise_unless_ok(ended.state)
 
@@ -109,26 +115,50 @@ def begin(
     dry_run: bool,
     yes: bool,
     output: str,
+    at: datetime | None = None,
+    instead: Callable[[], None] | None = None,
 ) -> None:
-    """A plan that fits and was shown: refused where it may not start now, else asked for and run to its end."""
-    from opsctl.rollout import ride
+    """A plan that fits and was shown: refused where it may not start now, else asked for and run to its end.
+
+    `at`: it is to start then. `instead` is called once it was asked for: something else sees to its start.
+    """
+    from opsctl.rollout import approval, ride
 
     made = ready.state.plan
-    closed = ride.why_closed(means, made)
+    for text in ready.told:
+        note(text)
+    closed, when = ride.why_closed(means, made, at), f"at {at:%Y-%m-%d %H:%MZ}" if at else "now"
     if dry_run and closed:
-        note(f"it may not start now: {closed}")
+        note(f"it may not start {when}: {closed}")
+    lacking = approval.lacking(means, made)
+    if dry_run and lacking:
+        note(f"it may not start: {lacking}")
     if dry_run or not made.hosts:
         nothing_done(made, "(--dry-run)" if dry_run else "(the plan is empty)", output)
         return
     if closed:
-        raise Refused(f"{made.id} may not start now: {closed}", hint=WHEN.format(lines.plan(made.kind)))
+        raise Refused(f"{made.id} may not start {when}: {closed}", hint=WHEN.format(lines.plan(made.kind)))
+    approval.refuse_without(means, made)
     planned = {item.host for item in made.hosts}
     app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
     app.confirm(question, yes=yes)
+    if instead is not None:
+        instead()
+        return
     finish(app, ride.start(rider, means, ready, telling(app, made)), output)
 
 
-def resume(app: App, rider: Rider, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
+def resume(
+    app: App,
+    rider: Rider,
+    rollout_id: str,
+    *,
+    retry: bool,
+    dry_run: bool,
+    yes: bool,
+    output: str,
+    detach: bool = False,
+) -> None:
     """Go on with a rollout that stopped, from its own copy of the inventory."""
     from opsctl.inventory import snapshot
     from opsctl.rollout import ride
@@ -149,14 +179,48 @@ def resume(app: App, rider: Rider, rollout_id: str, *, retry: bool, dry_run: boo
         note("nothing was done (--dry-run)")
         return
     app.confirm(f"Go on with {some(len(state.open_hosts), 'host')}{' and the failed ones' if retry else ''}?", yes=yes)
+    if detach:
+        again = [rider.kind, "resume", state.plan.id, *(["--retry"] if retry else []), "--yes"]
+        hand_over(app, state.plan.id, again, output)
+        return
     ready, taken = ride.take_up_again(rider, means, state.plan.id, retry=retry, gone=gone)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
     finish(app, ride.resume(rider, means, ready, telling(app, ready.state.plan)), output)
 
 
+def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None:
+    """Let a process that outlives this terminal run `opsctl WORDS`; see that it holds the rollout, or waits for it."""
+    from opsctl.rollout import detach
+    from opsctl.state.appointments import Appointments
+
+    journal = Journal(app.store)
+    if waiter := journal.waiter(rollout):
+        raise Locked(f"{waiter} waits to start {rollout}", hint=f"end that first: {lines.abort(rollout)}")
+    before, began = journal.load(rollout).at, app.now()
+    started = detach.launch(
+        app.settings, journal, rollout, words, who=app.who, program=detach.program(), systemd=detach.has_systemd()
+    )
+
+    def begun() -> bool:
+        booked = Appointments(app.store).of(rollout)
+        waits = booked is not None and booked.made >= began and bool(journal.waiter(rollout))
+        return waits or bool(journal.at_work(rollout)) or journal.load(rollout).at != before
+
+    surely = detach.wait_until_begun(started, begun, seconds=BEGIN_SECONDS)
+    if output == "json":
+        as_json({"rollout": rollout, "detached": started.name, "log": started.output, "begun": surely})
+    else:
+        line(f"{rollout}: detached as {started.name}{'' if surely else '; it has not begun yet'}")
+        line(f"what it says: {started.output}")
+    if not app.settings.text("ssh.identity"):
+        note("warning: ssh.identity is empty: it reaches its hosts by your ssh agent, which ends with your login")
+    note(f"follow it: {lines.attach(rollout)}")
+
+
 def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str, reason: str = "") -> None:
     """End a rollout for good; Incomplete where hosts stay in the middle of it."""
+    from opsctl.rollout import gating
     from opsctl.rollout.abort import in_the_middle
     from opsctl.rollout.asking import refuse_abort
 
@@ -169,6 +233,8 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
         return
     app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
     done = asking.abort(state)
+    if done.wish is None and (why := gating.lift(app.settings, state.plan.id)):
+        note(f"its silences could not be lifted and end by themselves: {why}")
     left = in_the_middle(done.state) if done.wish is None else ()
     tell_asked(app, done, output, outcome="incomplete" if left else "ok")
     if left:

@@ -9,15 +9,22 @@ The unit itself is a shell script, because Python may be replaced while it runs.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import time
 from typing import Any
 
 BASE = "/var/lib/opsctl"
 FOLDER = BASE + "/install"
+APT = BASE + "/apt"  # sources and lists of one transaction, where they are not the host's own
+KEPT = BASE + "/kept"  # what the last installation of each package replaced
+KEEP_ROOM = 256  # MiB that must be free for that
+SOURCES = "/etc/apt/sources.list"
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,100}")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
@@ -42,11 +49,30 @@ echo "== $(date -u +%%Y-%%m-%%dT%%H:%%M:%%SZ) begins"
 [ ! -e repair ] || dpkg --force-confdef --force-confold --configure -a
 apt-get %(options)s install %(packages)s
 code=$?
+[ ! -e after.sh ] || systemd-run --quiet --no-block --collect --property=TimeoutStopSec=5s %(folder)s/after.sh
 # Naming a package marks it as wanted by hand (apt-get(8)): those that were automatic are automatic again.
 [ ! -s automatic ] || xargs -r apt-mark auto <automatic >/dev/null
 echo "== $(date -u +%%Y-%%m-%%dT%%H:%%M:%%SZ) ends with $code"
+rm -rf %(apt)s
 echo $code >exit.part && mv exit.part exit && sync
 exit $code
+"""
+
+
+# What the transaction replaces is kept for a rollback, one version of each package: linked from apt's cache, else
+# fetched once the installation is over, so that nothing waits for it. Never on a disk that is nearly full.
+KEEP = """\
+#!/bin/sh
+# Written by opsctl: keeps the packages that %(id)s replaced.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root DEBIAN_FRONTEND=noninteractive
+mkdir -p %(kept)s && cd %(kept)s || exit 0
+[ "$(df --output=avail -B1M . | tail -n 1)" -gt %(room)d ] || exit 0
+while read -r name copy wanted; do
+  for old in "$name"_*.deb; do case "$old" in $copy) ;; *) rm -f -- "$old" ;; esac; done
+  ls $copy >/dev/null 2>&1 || cp -ln /var/cache/apt/archives/$copy . 2>/dev/null
+  ls $copy >/dev/null 2>&1 || timeout 120 apt-get -q -o Acquire::Retries=0 download "$wanted" 2>/dev/null
+done <%(folder)s/replaced
+exit 0
 """
 
 
@@ -57,7 +83,10 @@ class Refuse(Exception):
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`action`: start (id, packages, lock_seconds), through the fence, or status (id, packages).
 
-    Both wait up to `wait` s for the end. `packages` are `{"name", "version"}`; new ones carry `"new": true`.
+    Both wait up to `wait` s for the end. `packages` are `{"name", "version", "before"}`; new ones carry `"new": true`.
+    `sources` are pairs of a mirror and the snapshot that stands in its place; `downgrade`: older versions are wanted;
+    `keep`: keep what is replaced. `action` prepare, through the fence: fetch the snapshot's lists, and see whether
+    the transaction is possible; nothing is installed.
     """
     number, packages = arguments["id"], arguments["packages"]
     if not ID.fullmatch(number):
@@ -66,6 +95,8 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     try:
         if arguments["action"] == "start":
             start(arguments)
+        elif arguments["action"] == "prepare":
+            prepare(arguments)
     except Refuse as error:
         return {"state": "refused", "why": str(error), **facts(packages)}
     wait_for_end(number, arguments.get("wait", 0))
@@ -89,9 +120,12 @@ def start(arguments: dict[str, Any]) -> None:
     if not missing(packages) and not os.path.exists(folder):
         return
     cut_off = os.path.exists(os.path.join(folder, "begun"))
+    refuse_odd_names(packages)
     if not cut_off:
-        refuse_other_transaction(packages)
+        prepare(arguments)
     os.makedirs(folder, 0o700, exist_ok=True)
+    if arguments.get("keep"):
+        write_keep(arguments["id"], folder, packages)
     write(folder, "transaction.json", json.dumps(packages))
     if not os.path.exists(os.path.join(folder, "automatic")):
         write(folder, "automatic", "\n".join(automatic(packages)) + "\n")
@@ -100,8 +134,9 @@ def start(arguments: dict[str, Any]) -> None:
     text = RUN % {
         "id": arguments["id"],
         "folder": folder,
-        "options": OPTIONS % arguments.get("lock_seconds", 300),
-        "packages": " ".join("%s=%s" % (package["name"], package["version"]) for package in packages),
+        "apt": os.path.join(APT, arguments["id"]),
+        "options": " ".join([OPTIONS % arguments.get("lock_seconds", 300), *map(shlex.quote, more_options(arguments))]),
+        "packages": " ".join(specs(packages, arguments.get("downgrade"))),
     }
     write(folder, "run.sh", text, 0o700)
     write(folder, "begun", read("/proc/sys/kernel/random/boot_id"))
@@ -120,13 +155,101 @@ def launch(number: str, folder: str) -> None:
         raise Refuse("systemd-run: " + said.strip())
 
 
-def refuse_other_transaction(packages: list[dict[str, Any]]) -> None:
-    """What apt would do now must be the plan and nothing else: no other version, nothing more, nothing removed."""
+def prepare(arguments: dict[str, Any]) -> None:
+    """The lists of the snapshot, once; then see that what apt would do is the plan and nothing else."""
+    refuse_odd_names(arguments["packages"])
+    sources = arguments.get("sources") or []
+    lists = os.path.join(APT, arguments["id"], "lists")
+    if sources and not os.path.exists(os.path.join(lists, "fetched")):
+        fetch_lists(arguments["id"], sources)
+        write(lists, "fetched", "")
+    refuse_other_transaction(arguments)
+
+
+def more_options(arguments: dict[str, Any]) -> list[str]:
+    """apt's options for older versions, and for sources of its own that leave those of the host as they are."""
+    more = ["--allow-downgrades"] if arguments.get("downgrade") else []
+    return more + (own_sources(arguments["id"]) if arguments.get("sources") else [])
+
+
+def own_sources(number: str) -> list[str]:
+    """apt's options for sources and lists of a transaction's own, beside those of the host."""
+    folder = os.path.join(APT, number)
+    settings = {
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": folder + "/sources",
+        "Dir::State::lists": folder + "/lists",
+        "Dir::Cache::pkgcache": "",
+        "Dir::Cache::srcpkgcache": "",
+        # A snapshot's Release is of its day and does not grow newer; its signature is checked as ever.
+        "Acquire::Check-Valid-Until": "false",
+        "APT::Sandbox::User": "root",
+    }
+    return [word for name, value in settings.items() for word in ("-o", "%s=%s" % (name, value))]
+
+
+def fetch_lists(number: str, sources: list[list[str]]) -> None:
+    """Write the host's sources with each mirror's snapshot in its place, and fetch their lists. Raises Refuse."""
+    shutil.rmtree(APT, ignore_errors=True)
+    folder = os.path.join(APT, number)
+    for name in ("sources", "lists/partial"):
+        os.makedirs(os.path.join(folder, name), 0o700)
+    changed = 0
+    for path in [SOURCES, *sorted(glob.glob(SOURCES + ".d/*.list") + glob.glob(SOURCES + ".d/*.sources"))]:
+        if os.path.exists(path):
+            text = read(path)
+            for mirror, snapshot in sources:
+                text, count = re.subn(r"(?<=\s)%s/?(?=\s)" % re.escape(mirror), snapshot.replace("\\", ""), text)
+                changed += count
+            name = os.path.basename(path) + (".list" if path == SOURCES else "")
+            write(os.path.join(folder, "sources"), name, text)
+    if not changed:
+        raise Refuse("none of its package sources is %s" % " or ".join(mirror for mirror, _ in sources))
+    words = ("-q", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=3", "-o", "APT::Update::Error-Mode=any")
+    code, said = command("apt-get", *words, *own_sources(number), "update")
+    if code:
+        errors = [line for line in said.splitlines() if line.startswith(("E:", "Err:"))]
+        raise Refuse("the snapshot cannot be read: " + (" ".join(errors)[:400] or "apt-get update exit %d" % code))
+
+
+def specs(packages: list[dict[str, Any]], downgrade: Any) -> list[str]:
+    return [spec(package, downgrade) for package in packages]
+
+
+def spec(package: dict[str, str], downgrade: Any) -> str:
+    """How apt is told of a version: the copy that an earlier installation kept, else by name from the mirror.
+
+    The same text stands in pending.py.
+    """
+    file_name = "%s_%s_*.deb" % (package["name"].partition(":")[0], package["version"].replace(":", "%3a"))
+    copies = sorted(glob.glob(os.path.join(KEPT, file_name))) if downgrade else []
+    return copies[0] if copies else "%s=%s" % (package["name"], package["version"])
+
+
+def write_keep(number: str, folder: str, packages: list[dict[str, Any]]) -> None:
+    """The script that keeps what is replaced, and its list: name, file, and how apt is asked for it."""
+    lines = []
+    for package in packages:
+        name, before = package["name"].partition(":")[0], package.get("before", "")
+        if VERSION.fullmatch(before):
+            copy = "%s_%s_*.deb" % (name, before.replace(":", "%3a"))
+            lines.append("%s %s %s=%s" % (name, copy, package["name"], before))
+    write(folder, "replaced", "".join(line + "\n" for line in lines))
+    write(folder, "after.sh", KEEP % {"id": number, "kept": KEPT, "folder": folder, "room": KEEP_ROOM}, 0o700)
+
+
+def refuse_odd_names(packages: list[dict[str, Any]]) -> None:
     for package in packages:
         if not (PACKAGE.fullmatch(package["name"]) and VERSION.fullmatch(package["version"])):
             raise ValueError("not a package version: %r" % package)
-    names = ["%s=%s" % (package["name"], package["version"]) for package in packages]
-    code, said = command("apt-get", *(OPTIONS % 0).split(), "-o", "Debug::NoLocking=true", "-s", "install", *names)
+
+
+def refuse_other_transaction(arguments: dict[str, Any]) -> None:
+    """What apt would do now must be the plan and nothing else: no other version, nothing more, nothing removed."""
+    packages = arguments["packages"]
+    names = specs(packages, arguments.get("downgrade"))
+    options = [*(OPTIONS % 0).split(), *more_options(arguments), "-o", "Debug::NoLocking=true"]
+    code, said = command("apt-get", *options, "-s", "install", *names)
     if code:
         errors = [line for line in said.splitlines() if line.startswith("E:")]
         raise Refuse("the transaction is not possible: " + (" ".join(errors) or "apt-get -s exit %d" % code))

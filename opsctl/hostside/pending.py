@@ -9,7 +9,10 @@ cannot be found out is null, with its reason in `not_known`; pending_dnf.py give
 from __future__ import annotations
 
 import difflib
+import email.utils
+import glob
 import gzip
+import hashlib
 import os
 import re
 import shutil
@@ -33,6 +36,10 @@ KEPT_BACK = "The following packages have been kept back"
 PHASED = "The following upgrades have been deferred due to phasing"
 UPDATES, HISTORY = "/var/lib/dpkg/updates", "/var/log/apt/history.log"
 LATEST = 3
+KEPT, STATUS = "/var/lib/opsctl/kept", "/var/lib/dpkg/status"
+# A line of `apt-cache policy` (apt-cache(8)) that begins what is known of one version.
+VERSION_LINE = re.compile(r"^ (?:\*\*\*|   ) (\S+) -?\d+$")
+DATE = re.compile(rb"^Date: (.+)$", re.MULTILINE)
 LISTS, STAMP = "/var/lib/apt/lists", "/var/lib/apt/periodic/update-success-stamp"
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
 # Whose update wants a reboot: the running copy stays in use until then.
@@ -40,7 +47,11 @@ REBOOTING = re.compile(r"^(linux-image-.*|.*-kernel|libc6|systemd|dbus|dbus-daem
 
 
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone."""
+    """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone.
+
+    `planned` are the `{"name", "version"}` of a frozen plan: simulate exactly these, with `downgrade` also where they
+    are older than what is installed, and `brief` without a look at what else is pending.
+    """
     not_known: list[dict[str, str]] = []
 
     def part(what: str, read: Callable[..., Any], *given: Any) -> Any:
@@ -52,7 +63,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
 
     refreshed = refresh() if arguments.get("refresh") else None
     age = part("age of the package lists", lists_age)
-    found = part("transaction", whole_transaction, age)
+    found = None if arguments.get("brief") else part("transaction", whole_transaction, age)
     nothing: dict[str, Any] = {"packages": [], "removed": []}
     upgrade, text = found or (nothing, "")
     wanted = [package for package in upgrade["packages"] if package["security"]]
@@ -63,7 +74,18 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         chosen = [package for package in chosen if package["installed"] and (not asked or is_one_of(package, asked))]
         names = ["%s=%s" % (package["name"], package["candidate"]) for package in chosen]
         transaction = simulate("install", "--no-install-recommends", *names)[0] if names else nothing
+    planned, downgrade = arguments.get("planned") or [], arguments.get("downgrade")
+    why = ""
+    lacking: list[str] = []
+    if planned:
+        transaction, why = planned_transaction(planned, downgrade)
+    if why:
+        lacking = part("offered versions", not_offered, planned, downgrade) or []
     return {
+        "planned_why": why,
+        "not_offered": lacking,
+        "installed": installed_versions(planned),
+        "mirrors": part("state of the mirrors", mirrors),
         "manager": "apt",
         "refreshed": refreshed,
         "packages": transaction["packages"],
@@ -143,6 +165,82 @@ def simulate(*words: str) -> tuple[dict[str, Any], str]:
         elif REMV.match(line):
             removed.append(line.split()[1])
     return {"packages": packages, "removed": removed}, text
+
+
+def planned_transaction(planned: list[dict[str, str]], downgrade: Any) -> tuple[dict[str, Any], str]:
+    """What apt would do for exactly these versions, or nothing and why it would not."""
+    options = ("--no-install-recommends", *(("--allow-downgrades",) if downgrade else ()))
+    try:
+        return simulate("install", *options, *[spec(package, downgrade) for package in planned])[0], ""
+    except RuntimeError as error:
+        return {"packages": [], "removed": []}, str(error).partition(": ")[2] or str(error)
+
+
+def spec(package: dict[str, str], downgrade: Any) -> str:
+    """How apt is told of a version: the copy that an earlier installation kept, else by name from the mirror.
+
+    The same text stands in install.py.
+    """
+    file_name = "%s_%s_*.deb" % (package["name"].partition(":")[0], package["version"].replace(":", "%3a"))
+    copies = sorted(glob.glob(os.path.join(KEPT, file_name))) if downgrade else []
+    return copies[0] if copies else "%s=%s" % (package["name"], package["version"])
+
+
+def not_offered(planned: list[dict[str, str]], downgrade: Any) -> list[str]:
+    """The packages whose planned version neither a mirror offers nor, for a downgrade, a kept copy holds."""
+    sought = [package for package in planned if "=" in spec(package, downgrade)]
+    offered: set[tuple[str, str]] = set()
+    name = version = ""
+    for line in run("apt-cache", "policy", *[package["name"] for package in sought], check=True).splitlines():
+        found = VERSION_LINE.match(line)
+        if line[:1].strip():
+            name = line.rstrip(":")
+        elif found:
+            version = found.group(1)
+        elif line.startswith("        ") and STATUS not in line:
+            offered.add((name, version))
+    return [package["name"] for package in sought if (package["name"], package["version"]) not in offered]
+
+
+def installed_versions(planned: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The versions as they are now; a package that is not installed is not among them."""
+    if not planned:
+        return []
+    form = "${Package}\t${Architecture}\t${db:Status-Status}\t${Version}\n"
+    found: dict[str, str] = {}
+    for line in run("dpkg-query", "-W", "-f=" + form, *[package["name"] for package in planned]).splitlines():
+        fields = line.split("\t")
+        if len(fields) == 4 and fields[2] == "installed":
+            found[fields[0] + ":" + fields[1]] = fields[3]
+            found.setdefault(fields[0], fields[3])
+    names = [package["name"] for package in planned]
+    return [{"name": name, "version": found[name]} for name in names if name in found]
+
+
+def mirrors() -> list[dict[str, Any]]:
+    """Each list's InRelease (or unsigned Release) as it lies here: whose it is by its file's name, hash and date."""
+    found = []
+    for name in sorted(os.listdir(LISTS)):
+        if name.endswith("Release") and not name.startswith("."):
+            with open(os.path.join(LISTS, name), "rb") as stream:
+                content = stream.read()
+            date = DATE.search(content)
+            found.append(
+                {
+                    "name": name.rpartition("_")[0],
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "date": iso(date.group(1).decode("ascii", "replace")) if date else None,
+                }
+            )
+    return found
+
+
+def iso(text: str) -> str | None:
+    """The date of a Release file (RFC 5322, or with the zone as a word) in UTC."""
+    parsed = email.utils.parsedate_tz(text)
+    if parsed is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(email.utils.mktime_tz(parsed)))
 
 
 def is_one_of(package: dict[str, Any], asked: list[str]) -> bool:

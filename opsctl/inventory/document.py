@@ -9,13 +9,18 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from opsctl.model import wire
+from opsctl.model.gate import Gate
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
     Host,
     Inventory,
+    Mirror,
     Organisation,
     OutLimit,
+    PatchPolicy,
     Quarantined,
     Service,
     Site,
@@ -24,6 +29,8 @@ from opsctl.model.host import (
 )
 
 _SERVICE_ORDER = attrgetter("name", "port", "protocol")
+# Left out where they are empty: what holds nothing of them has the digest that it always had.
+_SINCE = frozenset({"handling", "gates", "failure_budget", "wave_budget"})
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -31,6 +38,8 @@ _PARTS: dict[str, type[Any]] = {
     "limits": OutLimit,
     "windows": Window,
     "accounts": Account,
+    "handling": Handling,
+    "mirrors": Mirror,
 }
 
 
@@ -61,8 +70,14 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Tenant):
         value = getattr(tenant, field.name)
-        if field.name in _PARTS:
+        if field.name in _SINCE and not value:
+            continue
+        if field.name == "gates":
+            value = [wire.as_document(gate) for gate in value]
+        elif field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
+        elif isinstance(value, PatchPolicy):
+            value = dict(vars(value))
         elif isinstance(value, tuple):
             # Only the order of the rings says something: it is the order of a rollout.
             value = list(value) if field.name == "rings" else sorted(value)
@@ -105,9 +120,12 @@ def decode_host(found: Mapping[str, Any]) -> Host:
 def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     for name, kind in _PARTS.items():
-        if found[name] is not None:
+        if found.get(name) is not None:
             values[name] = tuple(
                 kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
                 for part in found[name]
             )
+    values["gates"] = tuple(wire.from_document(Gate, one) for one in found.get("gates", ()))
+    if policy := values.get("patch_policy"):
+        values["patch_policy"] = PatchPolicy(**policy)
     return Tenant(**values)

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
+from opsctl.model.gate import Gate, GateKind
+from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
     Cluster,
     Host,
+    Mirror,
     Organisation,
     OutLimit,
     Quarantined,
@@ -42,6 +45,9 @@ _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custo
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
+
+
+_Record = Organisation | Site | Cluster | OutLimit | Window | Handling | Mirror
 
 
 def hosts_file(tenant: str, hosts: Iterable[Host], head: str = HEAD, quarantined: Iterable[Quarantined] = ()) -> str:
@@ -132,20 +138,32 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     for key in ("organisations", "sites", "clusters", "limits"):
         _records(key, getattr(tenant, key), lines)
     lines.append(f"rings: {_flow(tenant.rings)}\n")
+    if tenant.approval:
+        lines.append(f"approval: {_flow(tenant.approval)}\n")
+    _records("mirrors", tenant.mirrors, lines)
     _records("windows", tenant.windows, lines)
+    if tenant.gates:
+        lines.append("gates:\n")
+    lines.extend(f"  - {{{_gate(gate)}}}\n" for gate in tenant.gates)
+    budgets = {"failure_budget": tenant.failure_budget, "wave_budget": tenant.wave_budget}
+    lines.extend(f"{key}: {scalar(value)}\n" for key, value in budgets.items() if value)
+    _records("handling", tenant.handling, lines)
     given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}
     lines.extend(f"{key}: {_flow(values)}\n" for key, values in given.items() if values is not None)
     if tenant.accounts is not None:
         lines.append("accounts:\n" if tenant.accounts else "accounts: []\n")
         for account in tenant.accounts:
             _account(account, lines)
+    if (policy := tenant.patch_policy) is not None:
+        lines.append("patch_policy:\n")
+        lines.extend(f"  {name}: {days}\n" for name, days in vars(policy).items() if days is not None)
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
     return "".join(lines)
 
 
-def _records(key: str, records: Sequence[Organisation | Site | Cluster | OutLimit | Window], lines: list[str]) -> None:
+def _records(key: str, records: Sequence[_Record], lines: list[str]) -> None:
     """A list of small entries, one a line."""
     if not records:
         return
@@ -153,8 +171,25 @@ def _records(key: str, records: Sequence[Organisation | Site | Cluster | OutLimi
     for record in records:
         every = {field.name: getattr(record, field.name) for field in fields(record)}
         given = {name: value for name, value in every.items() if value not in ("", None)}
+        if isinstance(record, Handling):
+            given = {name: value for name, value in given.items() if value}
         parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items())
         lines.append(f"  - {{{', '.join(parts)}}}\n")
+
+
+def _gate(gate: Gate) -> str:
+    asked = {
+        GateKind.SOAK: f"soak_minutes: {gate.seconds // 60}",
+        GateKind.COMMAND: f"command: {_flow(gate.command)}",
+        GateKind.HTTP: f"http: {scalar(gate.url)}, status: {gate.status}, text: {scalar(gate.text)}",
+        GateKind.ALERTS: "alerts: true",
+        GateKind.COMPLIANCE: f"compliance: {_flow(gate.controls)}",
+    }
+    parts = [f"name: {scalar(gate.name)}", asked[gate.kind]]
+    parts += [f"after: {gate.after}"] if gate.kind is not GateKind.SOAK else []
+    parts += [f"rings: {_flow(gate.rings)}"] if gate.rings else []
+    parts += [f"seconds: {gate.seconds}"] if gate.seconds and gate.kind is not GateKind.SOAK else []
+    return ", ".join(parts)
 
 
 def _account(account: Account, lines: list[str]) -> None:

@@ -8,7 +8,8 @@ from opsctl.documents import NAME, Problems
 from opsctl.errors import UnknownName
 from opsctl.inventory.hostfile import Located
 from opsctl.inventory.tenantfile import TenantFile
-from opsctl.model.host import Host, Inventory, Tenant
+from opsctl.model.handling import NO_BALANCER
+from opsctl.model.host import BALANCER_ROLE, Host, Inventory, Tenant
 
 
 def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], problems: Problems) -> None:
@@ -44,6 +45,19 @@ def _check_tenant(entry: TenantFile, hosts: Sequence[Host], keys: frozenset[str]
     for limit in tenant.limits:
         if not any(limit.covers(host) for host in hosts):
             problems.note(entry.lines[limit], f"limits: no host fits {limit.name}", "role and site as in hosts.yml")
+    _check_handling(entry, hosts, problems)
+
+
+def _check_handling(entry: TenantFile, hosts: Sequence[Host], problems: Problems) -> None:
+    """A host, role or balancer that is not there would leave a drain out without a word."""
+    fronts = sorted(host.name for host in hosts if host.role == BALANCER_ROLE)
+    for one in entry.tenant.handling:
+        if not any(one.covers(host.name, host.role) for host in hosts):
+            told = f"handling: {one.name} fits no host"
+            problems.note(entry.lines[one], told, "role and host as in hosts.yml")
+        if one.balancer not in ("", NO_BALANCER, *fronts):
+            told = f"handling: {one.name}: no host with role {BALANCER_ROLE} is called {one.balancer!r}"
+            problems.note(entry.lines[one], told, _known([*fronts, NO_BALANCER]))
 
 
 def _check_host(located: Located, tenant: Tenant, keys: frozenset[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from opsctl.documents import Problems, Section, read
-from opsctl.inventory import publickey
+from opsctl.inventory import gatefile, handlingfile, publickey
 from opsctl.inventory.words import (
     ACCOUNT,
     ACCOUNT_RULE,
@@ -24,18 +24,31 @@ from opsctl.inventory.words import (
     read_zone,
     sound,
 )
-from opsctl.model.host import DEFAULT_RINGS, Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
+from opsctl.model.handling import Handling
+from opsctl.model.host import (
+    DEFAULT_RINGS,
+    Account,
+    Cluster,
+    Mirror,
+    Organisation,
+    OutLimit,
+    PatchPolicy,
+    Site,
+    Tenant,
+    Window,
+)
 
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
+ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}+-]+)*/?")
 SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TenantFile:
-    """A tenant, and file:line of its sites, clusters and limits for faults that show only together with the hosts."""
+    """A tenant, and file:line of what can have faults that show only together with the hosts."""
 
     tenant: Tenant
-    lines: Mapping[Site | Cluster | OutLimit, str]
+    lines: Mapping[Site | Cluster | OutLimit | Handling, str]
 
 
 class _Named(Protocol):
@@ -53,8 +66,8 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
     name = document.name("name", required=True)
     if name and name != path.parent.name:
         document.wrong("name", f"name: {name!r} stands in the folder {path.parent.name!r}", "both must be the same")
-    lines: dict[Site | Cluster | OutLimit, str] = {}
-    groups = _groups(document, "ssh_groups")
+    lines: dict[Site | Cluster | OutLimit | Handling, str] = {}
+    groups, rings = _groups(document, "ssh_groups"), names(document, "rings", DEFAULT_RINGS)
     tenant = Tenant(
         name=path.parent.name,
         title=free_text(document, "title", path.parent.name),
@@ -63,12 +76,19 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         sites=_entries(document, "sites", lambda section: _site(section, lines)),
         clusters=_entries(document, "clusters", lambda section: _cluster(section, lines)),
         limits=_entries(document, "limits", lambda section: _limit(section, lines)),
-        rings=names(document, "rings", DEFAULT_RINGS),
+        rings=rings,
         windows=_entries(document, "windows", _window),
+        gates=gatefile.gates(document, path.parent.name, rings),
+        failure_budget=gatefile.budget(document, "failure_budget"),
+        wave_budget=gatefile.budget(document, "wave_budget"),
+        handling=_entries(document, "handling", lambda section: _handling(section, lines)),
         management_networks=networks(document, "management_networks"),
         ssh_groups=groups,
         accounts=_accounts(document, groups),
         package_sources=_package_sources(document),
+        patch_policy=_patch_policy(document),
+        approval=_approval(document, rings),
+        mirrors=_entries(document, "mirrors", _mirror),
     )
     document.done()
     return TenantFile(tenant=tenant, lines=lines)
@@ -92,7 +112,7 @@ def _organisation(section: Section) -> Organisation:
     return Organisation(name=name, title=free_text(section, "title", name))
 
 
-def _site(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Site:
+def _site(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> Site:
     name = section.name("name", required=True)
     jump = section.text("jump", pattern=HOST_REFERENCE, allowed="a host's name, or TENANT.HOST")
     site = Site(name=name, title=free_text(section, "title", name), jump=jump)
@@ -100,7 +120,7 @@ def _site(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Site
     return site
 
 
-def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Cluster:
+def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> Cluster:
     name = section.name("name", required=True)
     minimum = section.number("minimum", 1, low=0, high=10_000)
     cluster = Cluster(name=name, minimum=minimum, primary=section.name("primary"))
@@ -108,7 +128,7 @@ def _cluster(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> C
     return cluster
 
 
-def _limit(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> OutLimit:
+def _limit(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> OutLimit:
     limit = OutLimit(
         role=section.name("role"),
         site=section.name("site"),
@@ -123,6 +143,39 @@ def _limit(section: Section, lines: dict[Site | Cluster | OutLimit, str]) -> Out
     return limit
 
 
+def _handling(section: Section, lines: dict[Site | Cluster | OutLimit | Handling, str]) -> Handling:
+    one = handlingfile.handling(section)
+    lines[one] = section.where
+    return one
+
+
+def _approval(document: Section, rings: tuple[str, ...]) -> tuple[str, ...]:
+    """The rings that a second person approves: a name that is none would leave a ring without."""
+    found = names(document, "approval")
+    for name in found:
+        if name not in rings:
+            document.wrong("approval", f"approval: {name!r} is no ring of this tenant", f"one of: {', '.join(rings)}")
+    return tuple(sorted(found))
+
+
+def _mirror(section: Section) -> Mirror:
+    mirror = section.text("mirror", required=True, pattern=ADDRESS, allowed="http(s)://HOST/PATH")
+    snapshot = section.text(
+        "snapshot", required=True, pattern=ADDRESS, allowed="http(s)://HOST/PATH with {time} or {date}"
+    )
+    if snapshot and not sound_template(snapshot):
+        section.wrong(
+            "snapshot", f"snapshot: {snapshot!r} names no moment", "{time} (20261122T031500Z) or {date} (20261122)"
+        )
+    return Mirror(mirror=mirror.rstrip("/"), snapshot=snapshot.rstrip("/"))
+
+
+def sound_template(text: str) -> bool:
+    """Each brace belongs to {time} or {date}, and there is at least one of them."""
+    bare = text.replace("{time}", "").replace("{date}", "")
+    return bare != text and not set(bare) & {"{", "}"}
+
+
 def _window(section: Section) -> Window:
     name = section.name("name", required=True)
     days = read_days(section)
@@ -131,6 +184,18 @@ def _window(section: Section) -> Window:
     if start and start == end:
         section.wrong("end", f"end: the window ends when it starts, at {start}")
     return Window(name=name, days=days, start=start, end=end, zone=read_zone(section))
+
+
+def _patch_policy(document: Section) -> PatchPolicy | None:
+    given, section = document.has("patch_policy"), document.section("patch_policy")
+    days = section.number("security_days", 0, low=1, high=365)
+    critical = section.number("critical_days", 0, low=1, high=365)
+    if given and not section.has("security_days"):
+        document.wrong("patch_policy", "patch_policy says no security_days", "security_days: N")
+    if critical > days > 0:
+        section.wrong("critical_days", "critical_days: critical hosts would have more time than the others")
+    section.done()
+    return PatchPolicy(security_days=days, critical_days=critical or None) if days else None
 
 
 def _groups(document: Section, key: str) -> tuple[str, ...] | None:

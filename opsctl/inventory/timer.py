@@ -30,16 +30,16 @@ def units(settings: Settings, program: Sequence[str], *, minutes: int, user: str
 
     Raises Refused where systemd cannot be told of this workspace, ConfigError where a timer would lack an option.
     """
-    _refuse_variables(settings)
-    name = f"opsctl-inventory-sync-{re.sub('[^a-z0-9]+', '-', settings.workspace.name.lower()).strip('-') or 'all'}"
+    refuse_variables(settings)
+    name = f"opsctl-inventory-sync-{short(settings)}"
     command = [*program, "-C", str(settings.workspace), "inventory", "sync", "--yes"]
     values = {
         "name": name,
-        "described": _specifiers(str(settings.workspace)),
-        "user": _account(settings, user),
-        "command": " ".join(_quoted(word).replace("$", "$$") for word in command),
+        "described": specifiers(str(settings.workspace)),
+        "user": account(settings, user),
+        "command": " ".join(quoted(word).replace("$", "$$") for word in command),
         "credentials": "\n".join(_credentials(settings)),
-        "writable": " ".join(_quoted(str(path)) for path in _writable(settings)),
+        "writable": " ".join(quoted(str(path)) for path in _writable(settings)),
         "minutes": str(minutes),
     }
     base = content.folder("templates", settings.own_content) / "systemd"
@@ -49,8 +49,13 @@ def units(settings: Settings, program: Sequence[str], *, minutes: int, user: str
     }
 
 
-def _refuse_variables(settings: Settings) -> None:
-    """What only this shell knows, a timer would do without."""
+def short(settings: Settings) -> str:
+    """The workspace's name as a unit's name may hold it."""
+    return re.sub("[^a-z0-9]+", "-", settings.workspace.name.lower()).strip("-") or "all"
+
+
+def refuse_variables(settings: Settings) -> None:
+    """Raise ConfigError for what a unit would do without. What only this shell knows, a timer would do without."""
     if named := sorted({origin for origin in settings.origin.values() if origin.startswith("OPSCTL_")}):
         raise ConfigError(
             f"{', '.join(named)}: set in this shell alone, which a timer does not have",
@@ -58,7 +63,8 @@ def _refuse_variables(settings: Settings) -> None:
         )
 
 
-def _account(settings: Settings, user: str) -> str:
+def account(settings: Settings, user: str) -> str:
+    """Who runs a unit of this workspace: `user`, or the workspace's owner. Raises Refused where there is none."""
     try:
         return (pwd.getpwnam(user) if user else pwd.getpwuid(settings.workspace.stat().st_uid)).pw_name
     except KeyError:
@@ -83,9 +89,9 @@ def _credentials(settings: Settings) -> list[str]:
         return []  # in opsctl.yml itself, or nowhere: the sync says so
     path = str((settings.workspace / file).expanduser())
     if not tokens.for_each_tenant(settings):
-        return [f"LoadCredential={_CREDENTIAL}:{_specifiers(path)}", _variable(_CREDENTIAL)]
+        return [f"LoadCredential={_CREDENTIAL}:{specifiers(path)}", _variable(_CREDENTIAL)]
     names = [folder.name for folder in files.tenant_folders(settings.inventories)]
-    each = [f"LoadCredential={_CREDENTIAL}-{n}:{_specifiers(path.replace(tokens.PLACE, n))}" for n in names]
+    each = [f"LoadCredential={_CREDENTIAL}-{n}:{specifiers(path.replace(tokens.PLACE, n))}" for n in names]
     return [*each, _variable(f"{_CREDENTIAL}-{tokens.PLACE}")]
 
 
@@ -94,11 +100,13 @@ def _variable(credential: str) -> str:
     return f"Environment=OPSCTL_NETBOX_TOKEN_FILE=%d/{credential}"
 
 
-def _quoted(word: str) -> str:
-    return '"' + _specifiers(word).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def quoted(word: str) -> str:
+    """A word as a unit file takes it. Raises Refused for one that none can hold."""
+    return '"' + specifiers(word).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _specifiers(text: str) -> str:
+def specifiers(text: str) -> str:
+    """Text in which systemd is to expand nothing."""
     if _CONTROL.search(text):
         raise Refused(f"{text!r} has control characters, which no unit file can hold")
     return text.replace("%", "%%")

@@ -9,7 +9,7 @@
     lab.reboot(...);  lab.crash(...);  lab.start(...)
     lab.restore("trial", "ange-web1")                   # back to how it was found, in about a second
     lab.snapshot("trial", "ange-web1", "provisioned");  lab.restore("trial", "ange-web1", "provisioned")
-    lab.publish("trial", "opslab-library", "1.0-1+deb12u2")
+    lab.publish("trial", "opslab-library", "1.0-1+deb12u2");  lab.withdraw(...);  lab.keep_mirror("trial", "20261122")
     lab.down("trial")                                   # nothing stays
 
 The hosts are systemd-nspawn containers over one cached base; docs/explanation/lab.md says how and why. The lab
@@ -26,6 +26,7 @@ from opsctl.lab.control import (
     description,
     enter,
     execute,
+    keep_mirror,
     mend,
     overview,
     publish,
@@ -35,6 +36,7 @@ from opsctl.lab.control import (
     start,
     status,
     stock,
+    withdraw,
 )
 from opsctl.lab.faults import FAULTS
 from opsctl.lab.fleet import Fleet, LabHost, demo, equal, generic, only
@@ -59,6 +61,7 @@ __all__ = [
     "equal",
     "execute",
     "generic",
+    "keep_mirror",
     "mend",
     "only",
     "overview",
@@ -70,4 +73,5 @@ __all__ = [
     "status",
     "stock",
     "up",
+    "withdraw",
 ]

@@ -220,14 +220,19 @@ def restore(name: str, host: str, label: str = snapshots.AS_FOUND) -> None:
         snapshots.bring_back(item, label, of_lab(item.place).layers(item.host.role))
 
 
-def publish(name: str, package: str, version: str, *, post_install: str = "") -> None:
-    """Publishes one more version of an own package as a security update of this lab, e.g. `1.0-1+deb12u2`."""
+def publish(
+    name: str, package: str, version: str, *, post_install: str = "", files: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Publishes one more version of an own package as a security update of this lab, e.g. `1.0-1+deb12u2`.
+
+    `post_install` is one more step of its installation; `files` are more files in it, as path and text.
+    """
     known = {own.name: own for own in (*recipe.OWN_PACKAGES, recipe.NEW_PACKAGE)}
     if package not in known:
         raise UnknownName(f"the lab has no package {package!r}", hint=f"its own: {', '.join(known)}")
     lab = description(name)
     with held(Place(name=name).lock, what=f"the lab {name}"):
-        _mirror(lab).publish(recipe.with_step(known[package], post_install), version)
+        _mirror(lab).publish(recipe.with_more(known[package], post_install, files), version)
 
 
 def stock(name: str, debs: Iterable[Path]) -> None:
@@ -235,6 +240,21 @@ def stock(name: str, debs: Iterable[Path]) -> None:
     lab = description(name)
     with held(Place(name=name).lock, what=f"the lab {name}"):
         _mirror(lab).stock(debs)
+
+
+def withdraw(name: str, package: str, version: str) -> None:
+    """Takes a version that was published here out of this lab's mirror again."""
+    lab = description(name)
+    with held(Place(name=name).lock, what=f"the lab {name}"):
+        _mirror(lab).withdraw(recipe.OwnPackage(name=package), version)
+
+
+def keep_mirror(name: str, label: str) -> str:
+    """Keeps this lab's mirror as it is now, as a snapshot service does; the address of the snapshot."""
+    lab = description(name)
+    with held(Place(name=name).lock, what=f"the lab {name}"):
+        _mirror(lab).keep(label)
+    return f"{lab.mirror}/snapshots/{label}"
 
 
 def _mirror(lab: Fleet) -> Mirror:

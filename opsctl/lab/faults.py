@@ -66,8 +66,13 @@ def mend(machine: Machine, inside: Inside, *, patience: float = 60.0) -> None:
 
 
 def forget(machine: Machine) -> None:
-    """Removes what a fault did outside the host's disk, before the disk is replaced."""
+    """Removes what a fault did outside the host's disk, before the disk is replaced; and makes room on that disk.
+
+    The kernel may remember an overlay's files for a while after it is unmounted, and their blocks with them.
+    """
     _let_go(machine)
+    with suppress(FileNotFoundError):
+        os.truncate(machine.root / _FILLER, 0)
     _strike_out(machine)
 
 

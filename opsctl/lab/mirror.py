@@ -70,18 +70,33 @@ class Mirror:
 
     def publish(self, package: OwnPackage, version: str) -> None:
         """Builds one more version of an own package and publishes it among the updates of this lab."""
-        packages.build(package, version, self.place.mirror / archive.SECURITY.folder / "own")
+        packages.build(package, version, self._own)
         self._publish_own()
 
     def stock(self, debs: Iterable[Path]) -> None:
         """Publishes package files that somebody else made among the updates of this lab; they stay where they are."""
-        own = self.place.mirror / archive.SECURITY.folder / "own"
-        own.mkdir(exist_ok=True)
+        self._own.mkdir(exist_ok=True)
         for deb in debs:
-            target = own / deb.name
+            target = self._own / deb.name
             if not target.exists():
                 target.symlink_to(deb.resolve())
         self._publish_own()
+
+    def withdraw(self, package: OwnPackage, version: str) -> None:
+        """Takes a version that was published here out again, as an archive does that keeps only the newest."""
+        (self._own / f"{package.name}_{version}_all.deb").unlink()
+        self._publish_own()
+
+    def keep(self, label: str) -> None:
+        """Keeps both suites as they are now below /snapshots/LABEL, whatever is published or withdrawn later."""
+        top, kept = self.place.mirror, self.place.mirror / "snapshots" / label
+        kept.mkdir(parents=True)
+        (kept / archive.RELEASE.folder).symlink_to((top / archive.RELEASE.folder).resolve())
+        shutil.copytree(top / archive.SECURITY.folder, kept / archive.SECURITY.folder, symlinks=True)
+
+    @property
+    def _own(self) -> Path:
+        return self.place.mirror / archive.SECURITY.folder / "own"
 
     def _publish_own(self) -> None:
         if not self._keys.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 SUITE = "bookworm"
@@ -57,10 +58,10 @@ class OwnPackage:
     files: tuple[tuple[str, str], ...] = ()
 
 
-def with_step(package: OwnPackage, step: str) -> OwnPackage:
-    """The package with one more step after its installation, in versions that count as fixed."""
+def with_more(package: OwnPackage, step: str = "", files: Iterable[tuple[str, str]] = ()) -> OwnPackage:
+    """The package with more files, and one more step after its installation in versions that count as fixed."""
     steps = "\n".join(filter(None, (package.postinst_when_fixed, step)))
-    return replace(package, postinst_when_fixed=steps)
+    return replace(package, postinst_when_fixed=steps, files=(*package.files, *files))
 
 
 OLD = "1.0-1"

@@ -8,10 +8,14 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from opsctl.errors import NothingMatches, UnknownName
+from opsctl.model.gate import Gate
+from opsctl.model.handling import Handling
 from opsctl.model.nearest import nearest
 
 CRITICALITIES = ("low", "normal", "high", "critical")
 DEFAULT_RINGS = ("canary", "early", "broad")
+# The role of hosts with an HAProxy in front of others.
+BALANCER_ROLE = "loadbalancer"
 MANAGED_FAMILIES = ("debian", "ubuntu", "rhel")
 
 
@@ -167,8 +171,34 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchPolicy:
+    """Within how many days a security update is to be installed; on critical hosts sooner, where that is said."""
+
+    security_days: int
+    critical_days: int | None = None
+
+    def days(self, *, critical: bool) -> int:
+        return self.critical_days if critical and self.critical_days is not None else self.security_days
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """A package mirror of a tenant's hosts that has snapshots: an address with {time} or {date} in it."""
+
+    mirror: str
+    snapshot: str
+
+    @property
+    def name(self) -> str:
+        return self.mirror
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """A municipality, with the lists that its hosts are held to. None means that nobody gave the list."""
+    """A municipality, with the lists that its hosts are held to. None means that nobody gave the list.
+
+    `failure_budget` and `wave_budget`: failed hosts that halt a rollout, over all of it and in one wave: `2` or `5%`.
+    """
 
     name: str
     title: str
@@ -179,10 +209,17 @@ class Tenant:
     limits: tuple[OutLimit, ...] = ()
     rings: tuple[str, ...] = DEFAULT_RINGS
     windows: tuple[Window, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    failure_budget: str = ""
+    wave_budget: str = ""
+    handling: tuple[Handling, ...] = ()
     management_networks: tuple[str, ...] | None = None
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    patch_policy: PatchPolicy | None = None
+    approval: tuple[str, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

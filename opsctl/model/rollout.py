@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from opsctl.model.gate import Gate
+from opsctl.model.handling import NO_HOOKS, Hooks
+
 
 class Stage(StrEnum):
     """How far a host has come. A stage that ends in -ing is saved before its effect begins, the others after it."""
@@ -73,6 +76,8 @@ class HostPlan:
     `window` tells in words when it may start, as it was when the plan was made; `opens_at` is the first moment of it
     (None: at once). `changes` counts the tasks that would change something by check mode, and `foreseen` is the digest
     of what they would change; empty where nobody looked.
+    `reboot` is the policy that holds for this host, `hooks` are the commands around its change, and `downtime_seconds`
+    is how long those services are expected to be away for which it alone answers.
     """
 
     host: str
@@ -85,6 +90,14 @@ class HostPlan:
     opens_at: datetime | None = None
     changes: int = 0
     foreseen: str = ""
+    reboot: str = ""
+    hooks: Hooks = NO_HOOKS
+    downtime_seconds: int = 0
+
+    @property
+    def drains(self) -> bool:
+        """It is taken out of service before its change, and put back after it."""
+        return bool(self.drain_through or self.hooks.drain)
 
     @property
     def security(self) -> int:
@@ -112,14 +125,33 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Wave:
-    """One ring's hosts within a rollout."""
+    """One ring's hosts within a rollout; `budget` failed ones of them halt it (0: only the whole rollout counts)."""
 
     ring: str
     batches: tuple[Batch, ...]
+    budget: int = 0
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:
         return tuple(host for batch in self.batches for host in batch.hosts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorState:
+    """One list of a package mirror as hosts had it when a plan was made: the SHA-256 of its InRelease, and its date."""
+
+    name: str
+    sha256: str
+    date: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotPin:
+    """From where the hosts of a tenant get a plan's packages in place of a mirror: an address that never changes."""
+
+    tenant: str
+    mirror: str
+    url: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +160,10 @@ class Plan:
 
     `packages`: it was narrowed to these and what they need. `emergency`: why it goes over windows and freezes.
     `start_at`: the time that it was made for, where one was named. `down`: hosts that counted as out of service when
-    it was made, in the plan or not. `variables_digest`: of the tenants' variable files that a playbook run would read.
+    it was made, in the plan or not. `approval`: rings that do not begin without a second person. `mirrors`: the states
+    of their mirrors that the hosts read; `snapshots`: what the packages come from instead. `rollback_of`: the rollout
+    whose packages it puts back.
+    `variables_digest`: of the tenants' variable files that a playbook run would read.
     """
 
     id: str
@@ -150,7 +185,12 @@ class Plan:
     start_at: datetime | None = None
     emergency: str = ""
     down: tuple[str, ...] = ()
+    approval: tuple[str, ...] = ()
+    mirrors: tuple[MirrorState, ...] = ()
+    snapshots: tuple[SnapshotPin, ...] = ()
+    rollback_of: str = ""
     variables_digest: str = ""
+    gates: tuple[Gate, ...] = ()
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:
@@ -165,12 +205,18 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A host's health just before a change, with which its health afterwards is compared."""
+    """A host's health just before a change, with which its health afterwards is compared.
+
+    `running` are services of systemd, `listening`, `answering` and `http` tcp ports: of any program, of the host's
+    services, and of those that answered over HTTP without an error of the server.
+    """
 
     boot_id: str
     failed_units: tuple[str, ...] = ()
     listening: tuple[int, ...] = ()
     answering: tuple[int, ...] = ()
+    running: tuple[str, ...] = ()
+    http: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from opsctl import config, content
 from opsctl.config import Settings
-from opsctl.errors import OpsctlError
+from opsctl.errors import OpsctlError, SetupError
 from opsctl.overview.examination import Look, Verdict, listed, some
+from opsctl.rollout import targets
+from opsctl.state.redaction import Redactor
 
 _VAULT = b"$ANSIBLE_VAULT;"
 
@@ -34,6 +36,41 @@ def workspace(settings: Settings) -> Iterator[Look]:
     if sealed and not settings.texts("vault.password_command"):
         seen = f"{some(len(sealed), 'sealed file')}, and vault.password_command is not set: {listed(sealed)}"
         yield look("vault", "bad", seen, "set it in opsctl.yml to the command that prints the password")
+    yield from (look("notifications", *found) for found in _notifications(settings))
+    if found := _operators(settings):
+        yield look("operators", *found)
+
+
+def _operators(settings: Settings) -> tuple[Verdict, str, str] | None:
+    """Whose signatures count; None where nobody's do, and no tenant asks for one."""
+    from opsctl.inventory import files
+    from opsctl.state import signing
+
+    try:
+        people = signing.load(settings.inventories).people
+        asking = [tenant.name for tenant in files.load(settings).tenants if tenant.approval]
+    except OpsctlError as error:
+        problems = error.problems if isinstance(error, SetupError) else ()
+        if not str(error.message).startswith(str(settings.inventories / signing.FILE)):
+            return None  # the inventory's own faults are told elsewhere
+        return "bad", f"{error.message}: {listed([str(one) for one in problems])}", error.hint
+    if asking and len(people) < 2:
+        seen = f"{listed(asking)}: rings need a second person, and {some(len(people), 'person')} may approve"
+        return "bad", seen, f"add their keys to {settings.inventories / signing.FILE}"
+    return ("ok", f"{some(len(people), 'person')} may approve plans", "") if people else None
+
+
+def _notifications(settings: Settings) -> Iterator[tuple[Verdict, str, str]]:
+    """Whether everybody whom a route names has an address; nobody is told anything."""
+    if not settings.texts("notify.routes"):
+        return
+    try:
+        book = targets.load(settings, Redactor())
+    except OpsctlError as error:
+        yield "bad", f"nobody would be told: {error.message}", error.hint
+        return
+    names = sorted({route.target for route in book.routes})
+    yield "ok", f"{some(len(book.routes), 'route')} to {listed(names)}", ""
 
 
 def _git(settings: Settings) -> Iterator[tuple[Verdict, str, str]]:

@@ -14,6 +14,7 @@ from opsctl.overview.waiting import Waiting
 
 if TYPE_CHECKING:
     from opsctl.model.rollout import RolloutState
+    from opsctl.state.leases import Lease
     from opsctl.state.ledger import Entry
     from opsctl.state.store import Fact, Store
 
@@ -50,17 +51,30 @@ def rollouts(store: Store) -> list[Known]:
     return [Known(state=journal.load(one), runner=journal.at_work(one)) for one in ids]
 
 
-def running(store: Store, known: Iterable[Known], now: datetime) -> Iterator[str]:
+def running(store: Store, known: Sequence[Known], now: datetime) -> Iterator[str]:
+    from opsctl.rollout.claims import rollout_of
+    from opsctl.rollout.waiting import scheduled
     from opsctl.state.leases import Leases
+    from opsctl.state.wishes import Wishes
 
     for one in (one for one in known if one.runner):
         done = sum(host.stage is Stage.DONE for host in one.state.hosts)
-        yield f"{one.name}: {done} of {some(len(one.state.hosts), 'host')} done, by {one.runner}"
-    holders: dict[str, list[str]] = {}
+        asked = "".join(f"; {wish}" for wish in Wishes(store).open(one.state.plan.id))
+        yield f"{one.name}: {done} of {some(len(one.state.hosts), 'host')} done, by {one.runner}{asked}"
+    for booked in scheduled(store):
+        if booked.kept:
+            when = f"{booked.appointment.starts:%Y-%m-%d %H:%MZ}"
+            yield f"{booked.state.plan.kind} {booked.appointment.rollout} begins at {when}: {booked.waiter} waits"
+    holders: dict[str, list[Lease]] = {}
     for lease in Leases(store).held(now):
-        holders.setdefault(lease.holder, []).append(lease.name)
-    for holder, names in holders.items():
-        yield f"{holder} holds {listed(names)}"
+        holders.setdefault(lease.holder, []).append(lease)
+    busy = {one.state.plan.id for one in known if one.runner}
+    for holder, leases in holders.items():
+        rollout, names = rollout_of(holder), listed([lease.name for lease in leases])
+        if not rollout:
+            yield f"{holder} holds {names}"
+        elif rollout not in busy:
+            yield f"{holder} keeps {names} from others until {min(one.expires for one in leases):%Y-%m-%d %H:%MZ}"
 
 
 def stopped(known: Iterable[Known]) -> Iterator[Waiting]:
@@ -78,12 +92,40 @@ def stopped(known: Iterable[Known]) -> Iterator[Waiting]:
         if resumable and (state.status in STOPPED or state.status is Status.RUNNING):
             word = "was killed" if state.status is Status.RUNNING else f"is {state.status}"
             reason = f": {state.reason}" if state.reason else ""
+            drained = [host.host for host in state.hosts if host.drained]
+            reason += f"; drained: {listed(drained)}" if drained else ""
             yield Waiting(what=f"{one.name} {word}{reason}", command=one.command)
         lost = [host.host for host in open_hosts if host.stage is Stage.UNKNOWN or host.stuck]
         failed = [host.host for host in open_hosts if host.stage is Stage.FAILED and not host.acknowledged]
         for word, hosts in (("unknown or still drained", lost), ("failed", failed)):
             if hosts:
                 yield Waiting(what=f"{one.name}: {word}: {listed(hosts)}", command=one.command)
+
+
+def alarms(store: Store, known: Iterable[Known], now: datetime) -> Iterator[Waiting]:
+    """A process that shows no sign of life any more, and starts that nobody waits for or that did not begin."""
+    from opsctl.rollout import watchdog
+    from opsctl.rollout.journal import Journal
+    from opsctl.rollout.standing import Standing
+    from opsctl.rollout.waiting import scheduled
+
+    journal = Journal(store)
+    busy = [one for one in known if one.runner]
+    looks = [
+        Standing(state=one.state, now=now, busy=one.runner, beat=journal.last_beat(one.state.plan.id)) for one in busy
+    ]
+    for alarm in watchdog.alarms(looks, scheduled(store), now):
+        yield Waiting(what=f"{alarm.rollout}: {alarm.told}", command=alarm.next)
+
+
+def unapproved(store: Store, known: Iterable[Known], now: datetime) -> Iterator[Waiting]:
+    """Rollouts that have begun and still lack a second person's approval."""
+    from opsctl.rollout import approval
+
+    for one in known:
+        found = approval.of(store, one.state, now) if one.state.started_at else None
+        if found and found.wanted:
+            yield Waiting(what=f"{one.name}: {found}", command=f"opsctl patch approve {one.state.plan.id}")
 
 
 def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
@@ -114,7 +156,9 @@ def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
 
 def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: datetime) -> Iterator[Waiting]:
     """What the managed hosts wait for, in the order in which one thing needs the other."""
-    from opsctl.rollout import lines
+    from opsctl.model.approval import Word
+    from opsctl.rollout import approval, lines
+    from opsctl.rollout.journal import Journal
 
     managed = [host.key for host in inventory if host.managed]
     if not managed:
@@ -141,10 +185,15 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
         ("not checked for a month", _older(managed, checks, now - CHECK_AGAIN), "opsctl comply run"),
         ("with open findings", _with_findings(checks), "opsctl comply report --to reports"),
     ]
-    if fresh:
+    if fresh and not Journal(store).waiter(fresh.state.plan.id):
         plan = fresh.state.plan
         what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
-        yield Waiting(what=what, command=lines.begin(plan))
+        lacks = approval.of(store, fresh.state, now).word is Word.MISSING
+        if lacks:
+            approve = f"opsctl patch approve {plan.id}"
+            yield Waiting(what=f"{what}; a second person must approve it", command=approve)
+        else:
+            yield Waiting(what=what, command=lines.begin(plan))
     for what, keys, command in rows:
         left = keys - planned if command.startswith("opsctl patch") else keys
         if hosts := [key for key in managed if key in left]:

@@ -73,7 +73,9 @@ def look(settings: Settings, now: datetime) -> Site:
             rollouts = remembered.rollouts(store)
             running += remembered.running(store, rollouts, now)
             waiting += _old_copy(settings, store, inventory, now)
+            waiting += remembered.alarms(store, rollouts, now)
             waiting += remembered.stopped(rollouts)
+            waiting += remembered.unapproved(store, rollouts, now)
             waiting += remembered.unfinished(store, at_work=bool(running))
             waiting += remembered.of_hosts(store, inventory, rollouts, now)
     elif any(host.managed for host in inventory):

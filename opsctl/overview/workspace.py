@@ -168,7 +168,8 @@ _TENANT_MORE = """\
 # package_sources:
 #   - http://deb.debian.org/debian bookworm main
 #   - http://deb.debian.org/debian-security bookworm-security main
-# And, where they are used: organisations, sites, clusters, limits, windows (docs/reference/inventory.md)
+# And, where they are used: organisations, sites, clusters, limits, windows, approval, mirrors
+# (docs/reference/inventory.md)
 """
 
 _SOURCE_MORE = """\

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from opsctl.config import Settings
 from opsctl.errors import HostFailed
 from opsctl.model.host import Host, Inventory
-from opsctl.model.rollout import HostPlan, HostState, Reference
-from opsctl.patch import pending
+from opsctl.model.rollout import HostPlan, HostState, Plan, Reference
+from opsctl.patch import pending, stale
 from opsctl.patch.install import Installation
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
@@ -17,25 +17,47 @@ from opsctl.ssh.session import Transport, hostside_script
 
 
 class PatchChange:
-    """Answers rollout.change.Change. `reboot` is the policy: never, if-required, always."""
+    """Answers rollout.change.Change for one frozen plan. `installed` hears of each host that has its versions."""
 
     together = False
 
-    def __init__(self, transport: Transport, inventory: Inventory, settings: Settings, *, reboot: str) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        inventory: Inventory,
+        settings: Settings,
+        *,
+        plan: Plan,
+        installed: Callable[[Host, HostPlan], None] = lambda _host, _item: None,
+    ) -> None:
         self._transport = transport
         self._inventory = inventory
         self._settings = settings
-        self._policy = reboot
+        self._plan = plan
+        self._policy = plan.reboot
+        self._installed = installed
         self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
-        """Health as the reference; refuses a host whose dpkg was interrupted, unless a retry is to mend it."""
+        """Health as the reference; refuses a host that cannot make the transaction before its traffic is touched.
+
+        A retry is to mend a dpkg that was interrupted, and what is half installed.
+        """
         self._fence.claim(host, claim)
-        answer = self._transport.run(host, hostside_script("pending"), {}, timeout=120)
-        found = pending.parse(host.key, answer)
-        if found.dpkg.audit and state.attempt == 1:
-            raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")
+        if state.attempt == 1:
+            self._refuse_unable(host, item, state, claim)
         return contact.health(self._transport, host).reference
+
+    def _refuse_unable(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> None:
+        exact, back = pending.exactly(item.packages), bool(self._plan.rollback_of)
+        words = {"planned": exact, "downgrade": back, "brief": True}
+        found = pending.parse(host.key, self._transport.run(host, hostside_script("pending"), words, timeout=120))
+        if found.dpkg.audit:
+            raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")
+        if any(pin.tenant == host.tenant for pin in self._plan.snapshots):
+            self._installation(host, item, state, claim).prepare()
+        elif found.planned_why:
+            raise HostFailed(host.key, stale.not_possible(found))
 
     def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
         self._balance(host, item, claim, "drain")
@@ -44,29 +66,37 @@ class PatchChange:
         self._balance(host, item, claim, "ready")
 
     def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
-        balancer = self._inventory.host(item.drain_through)
-        contact.balance(self._transport, self._fence, balancer, claim, host, action)
+        if item.drain_through:
+            balancer = self._inventory.host(item.drain_through)
+            contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """Nothing: each host installs on its own."""
 
     def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
         """The planned versions, through the host's own unit."""
-        installation = Installation(self._transport, self._fence, host, item, claim, attempt=state.attempt)
+        installation = self._installation(host, item, state, claim)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
-        wanted = self._policy == "always" or (self._policy == "if-required" and status.reboot_required)
+        self._installed(host, item)
+        policy = item.reboot or self._policy
+        wanted = policy == "always" or (policy == "if-required" and status.reboot_required)
         kept = tuple(f"kept {name}" for name in status.kept_files)
         left = ("a reboot is required",) if status.reboot_required and not wanted else ()
         return Installed(reboot=wanted, boot_id=status.boot_id, notes=kept + left)
 
+    def _installation(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installation:
+        return Installation(self._transport, self._fence, host, item, claim, attempt=state.attempt, plan=self._plan)
+
     def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         if state.reference is None:
             raise HostFailed(host.key, "its boot before the restart is not known")
-        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim)
+        seconds = self._settings.number("patch.return_seconds")
+        contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim, seconds=seconds)
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
-            contact.wait_until_well(self._transport, host, state.reference)
+            seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
+            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
         return contact.health_of_all(self._transport, hosts)

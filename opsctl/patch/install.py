@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from opsctl.errors import HostFailed, HostKeyRefused, Unreachable
 from opsctl.model.host import Host
-from opsctl.model.rollout import HostPlan
+from opsctl.model.rollout import HostPlan, Plan
 from opsctl.rollout.change import Claim
 from opsctl.rollout.contact import understood
-from opsctl.rollout.fence import Fence
+from opsctl.rollout.fence import CLAIM_SECONDS, Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 # The host answers at the end of the installation, or after this many seconds.
@@ -19,6 +19,8 @@ _WAIT = 10.0
 _PATIENCE = 6
 _PAUSE = 1.0
 _RESTARTS = 2
+# To fetch the lists of a snapshot takes longer than any other effect.
+_PREPARE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Installation:
     """One host's installation within a rollout; `attempt` counts from 1 and gives each retry a unit of its own."""
 
     def __init__(
-        self, transport: Transport, fence: Fence, host: Host, item: HostPlan, claim: Claim, *, attempt: int
+        self, transport: Transport, fence: Fence, host: Host, item: HostPlan, claim: Claim, *, attempt: int, plan: Plan
     ) -> None:
         self._transport = transport
         self._fence = fence
@@ -47,9 +49,24 @@ class Installation:
         self._claim = claim
         self._patience = _PATIENCE * transport.settings.number("ssh.connect_timeout")
         self._words: dict[str, object] = {
+            "lock_seconds": transport.settings.number("patch.lock_seconds"),
             "id": claim.rollout if attempt == 1 else f"{claim.rollout}-{attempt}",
-            "packages": [{"name": p.name, "version": p.after, "new": p.new} for p in item.packages],
+            "packages": [{"name": p.name, "version": p.after, "before": p.before, "new": p.new} for p in item.packages],
+            "sources": [[pin.mirror, pin.url] for pin in plan.snapshots if pin.tenant == host.tenant],
+            "downgrade": bool(plan.rollback_of),
+            "keep": transport.settings.text("patch.keep_replaced") == "yes" and not plan.rollback_of,
         }
+
+    def prepare(self) -> None:
+        """See that the host can make the transaction, from the plan's snapshot where it has one; before it is drained.
+
+        Raises HostFailed where it cannot.
+        """
+        words = {**self._words, "action": "prepare"}
+        answer = self._fence.effect(self._host, self._claim, "install", words, timeout=_PREPARE_SECONDS)
+        status = understood(InstallStatus, self._host.key, answer)
+        if status.state == "refused":
+            raise HostFailed(self._host.key, status.why)
 
     def run(self, *, seconds: float) -> InstallStatus:
         """Start or attach, and wait for the end. Raises HostFailed, or Unreachable where the end is not known."""
@@ -95,7 +112,8 @@ class Installation:
         """To begin is an effect and goes through the fence; to wait for the end holds no lock of the host."""
         words = {**self._words, "action": action}
         if action == "start":
-            return self._fence.effect(self._host, self._claim, "install", words)
+            longest = _PREPARE_SECONDS if words["sources"] else CLAIM_SECONDS
+            return self._fence.effect(self._host, self._claim, "install", words, timeout=longest)
         words["wait"] = _WAIT
         return self._transport.run(self._host, hostside_script("install"), words, timeout=_WAIT + 50)
 
@@ -103,5 +121,10 @@ class Installation:
 def _complaint(log: str) -> str:
     """The lines of apt's log that say what went wrong."""
     lines = [line.strip() for line in log.splitlines()]
-    told = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
-    return " ".join(told[:3])[:400] or (lines[-2] if len(lines) > 1 else "no log")
+    # dpkg names the package first, and what is wrong with it on the next line.
+    told = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if line.startswith(("E:", "dpkg: error")) or before.startswith("dpkg: error")
+    ]
+    return " ".join(told[:4])[:400] or (lines[-2] if len(lines) > 1 else "no log")

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from opsctl.errors import HostFailed, OpsctlError
+from opsctl.errors import HostError, HostFailed, OpsctlError
 from opsctl.model import wire
 from opsctl.model.host import Host
-from opsctl.model.rollout import PackageChange
+from opsctl.model.rollout import MirrorState, PackageChange
 from opsctl.patch.condition import Boot, DpkgHealth, Kernel, NotKnown, PastUpdate, RebootNeed, Services
 from opsctl.rollout.contact import understood
 from opsctl.ssh.session import Transport, hostside_script
 from opsctl.state.store import Store
+from opsctl.state.updates import Updates
 
 FACT = "pending"
 # The script that reads the transaction, by the platform's family.
@@ -57,10 +58,20 @@ class NotInstalled:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Version:
+    """A package in the version that is installed."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pending:
     """One host's reading: the transaction in `packages` and `removed`, and what stands in its way.
 
-    None is never "none": it could not be found out, and `not_known` says why.
+    None is never "none": it could not be found out, and `not_known` says why. Where exact versions were asked for (of a
+    frozen plan), `packages` is their transaction, or `planned_why` says why there is none; `not_offered` names those
+    that are to be had nowhere, `installed` tells what is there now.
     """
 
     packages: tuple[PendingPackage, ...]
@@ -85,6 +96,10 @@ class Pending:
     not_known: tuple[NotKnown, ...] = ()
     architecture: str = ""
     unknown: tuple[NotInstalled, ...] = ()
+    mirrors: tuple[MirrorState, ...] | None = None
+    planned_why: str = ""
+    not_offered: tuple[str, ...] = ()
+    installed: tuple[Version, ...] = ()
 
     @property
     def reboot_why(self) -> tuple[str, ...]:
@@ -131,6 +146,11 @@ class _Part:
     error: str = ""
 
 
+def exactly(packages: Iterable[PackageChange]) -> list[dict[str, str]]:
+    """Planned versions as hostside/pending.py takes them."""
+    return [{"name": package.name, "version": package.after} for package in packages]
+
+
 def _scripts(host: Host, given: Mapping[str, object]) -> dict[str, object]:
     first = READERS[host.family]
     return {"scripts": [(first, hostside_script(first), dict(given)), ("condition", hostside_script("condition"), {})]}
@@ -145,17 +165,26 @@ def read(
     security_only: bool = False,
     refresh: bool = False,
     packages: Sequence[str] = (),
+    planned: Mapping[str, Sequence[PackageChange]] | None = None,
+    downgrade: bool = False,
 ) -> Readings:
     """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts.
 
-    `security_only` and `packages` narrow the transaction to these updates and what they need.
+    `security_only` and `packages` narrow the transaction to these updates and what they need; `planned` gives exact
+    versions by host, with `downgrade` also older ones.
     """
+    exact = planned or {}
+
+    def given(host: Host) -> dict[str, object]:
+        words: dict[str, object] = {"security_only": security_only, "refresh": refresh, "packages": list(packages)}
+        return {**words, "planned": exactly(exact.get(host.key, ())), "downgrade": downgrade}
+
     chosen = tuple(hosts)
     fit = [host for host in chosen if host.family in READERS]
     answers = transport.run_all(
         fit,
         hostside_script("together"),
-        lambda host: _scripts(host, {"security_only": security_only, "refresh": refresh, "packages": list(packages)}),
+        lambda host: _scripts(host, given(host)),
         timeout=_REFRESH_SECONDS if refresh else _SECONDS,
     )
     found: dict[str, Pending | OpsctlError] = {}
@@ -166,9 +195,24 @@ def read(
             found[host.key] = error
     with store.transaction():
         for key, reading in found.items():
-            if isinstance(reading, Pending) and not (security_only or packages):
+            if isinstance(reading, Pending) and not (security_only or packages or exact):
                 store.put_fact(key, FACT, wire.dumps(reading), clock())
+        _account(store, chosen, found, clock(), whole=not (security_only or packages))
     return found
+
+
+def _account(store: Store, hosts: Sequence[Host], found: Readings, at: datetime, *, whole: bool) -> None:
+    """Take what was read, and what could not be, into the account of the year."""
+    from opsctl.patch import seen
+
+    updates = Updates(store)
+    kinds = {host.key: host.platform for host in hosts}
+    read = {key: one for key, one in found.items() if isinstance(one, Pending)}
+    seen.keep(updates, {k: (f"{kinds[k]} {one.architecture}".strip(), one) for k, one in read.items()}, at, whole=whole)
+    for host in hosts:
+        error = found[host.key]
+        if isinstance(error, OpsctlError) and host.family in READERS:
+            updates.was_not_read(host.key, at, error.reason if isinstance(error, HostError) else error.message)
 
 
 def _one(host: Host, answer: object) -> Pending:

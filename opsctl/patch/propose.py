@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from opsctl.errors import HostError, OpsctlError, UnknownName
 from opsctl.model.calendar import Hours
+from opsctl.model.handling import Handled
 from opsctl.model.host import Host, Inventory
 from opsctl.model.nearest import nearest
-from opsctl.model.rollout import HostPlan, LeftOut, Plan
+from opsctl.model.rollout import HostPlan, LeftOut, MirrorState, Plan, SnapshotPin
 from opsctl.patch.pending import NAME, Pending, Readings
 from opsctl.patch.told import no_room, obstacle
+from opsctl.rollout import frozen, versions
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
-from opsctl.rollout import versions
-from opsctl.rollout.contact import balancers, unreachable
+from opsctl.rollout.contact import balancers, handling_of, unreachable
+from opsctl.rollout.frozen import Budgets
 from opsctl.rollout.plan import Pace
 from opsctl.rollout.timing import Slot, Timing
 from opsctl.rollout.versions import Offer
 
 KIND = "patch"
+USUAL_DOWNTIME = 60  # seconds that a host is away for a restart, where no rollout has measured it
 EXCLUDED = "excluded (--exclude)"
 
 
@@ -30,8 +34,8 @@ class Wish:
     """What a person asks of a patch plan. `packages`: these and what they need alone; `excluded` are host keys."""
 
     max_parallel: int
-    failure_budget: int
     reboot: str
+    budgets: Budgets = field(default_factory=Budgets)
     security_only: bool = False
     options: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
@@ -52,11 +56,15 @@ def propose(
     content_digest: str,
     alerting: frozenset[str] = frozenset(),
     timing: Timing | None = None,
+    outages: Mapping[str, float] | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> Plan:
     """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason.
 
     `readings` may hold more hosts than these: their fellows within the same limits. Hosts that do not answer, and those
     in `alerting`, count as out of service. `timing` tells when each host may start; without it, at any time.
+    `held`: hosts that somebody else works on or keeps, and who.
+    `outages` are seconds by which hosts were away in earlier rollouts.
     """
     timing = timing or Timing(hours=Hours(()), now=now)
     fronts = balancers(inventory)
@@ -65,12 +73,17 @@ def propose(
     left = {host.key: why for host in chosen if (why := why_left_out(host, readings.get(host.key), wish.excluded))}
     fit = {host: one for host in chosen if host.key not in left and isinstance(one := readings[host.key], Pending)}
     slots = {host.key: timing.slot(host) for host in fit}
+    taken = held or {}
     closed = {key: slot.reason for key, slot in slots.items() if slot.reason}
+    closed |= {key: taken[key] for key in slots if key in taken}
     fit = {host: one for host, one in fit.items() if host.key not in closed}
     odd = versions.differing(_offers(inventory, fit))
     wanted = [
-        _host_plan(host.key, one, wish, fronts, slots[host.key]) for host, one in fit.items() if host.key not in odd
+        _host_plan(host.key, one, wish, fronts, slots[host.key], handling_of(inventory, host))
+        for host, one in fit.items()
+        if host.key not in odd
     ]
+    wanted = [_with_downtime(item, inventory.host(item.host), outages or {}) for item in wanted]
     planned = {item.host for item in wanted}
     down = unreachable(readings.items()) | alerting
     arrangement = planning.arrange(
@@ -81,11 +94,15 @@ def propose(
         down=down,
         behind=frozenset(key for key, one in readings.items() if key not in planned and _has_updates(one)),
     )
+    whole, each = frozen.budgets(inventory, arrangement.waves, wish.budgets)
     left_out = (
         LeftOut(
             host=key,
             reason=why,
-            missed=key in odd or (key in closed and slots[key].missed) or isinstance(readings.get(key), OpsctlError),
+            missed=key in odd
+            or why == taken.get(key)
+            or (key in closed and slots[key].missed)
+            or isinstance(readings.get(key), OpsctlError),
         )
         for key, why in {**left, **closed, **odd}.items()
     )
@@ -98,7 +115,9 @@ def propose(
         content_digest=content_digest,
         left_out=left_out,
         pace=Pace(limit=wish.max_parallel),
-        failure_budget=wish.failure_budget,
+        failure_budget=whole,
+        wave_budgets=each,
+        gates=frozen.gates(inventory, arrangement.waves, emergency=bool(wish.emergency)),
         reboot=wish.reboot,
         security_only=wish.security_only,
         options=wish.options,
@@ -107,7 +126,35 @@ def propose(
         start_at=wish.at,
         emergency=wish.emergency,
         down=down,
+        approval=planning.approval_rings(arrangement.waves, inventory),
+        mirrors=mirror_states(readings[key] for key in sorted(planned)),
+        snapshots=snapshot_pins(inventory, {key: readings[key] for key in sorted(planned)}, now),
     )
+
+
+def mirror_states(readings: Iterable[Pending | OpsctlError]) -> tuple[MirrorState, ...]:
+    """Every state of a mirror that these hosts have read, each once."""
+    states = {one for reading in readings if isinstance(reading, Pending) for one in reading.mirrors or ()}
+    return tuple(sorted(states, key=lambda one: (one.name, one.sha256)))
+
+
+def snapshot_pins(inventory: Inventory, readings: Readings, now: datetime) -> tuple[SnapshotPin, ...]:
+    """For each tenant whose mirrors have snapshots: those of the moment at which its hosts last fetched their lists."""
+    pins = []
+    for tenant in inventory.tenants:
+        ages = [
+            one.lists_age_seconds or 0
+            for key, one in readings.items()
+            if isinstance(one, Pending) and key.partition(".")[0] == tenant.name
+        ]
+        at = (now - timedelta(seconds=min(ages, default=0))).astimezone(UTC)
+        words = {"{time}": f"{at:%Y%m%dT%H%M%SZ}", "{date}": f"{at:%Y%m%d}"}
+        for mirror in tenant.mirrors if ages else ():
+            url = mirror.snapshot
+            for name, value in words.items():
+                url = url.replace(name, value)
+            pins.append(SnapshotPin(tenant=tenant.name, mirror=mirror.mirror, url=url))
+    return tuple(pins)
 
 
 def _offers(inventory: Inventory, fit: Mapping[Host, Pending]) -> Iterator[Offer]:
@@ -181,15 +228,28 @@ def _why_current(reading: Pending) -> str:
     return "; ".join([*(lacking or ["current"]), *waiting, *other, *restart])
 
 
-def _host_plan(key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str], slot: Slot) -> HostPlan:
+def _host_plan(
+    key: str, reading: Pending, wish: Wish, fronts: Mapping[str, str], slot: Slot, handled: Handled
+) -> HostPlan:
+    # A plan that restarts nothing restarts nothing, whatever the inventory says.
+    policy = wish.reboot if wish.reboot == "never" else handled.reboot or wish.reboot
     wanted = bool(reading.reboot_why) or bool(reading.reboot.coming)
     return HostPlan(
         host=key,
         packages=tuple(package.change for package in reading.packages),
-        reboot_expected=wish.reboot == "always" or (wish.reboot == "if-required" and wanted),
+        reboot_expected=policy == "always" or (policy == "if-required" and wanted),
         drain_through=fronts.get(key, ""),
         download_bytes=reading.download_bytes or 0,
         expected_seconds=int(slot.takes.total_seconds()),
         window=slot.window,
         opens_at=slot.opens_at,
+        reboot=policy,
+        hooks=handled.hooks,
     )
+
+
+def _with_downtime(item: HostPlan, host: Host, outages: Mapping[str, float]) -> HostPlan:
+    """How long what it alone answers for will be away: as last time, else what a restart usually takes."""
+    if item.drains or host.cluster or not host.services or not item.reboot_expected:
+        return item
+    return replace(item, downtime_seconds=ceil(outages.get(host.key) or USUAL_DOWNTIME))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opsctl import lab
@@ -110,7 +110,7 @@ def _run(scene: Scene, means: Means, given: Cast, say: Callable[[str], None]) ->
     alike = make_alike(scene, by_host, say)
     ready = {key: double for key, double in by_host.items() if not isinstance(alike[key], OpsctlError)}
     ready = {key: double for key, double in ready.items() if not _lacks(scene, double)}
-    change = _Watched(scene, reboot=given.plan.reboot)
+    change = _Watched(scene, given.plan)
     states = _carry_out(scene, means, given.plan, ready, change, say) if ready else {}
     return tuple(_trial(scene, key, by_host[key], alike[key], states.get(key), change) for key in by_host)
 
@@ -189,8 +189,10 @@ class _Seen:
 class _Watched(PatchChange):
     """Patching as ever, with a look at what it restarts and how long it takes."""
 
-    def __init__(self, scene: Scene, *, reboot: str) -> None:
-        super().__init__(scene.transport, scene.transport.inventory, scene.settings, reboot=reboot)
+    def __init__(self, scene: Scene, plan: Plan) -> None:
+        # The lab's mirror has the very packages: a snapshot in its place would be none of the lab's.
+        here = replace(plan, snapshots=())
+        super().__init__(scene.transport, scene.transport.inventory, scene.settings, plan=here)
         self._lab = scene.fleet.name
         self.seen: dict[str, _Seen] = {}
 

@@ -54,10 +54,15 @@ class ProvisionChange:
         return contact.health(self._transport, host).reference
 
     def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
-        """Nothing: no plan of provisioning names a load balancer."""
+        self._balance(host, item, claim, "drain")
 
     def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
-        """Nothing: see drain."""
+        self._balance(host, item, claim, "ready")
+
+    def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
+        if item.drain_through:
+            balancer = self._inventory.host(item.drain_through)
+            contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """The batch's one Ansible run; what became of each host is told by `install`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from opsctl.errors import Incomplete
 from opsctl.model.host import Host
@@ -55,7 +56,8 @@ def run(means: Means, made: Plan, observe: Callable[[Progress], None], *, on_eve
     claims.refuse_held(made, Leases(means.store), limits(means), means.clock())
     means.refuse_moved(made)
     state = ride.keep(means, made)
-    return ride.start(rider(on_event), means, Ready(state=state, down=frozenset(made.down)), observe)
+    again = replace(rider(on_event), keeps=False)  # who runs it again has a rollout of another name
+    return ride.start(again, means, Ready(state=state, down=frozenset(made.down)), observe)
 
 
 def check(means: Means, made: Plan, *, on_event: OnEvent | None = None) -> PlaybookRun:

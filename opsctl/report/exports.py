@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -76,25 +76,31 @@ def write(
             texts[f"compliance-{report.run}.json"] = as_json(report)
         else:
             texts |= {f"compliance-{report.run}.{lang}.html": pages.page(report, lang, own) for lang in languages}
+    return put(texts, folder)
+
+
+def put(texts: Mapping[str, str | bytes], folder: Path) -> list[tuple[Path, str]]:
+    """Files by name, readable by their owner and group alone; each with its SHA-256. Raises OpsctlError."""
+    contents = {name: text.encode() if isinstance(text, str) else text for name, text in texts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [(_written(folder / name, text), _sha256(text)) for name, text in texts.items()]
+        return [(_written(folder / name, content), _sha256(content)) for name, content in contents.items()]
     except OSError as error:
         raise OpsctlError(
             f"the report cannot be written to {folder}: {error.strerror}", hint="choose another --to"
         ) from error
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _written(file: Path, text: str) -> Path:
+def _written(file: Path, content: bytes) -> Path:
     # Never readable by all, not for a moment; and no link that waits under the name is followed (`--to /tmp`).
     part = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as stream:
-            stream.write(text.encode())
+            stream.write(content)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

@@ -19,32 +19,41 @@ SIGNS = {"fail": "✗", "error": "!", "notchecked": "?", "pass": "✓", "notappl
 
 
 def page(report: Report, language: str, own: Path | None = None) -> str:
-    """The page in `sv` or `en`. Text from hosts is escaped by the template engine, wherever it stands."""
-    environment = jinja2.Environment(
+    """The page in `sv` or `en`."""
+    spoken = words(language, own)
+    return (
+        environment(own)
+        .get_template("report.html.j2")
+        .render(
+            t=spoken,
+            word=lambda key: getattr(spoken, key),
+            lang=language,
+            report=report,
+            run=report.assessment,
+            scope=report.assessment.scope,
+            coverage=report.assessment.coverage,
+            title_of=lambda control: _title(control, language),
+            check_of=lambda control: _check(control, language),
+            results=RESULTS,
+            severities=SEVERITIES,
+            signs=SIGNS,
+            anchor=anchor,
+        )
+    )
+
+
+def environment(own: Path | None = None) -> jinja2.Environment:
+    """What every page is made with. Text from hosts is escaped by the template engine, wherever it stands."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(content.folder("templates", own)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["moment"] = moment
-    environment.filters["code"] = code
-    spoken = words(language, own)
-    return environment.get_template("report.html.j2").render(
-        t=spoken,
-        word=lambda key: getattr(spoken, key),
-        lang=language,
-        report=report,
-        run=report.assessment,
-        scope=report.assessment.scope,
-        coverage=report.assessment.coverage,
-        title_of=lambda control: _title(control, language),
-        check_of=lambda control: _check(control, language),
-        results=RESULTS,
-        severities=SEVERITIES,
-        signs=SIGNS,
-        anchor=anchor,
-    )
+    made.filters["moment"] = moment
+    made.filters["code"] = code
+    return made
 
 
 def moment(at: datetime | None) -> str:

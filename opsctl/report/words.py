@@ -1,4 +1,4 @@
-"""The words of the reports for auditors, from templates/report.words.yml: each one in every language, or an error."""
+"""The words of the reports for auditors, from templates/*.words.yml: each one in every language, or an error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LANGUAGES = ("sv", "en")
 FILE = "report.words.yml"
 
 
-def words(language: str, own: Path | None = None) -> SimpleNamespace:
-    """Every word in one language, as attributes for the template. Raises ConfigError with each word that is missing."""
+def words(language: str, own: Path | None = None, file: str = FILE) -> SimpleNamespace:
+    """Every word of a file in one language, as attributes for the template. Raises ConfigError with what is missing."""
     problems = Problems()
-    document = read(content.folder("templates", own) / FILE, problems)
+    document = read(content.folder("templates", own) / file, problems)
     found: dict[str, str] = {}
     for key in document.keys():  # noqa: SIM118 - a Section is no dict
         entry = document.section(key)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from opsctl.errors import Locked, StoreError
+from opsctl.model.host import Host
 from opsctl.model.rollout import Plan
 from opsctl.rollout import lines
 from opsctl.rollout.change import Claim
 from opsctl.rollout.limits import Limits
 from opsctl.state.leases import Lease, Leases
 
+# Words by which the reason is known again (execute.mend_missed).
+HELD = "held by"
 LEASE_TIME = timedelta(minutes=15)
 RENEW_AFTER = timedelta(minutes=3)
 _HOLDER = re.compile(r"rollout (\S+) of ")
@@ -59,6 +62,24 @@ def refuse_held(plan: Plan, leases: Leases, limits: Limits, now: datetime) -> No
         raise Locked(told, hint=_what_to_do({one.holder for one in taken}))
 
 
+def held_by_others(
+    hosts: Iterable[Host], leases: Leases, limits: Limits, fronts: Mapping[str, str], now: datetime, at: datetime | None
+) -> dict[str, str]:
+    """The hosts that somebody else works on or keeps, or whose limit or load balancer is, and who; at `at` still."""
+    taken = {lease.name: lease for lease in leases.held(now) if at is None or lease.expires > at}
+    found = {}
+    for host in hosts if taken else ():
+        wanted = (*limits.lease_names([host.key]), *([fronts[host.key]] if host.key in fronts else []))
+        lease = next((taken[name] for name in wanted if name in taken), None)
+        if lease is not None:
+            what = "" if lease.name == host.key else f"{lease.name} is "
+            until = f"{lease.expires:{_day(lease.expires, now)}%H:%M:%SZ}"
+            found[host.key] = (
+                f"{what}{HELD} {lease.holder} since {lease.taken:%Y-%m-%d %H:%M:%SZ}, until {until} unless renewed"
+            )
+    return found
+
+
 def _day(at: datetime, now: datetime) -> str:
     return "" if at.date() == now.date() else "%Y-%m-%d "
 
@@ -87,7 +108,7 @@ class Claims:
         self._plan, self._leases, self._limits, self._clock = plan, leases, limits, clock
         self._held: tuple[Lease, ...] = ()
         self._renewed = clock()
-        self._kept = False
+        self.kept_until: datetime | None = None
 
     @contextmanager
     def held(self) -> Iterator[Mapping[str, Claim]]:
@@ -101,7 +122,7 @@ class Claims:
                 lease.name: Claim(rollout=self._plan.id, token=lease.token, installation=store) for lease in self._held
             }
         finally:
-            if not self._kept:
+            if self.kept_until is None:
                 with suppress(StoreError):
                     self._leases.release(self._held)
 
@@ -115,11 +136,18 @@ class Claims:
             return
         with suppress(Locked):
             self._held = self._leases.renew(self._held, now, until - now)
-            self._kept = True
+            self.kept_until = until
 
-    def renew(self) -> None:
-        """Keep them where it is time to. Raises Locked where one was lost."""
+    @property
+    def until(self) -> datetime:
+        """When the first of them ends, unless it is renewed."""
+        return min((lease.expires for lease in self._held), default=self._clock())
+
+    def renew(self) -> bool:
+        """Keep them where it is time to; whether it was. Raises Locked where one was lost."""
         now = self._clock()
         if now - self._renewed > RENEW_AFTER:
             self._held = self._leases.renew(self._held, now, LEASE_TIME)
             self._renewed = now
+            return True
+        return False

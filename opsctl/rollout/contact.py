@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from opsctl.errors import HostError, HostFailed, HostKeyRefused, OpsctlError, Unreachable
 from opsctl.model import wire
-from opsctl.model.host import Host, Inventory
+from opsctl.model.handling import NO_BALANCER, Handled, handled
+from opsctl.model.host import BALANCER_ROLE, Host, Inventory
 from opsctl.model.rollout import Reference
 from opsctl.rollout import gates
 from opsctl.rollout.change import Claim
@@ -17,12 +19,11 @@ from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 HEALTH_SECONDS = 60.0
-REBOOT_SECONDS = 300.0
 SETTLE_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 _PAUSE = 0.5
 T = TypeVar("T")
-BALANCED_ROLE, BALANCER_ROLE = "web", "loadbalancer"
+BALANCED_ROLE = "web"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class HealthReading:
     listening: tuple[int, ...]
     answering: tuple[int, ...]
     starting: bool
+    running: tuple[str, ...] = ()
+    http: tuple[int, ...] = ()
 
     @property
     def reference(self) -> Reference:
@@ -42,6 +45,8 @@ class HealthReading:
             failed_units=self.failed_units,
             listening=self.listening,
             answering=self.answering,
+            running=self.running,
+            http=self.http,
         )
 
 
@@ -57,9 +62,32 @@ class _Boot:
     restarting: bool
 
 
+def handling_of(inventory: Inventory, host: Host) -> Handled:
+    """What the host's tenant says of how it is handled while it is changed."""
+    return handled(inventory.tenant(host.tenant).handling, host.name, host.role)
+
+
+def named_balancers(inventory: Inventory) -> dict[str, str]:
+    """Host key -> key of the load balancer that `handling` names for it; empty where it says that there is none."""
+    said = {host.key: (host.tenant, handling_of(inventory, host).balancer) for host in inventory}
+    return {
+        key: "" if name == NO_BALANCER else f"{tenant}.{name}"
+        for key, (tenant, name) in said.items()
+        if name and key != f"{tenant}.{name}"
+    }
+
+
 def balancers(inventory: Inventory) -> dict[str, str]:
-    """Host key -> key of the load balancer in front of it: members of a cluster of web hosts, where the tenant has
-    exactly one active load balancer (at their site, if there are several)."""
+    """Host key -> key of the load balancer in front of it.
+
+    As `handling` says; where it says nothing, members of a cluster of web hosts have that of their tenant, where it has
+    exactly one active load balancer (at their site, if there are several).
+    """
+    found = {**_usual_balancers(inventory), **named_balancers(inventory)}
+    return {key: front for key, front in found.items() if front}
+
+
+def _usual_balancers(inventory: Inventory) -> dict[str, str]:
     fronts: dict[str, list[Host]] = {}
     for host in inventory:
         if host.role == BALANCER_ROLE and host.managed:
@@ -87,17 +115,39 @@ def ports(host: Host) -> list[int]:
     return [service.port for service in host.services if service.protocol == "tcp"]
 
 
+def asked_of(host: Host) -> dict[str, object]:
+    """What hostside/health.py asks of the host's services: their ports, and those with a web address over HTTP."""
+    web = [(service, urlsplit(service.url)) for service in host.services if service.url and service.protocol == "tcp"]
+    return {
+        "ports": ports(host),
+        "http": [
+            {
+                "port": service.port,
+                "host": parts.netloc,
+                "path": parts.path or "/",
+                "tls": parts.scheme == "https" and (_port_of(parts) or 443) == service.port,
+            }
+            for service, parts in web
+        ],
+    }
+
+
+def _port_of(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        return None
+
+
 def health(transport: Transport, host: Host) -> HealthReading:
     """The host's health now. Raises HostError."""
-    answer = transport.run(host, hostside_script("health"), {"ports": ports(host)}, timeout=HEALTH_SECONDS)
+    answer = transport.run(host, hostside_script("health"), asked_of(host), timeout=HEALTH_SECONDS)
     return understood(HealthReading, host.key, answer)
 
 
 def health_of_all(transport: Transport, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
     """A reading of each host, or why there is none."""
-    answers = transport.run_all(
-        hosts, hostside_script("health"), lambda host: {"ports": ports(host)}, timeout=HEALTH_SECONDS
-    )
+    answers = transport.run_all(hosts, hostside_script("health"), asked_of, timeout=HEALTH_SECONDS)
     return {key: _reading(key, answer) for key, answer in answers.items()}
 
 
@@ -112,21 +162,25 @@ def _reading(key: str, answer: object) -> Reference | str:
         return error.reason
 
 
-def wait_until_well(transport: Transport, host: Host, before: Reference, *, seconds: float = SETTLE_SECONDS) -> None:
-    """Wait until the host is as healthy as its reference says. Raises HostFailed with what got worse."""
-    deadline = time.monotonic() + seconds
+def wait_until_well(
+    transport: Transport, host: Host, before: Reference, *, seconds: float = SETTLE_SECONDS, good: int = 1
+) -> None:
+    """Wait until the host is as healthy as its reference says, `good` times in a row.
+
+    Raises HostFailed with what got worse where `seconds` are over and it is not.
+    """
+    deadline, well = time.monotonic() + seconds, 0
     while True:
         worse = gates.what_got_worse(before, health(transport, host).reference)
-        if not worse:
+        well = 0 if worse else well + 1
+        if well >= good:
             return
-        if time.monotonic() > deadline:
+        if worse and time.monotonic() > deadline:
             raise HostFailed(host.key, "; ".join(worse))
         time.sleep(_PAUSE)
 
 
-def restart(
-    transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float = REBOOT_SECONDS
-) -> None:
+def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float) -> None:
     """End the boot `boot_id` and wait until the host is up in another one; nothing is done where it already is.
 
     Raises HostFailed where the host stays in its boot, Unreachable where it does not come back in time.
@@ -146,7 +200,7 @@ def restart(
             if now.boot_id != boot_id and not health(transport, host).starting:
                 return
             last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"
-            asked = True
+            asked = asked or now.restarting or now.boot_id != boot_id
         except HostKeyRefused:
             raise
         except Unreachable as error:

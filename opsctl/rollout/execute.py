@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
-from opsctl.rollout import occasions
+from opsctl.rollout import gates, occasions, runbook
 from opsctl.rollout.change import Change
+from opsctl.rollout.claims import HELD
 from opsctl.rollout.drive import Driver, Drivers, Progress
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.notice import Notice
 from opsctl.rollout.notify import nobody
 from opsctl.rollout.resume import how_to_go_on
+from opsctl.rollout.silencing import Nobody, Silencer
 from opsctl.rollout.stop import on_signals
 from opsctl.rollout.timing import NEVER, NEXT
 from opsctl.rollout.versions import ANOTHER_STATE
@@ -34,6 +37,7 @@ _LIMIT = (
 )
 _ORDER = "a primary comes after the others of its cluster: give it their last ring or a later one, or plan once more"
 _MIRROR = "hosts whose mirror differs: let them fetch their lists, or mend the mirror: opsctl patch plan --refresh"
+_HELD = "see what holds them (opsctl patch status), and resume it or end it"
 _WINDOW = "windows that never meet or are too short, or a freeze without end: opsctl calendar --host NAME"
 _LATER = "wait for the windows (opsctl calendar), or in an emergency: --emergency --reason TEXT --ticket TEXT"
 _LOOK = "opsctl doctor --hosts says why hosts do not answer"
@@ -70,7 +74,7 @@ def mend_missed(plan: Plan) -> str:
     """What to do so that the next plan has them."""
     found = {_mend(one) for one in plan.left_out if one.missed}
     return (
-        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _WINDOW, _LATER, _LOOK) if text in found)
+        "; ".join(text for text in (_APPROVE, _LIMIT, _ORDER, _MIRROR, _HELD, _WINDOW, _LATER, _LOOK) if text in found)
         + "; then begin anew for them"
     )
 
@@ -82,6 +86,8 @@ def _mend(one: LeftOut) -> str:
         return _ORDER
     if ANOTHER_STATE in one.reason:
         return _MIRROR
+    if HELD in one.reason:
+        return _HELD
     if NEVER in one.reason:
         return _WINDOW
     if NEXT in one.reason:
@@ -116,7 +122,8 @@ def raise_unless_ok(state: RolloutState) -> None:
         case "incomplete":
             raise Incomplete(told, hint=how_to_go_on(state) if remain else mend_missed(state.plan))
         case "stopped":
-            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=how_to_go_on(state))
+            hint = f"{how_to_go_on(state)}; read {runbook.page(runbook.of_rollout(state))}"
+            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=hint)
         case "interrupted":
             raise Interrupted(f"stopped by hand; {told}", hint=how_to_go_on(state))
 
@@ -140,11 +147,14 @@ def execute(
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None,
     keep: Callable[[], None] = lambda: None,
     tell: Callable[[Notice], None] = nobody,
+    gate: Callable[[gates.Question], gates.Verdict] = lambda _question: gates.PASSED,
+    silencer: Silencer | None = None,
+    during: AbstractContextManager[None] | None = None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
 
     `keep` is called once nobody else can be at it, before its first entry and effect. `tell` sends notices, and returns
-    at once.
+    at once. `during` goes on while hosts are worked on.
     """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
@@ -165,6 +175,8 @@ def execute(
             alerting=alerting,
             closed=closed,
             keeps=keeps,
+            gate=gate,
+            silencer=silencer or Nobody(),
             passed=lambda number, wave, now: tell(occasions.wave_passed(plan, number, wave, now, inventory)),
         )
         driver = Driver(state, parts)
@@ -175,7 +187,8 @@ def execute(
                 occasions.told_of_a_break(state, inventory, tell),
                 ledger.act(verb, [item.host for item in plan.hosts], detail, who, clock) as act,
             ):
-                end = driver.run()
+                with during or nullcontext():
+                    end = driver.run()
                 act.outcome = outcome_of(end)
                 act.detail["hosts"] = {host.host: str(host.stage) for host in end.hosts}
                 act.detail["reason"] = end.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from opsctl.model.rollout import RolloutState, Stage
+from opsctl.model.rollout import RolloutState, Stage, Status
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.standing import Standing
 
@@ -30,7 +30,11 @@ def changes(before: RolloutState | None, after: RolloutState) -> Iterator[Progre
             more = f": {host.reason}" if host.reason else ""
             drained = ", drained" if host.drained else ""
             found.append(Progress(host=host.host, text=f"{host.stage}{drained}{more}", at=host.at))
-    yield from sorted(found, key=lambda step: step.at)
-    if before is None or (before.status, before.reason) != (after.status, after.reason):
-        more = f": {after.reason}" if after.reason else ""
-        yield Progress(host="", text=f"{after.plan.id}: {after.status}{more}", at=after.at)
+    steps = sorted(found, key=lambda step: step.at)
+    if before is not None and (before.status, before.reason) == (after.status, after.reason):
+        yield from steps
+        return
+    more = f": {after.reason}" if after.reason else ""
+    whole = Progress(host="", text=f"{after.plan.id}: {after.status}{more}", at=after.at)
+    # A beginning is told before its steps, an end after them.
+    yield from (whole, *steps) if after.status is Status.RUNNING else (*steps, whole)

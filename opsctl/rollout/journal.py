@@ -57,8 +57,10 @@ class Journal:
 
     def load(self, name: str, *, kind: str | None = None) -> RolloutState:
         """A rollout by its id, an unmistakable part of it or `latest`, with the last saved state of each host."""
+        if (exactly := self._store.rollout(name)) and (kind is None or name.startswith(f"{kind}-")):
+            return self._whole(wire.loads(RolloutState, exactly.document_json))
         ids = [one.id for one in self._store.rollouts() if kind is None or one.id.startswith(f"{kind}-")]
-        fits = ids[:1] if name == LATEST else [one for one in ids if one == name] or [i for i in ids if name in i]
+        fits = ids[:1] if name == LATEST else [one for one in ids if name in one]
         saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
             known = nearest(name, ids) or f"{lines.status(kind or 'patch')} lists every plan and rollout"
@@ -70,6 +72,15 @@ class Journal:
         """Every rollout and plan, newest first."""
         found = (wire.loads(RolloutState, saved.document_json) for saved in self._store.rollouts())
         return [self._whole(state) for state in found if kind in (None, state.plan.kind)]
+
+    def begun_between(self, kind: str, start: datetime, end: datetime) -> list[RolloutState]:
+        """The rollouts of a kind that were begun between two moments, oldest first."""
+        ids = (one for one in self._store.begun_rollouts(start, end) if one.startswith(f"{kind}-"))
+        found = (
+            self._whole(wire.loads(RolloutState, saved.document_json)) for i in ids if (saved := self._store.rollout(i))
+        )
+        began = ((state.started_at, state) for state in found if state.started_at is not None)
+        return [state for at, state in sorted(began, key=lambda pair: pair[0]) if start <= at <= end]
 
     def _whole(self, state: RolloutState) -> RolloutState:
         saved = self._store.host_states(state.plan.id)
@@ -223,8 +234,9 @@ def _taken(handle: int) -> bool:
 
 
 def _at_work(rollout_id: str, runner: str) -> Locked:
-    told = f"rollout {rollout_id} is at work: {runner}"
-    if not lines.kind_of(rollout_id):
+    told, kind = f"rollout {rollout_id} is at work: {runner}", lines.kind_of(rollout_id)
+    if not kind:
         return Locked(told, hint="wait for its end, or stop it there with Ctrl-C")
-    stop = f"stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
-    return Locked(told, hint=f"follow it: {lines.attach(rollout_id)}; {stop}")
+    return Locked(
+        told, hint=f"follow it: {lines.attach(rollout_id)}; stop it: {lines.pause(rollout_id)}, or Ctrl-C there"
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from opsctl.config import Settings
 from opsctl.inventory import snapshot
 from opsctl.model.rollout import HostPlan, RolloutState, Status
-from opsctl.rollout import claims
+from opsctl.rollout import approval, claims, probing
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.schedule import Schedule
 from opsctl.rollout.standing import Standing
@@ -25,13 +25,19 @@ class Looking:
     store: Store
     settings: Settings
     clock: Callable[[], datetime]
+    # A calendar is worked out once and then only where its files were touched: a watch looks twice a second.
+    _schedules: dict[str, Schedule | None] = field(default_factory=dict)
 
-    def at(self, rollout: str) -> Standing:
-        """How one rollout stands. Who is at work is asked first: what is read after its end is its end."""
+    def at(self, rollout: str, *, calendars: bool = True) -> Standing:
+        """How one rollout stands. Who is at work is asked first: what is read after its end is its end.
+
+        Without `calendars` nothing is said of windows and freezes.
+        """
         journal = Journal(self.store)
         busy, waiter = journal.at_work(rollout), journal.waiter(rollout)
         state, now = journal.load(rollout), self.clock()
-        schedule = None if state.status in (Status.DONE, Status.ABORTED) else self._schedule(state)
+        over = state.status in (Status.DONE, Status.ABORTED)
+        schedule = self._schedule(state) if calendars and not over else None
         waiting = {host.host for host in state.open_hosts if host.untouched}
         booked = Appointments(self.store).of(rollout)
         return Standing(
@@ -44,19 +50,31 @@ class Looking:
             starts=booked.starts if booked and booked.settled is None else None,
             waiter=waiter,
             left=schedule.left(i for i in state.plan.hosts if i.host in waiting) if schedule else "",
+            probed=probing.kept(journal, rollout),
             closed=schedule.closed if schedule else _open,
+            approval=approval.of(self.store, state, now),
         )
 
     def all(self, kind: str) -> Sequence[Standing]:
-        """Every rollout of a kind, newest first."""
+        """Every rollout of a kind, newest first, without its calendars."""
         ids = [saved.id for saved in self.store.rollouts() if saved.id.startswith(f"{kind}-")]
-        return [self.at(one) for one in ids]
+        return [self.at(one, calendars=False) for one in ids]
+
+    def running(self) -> Sequence[Standing]:
+        """Every rollout that says of itself that it runs, newest first, without its calendars."""
+        # The text is canonical; whatever else holds these words is sorted out by its status.
+        ids = [saved.id for saved in self.store.rollouts() if '"status":"running"' in saved.document_json]
+        found = [self.at(one, calendars=False) for one in ids]
+        return [look for look in found if look.state.status is Status.RUNNING]
 
     def _schedule(self, state: RolloutState) -> Schedule | None:
-        own = snapshot.load(self.store, state.plan.id)
-        if own is None:
-            return None
-        return Schedule(self.settings, own, self.clock, emergency=bool(state.plan.emergency))
+        plan = state.plan
+        if plan.id not in self._schedules:
+            own = snapshot.load(self.store, plan.id)
+            emergency = bool(plan.emergency)
+            made = Schedule(self.settings, own, self.clock, emergency=emergency) if own else None
+            self._schedules[plan.id] = made
+        return self._schedules[plan.id]
 
 
 def _open(_item: HostPlan) -> str:

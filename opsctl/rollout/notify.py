@@ -43,7 +43,10 @@ def nobody(_notice: Notice) -> None:
 
 
 class Notifier:
-    """Sends the notices of one rollout. `say` shows a line of progress, `keep` writes an attempt into the record."""
+    """Sends the notices of one rollout. `say` shows a line of progress, `keep` writes an attempt into the record.
+
+    `patience`: so many seconds are waited for at the end, by default `notify.timeout`.
+    """
 
     def __init__(
         self,
@@ -54,10 +57,12 @@ class Notifier:
         say: Callable[[str], None],
         keep: Callable[[Delivery], None],
         send: Deliver = deliver,
+        patience: float | None = None,
     ) -> None:
         self._settings, self._redactor, self._clock = settings, redactor, clock
         self._say, self._keep, self._send = say, keep, send
         self._seconds = float(settings.number("notify.timeout"))
+        self._patience = self._seconds if patience is None else patience
         self._notices: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
         self._lanes: dict[str, _Lane] = {}
         self._failed: set[str] = set()
@@ -75,10 +80,10 @@ class Notifier:
         self._notices.put(notice)
 
     def close(self) -> None:
-        """Wait, at most `notify.timeout` seconds, until everything is sent; the rest is given up, and said."""
+        """Wait, for a bounded time, until everything is sent; the rest is given up, and said."""
         if self._thread is None:
             return
-        until = time.monotonic() + self._seconds
+        until = time.monotonic() + self._patience
         self._notices.put(None)
         with suppress(KeyboardInterrupt):  # whoever has waited long enough may leave: the rollout itself has ended
             self._thread.join(max(0.0, until - time.monotonic()))
@@ -93,7 +98,7 @@ class Notifier:
                 self._note(self._delivery(lane.name, notice, self._no_answer()))
 
     def _no_answer(self) -> str:
-        return f"given up: no answer within {self._seconds:g} s"
+        return f"given up: no answer within {self._patience:g} s"
 
     def _dispatch(self) -> None:
         book, fault = _opened(self._settings, self._redactor)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opsctl.model import wire
+from opsctl.model.gate import Gate
 from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostPlan, LeftOut, Plan, Wave
+from opsctl.model.rollout import Batch, HostPlan, LeftOut, MirrorState, Plan, SnapshotPin, Wave
 from opsctl.rollout.limits import Limit, Limits
 
 
@@ -180,9 +181,16 @@ def freeze(
     start_at: datetime | None = None,
     emergency: str = "",
     down: Iterable[str] = (),
+    approval: tuple[str, ...] = (),
+    mirrors: tuple[MirrorState, ...] = (),
+    snapshots: tuple[SnapshotPin, ...] = (),
+    rollback_of: str = "",
     variables_digest: str = "",
+    gates: tuple[Gate, ...] = (),
+    wave_budgets: Iterable[int] = (),
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
+    budgets = tuple(wave_budgets) or (0,) * len(arrangement.waves)
     draft = Plan(
         id="",
         hash="",
@@ -191,7 +199,7 @@ def freeze(
         made_by=made_by,
         inventory_digest=inventory_digest,
         content_digest=content_digest,
-        waves=arrangement.waves,
+        waves=tuple(replace(wave, budget=n) for wave, n in zip(arrangement.waves, budgets, strict=True)),
         left_out=(*left_out, *arrangement.left_out),
         failure_budget=failure_budget,
         max_parallel=pace.limit,
@@ -203,10 +211,24 @@ def freeze(
         start_at=start_at,
         emergency=emergency,
         down=tuple(sorted(down)),
+        approval=approval,
+        mirrors=mirrors,
+        snapshots=snapshots,
+        rollback_of=rollback_of,
         variables_digest=variables_digest,
+        gates=gates,
     )
     digest = hash_of(draft)
     return replace(draft, id=f"{kind}-{now:%Y%m%d-%H%M%S}-{digest[:6]}", hash=digest)
+
+
+def approval_rings(waves: Iterable[Wave], inventory: Inventory) -> tuple[str, ...]:
+    """The rings that do not begin without a second person: one of their hosts' tenants asks for it."""
+    return tuple(
+        wave.ring
+        for wave in waves
+        if any(wave.ring in inventory.tenant(inventory.host(item.host).tenant).approval for item in wave.hosts)
+    )
 
 
 def hash_of(plan: Plan) -> str:

@@ -6,6 +6,7 @@ What the kinds differ in is a `Rider`; everything here holds for each of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,13 +14,16 @@ from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
-from opsctl.rollout import claims, contact, lines
+from opsctl.rollout import approval, claims, contact, gating, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
 from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.hook import Hooking
+from opsctl.rollout.hooked import Hooked
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
+from opsctl.rollout.probing import probing
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
 from opsctl.rollout.telling import telling
@@ -28,23 +32,31 @@ from opsctl.state.leases import Leases
 
 @dataclass(frozen=True, kw_only=True)
 class Rider:
-    """One kind of change: its name, who may be out of service together, and what carries a plan of it out."""
+    """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
+
+    `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
+    `ended` hears of each rollout of it that stopped or ended.
+    """
 
     kind: str
     limits: Callable[[Means], Limits]
     change: Callable[[Means, Plan], Change]
+    keeps: bool = True
+    ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
     """A rollout that may begin or go on now.
 
-    `down` are hosts of it, and their fellows, that do not answer, `gone` those no longer ours.
+    `down` are hosts of it, and their fellows, that do not answer, `gone` those no longer ours. `told`: what a
+    person should know before it begins.
     """
 
     state: RolloutState
     down: frozenset[str]
     gone: frozenset[str] = frozenset()
+    told: tuple[str, ...] = ()
 
 
 def keep(means: Means, made: Plan) -> RolloutState:
@@ -75,8 +87,10 @@ def silent(means: Means, hosts: Sequence[Host]) -> frozenset[str]:
     return frozenset(key for key, answer in answers.items() if isinstance(answer, str))
 
 
-def schedule(means: Means, plan: Plan) -> Schedule:
-    return Schedule(means.settings, means.inventory, means.clock, emergency=bool(plan.emergency))
+def schedule(means: Means, plan: Plan, at: datetime | None = None) -> Schedule:
+    """The calendars of a plan, as they are asked now, or as they will be asked at another moment."""
+    clock = means.clock if at is None else lambda: at
+    return Schedule(means.settings, means.inventory, clock, emergency=bool(plan.emergency))
 
 
 def keeps(means: Means, plan: Plan, items: Sequence[HostPlan]) -> datetime:
@@ -86,9 +100,12 @@ def keeps(means: Means, plan: Plan, items: Sequence[HostPlan]) -> datetime:
     return most if end is None else min(end, most)
 
 
-def why_closed(means: Means, plan: Plan) -> str:
-    """Why nothing of a plan may start now: its first ring is outside its windows, or frozen; empty where it may."""
-    calendars = schedule(means, plan)
+def why_closed(means: Means, plan: Plan, at: datetime | None = None) -> str:
+    """Why nothing of a plan may start now, or at a moment; empty where it may.
+
+    Its first ring is outside its windows, or frozen.
+    """
+    calendars = schedule(means, plan, at)
     waiting = {item.host: calendars.closed(item) for wave in plan.waves[:1] for item in wave.hosts}
     return who_waits(waiting) if waiting and all(waiting.values()) else ""
 
@@ -128,20 +145,34 @@ def take_up_again(
     means.journal.refuse_at_work(state.plan.id)
     gone = gone or {}
     taken = take_up(state, now=means.clock(), retry=retry, gone=gone)
+    approval.refuse_to_go_on(means, taken.state)
     hosts = [means.inventory.host(item.host) for item in taken.state.plan.hosts if item.host not in gone]
     asked = (*hosts, *(host for host in fellows(rider, means, hosts) if host.key not in gone))
     return Ready(state=taken.state, down=silent(means, asked), gone=frozenset(gone)), taken
 
 
-def start(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
-    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it."""
+def start(
+    rider: Rider,
+    means: Means,
+    rollout: Ready,
+    observe: Callable[[Progress], None],
+    *,
+    verb: str = "",
+    recovering: bool = False,
+) -> Ended:
+    """Begin a plan; its copy of the inventory, from which a resume works, is kept with it.
+
+    `recovering`: it works from an earlier copy, whatever has been written since.
+    """
     plan = rollout.state.plan
+    approval.refuse_without(means, plan)
 
     def keep_copy() -> None:
-        means.refuse_moved(plan)
+        if not recovering:
+            means.refuse_moved(plan)
         keep_inventory(means, plan)
 
-    return _run(rider, means, rollout, observe, verb=lines.BEGINS[rider.kind], keep=keep_copy)
+    return _run(rider, means, rollout, observe, verb=verb or lines.BEGINS[rider.kind], keep=keep_copy)
 
 
 def resume(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
@@ -159,10 +190,12 @@ def _run(
     keep: Callable[[], None] = lambda: None,
 ) -> Ended:
     plan = rollout.state.plan
+    hours, waits = schedule(means, plan), approval.waits(means, plan)
+    watch = gating.watch(means, plan)
     with telling(means, observe) as tell:
-        return execute(
+        done = execute(
             rollout.state,
-            rider.change(means, plan),
+            Hooked(rider.change(means, plan), plan, _hooking(means, plan)),
             verb=verb,
             who=means.who,
             store=means.store,
@@ -171,10 +204,27 @@ def _run(
             limits=rider.limits(means),
             clock=means.clock,
             observe=observe,
-            closed=schedule(means, plan).closed,
-            keeps=lambda items: keeps(means, plan, items),
+            closed=lambda item: waits(item) or hours.closed(item),
+            keeps=lambda items: keeps(means, plan, items) if rider.keeps else None,
             down=rollout.down,
             gone=rollout.gone,
             keep=keep,
             tell=tell,
+            alerting=watch.alerting,
+            gate=watch.gate,
+            silencer=watch.silencer,
+            during=_probing(means, plan),
         )
+        rider.ended(means, done.state)
+        return done
+
+
+def _hooking(means: Means, plan: Plan) -> Hooking:
+    return Hooking(rollout=plan.id, lock=lambda key: means.journal.file(plan.id, f"{key}.hook"))
+
+
+def _probing(means: Means, plan: Plan) -> AbstractContextManager[None]:
+    """The services of the hosts of a plan, asked while it is at work; of hosts that are gone nobody knows where."""
+    known = {host.key: host for host in means.inventory}
+    hosts = [known[item.host] for item in plan.hosts if item.host in known]
+    return probing(means.journal, plan.id, hosts, means.clock)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opsctl.errors import Incomplete, Stopped
+from opsctl.model.approval import Standing as Approval
+from opsctl.model.approval import Word
+from opsctl.model.probing import Probing
 from opsctl.model.rollout import UNTOUCHED, Batch, HostPlan, HostState, RolloutState, Stage, Status
 from opsctl.rollout import machine, runbook, shown
 from opsctl.rollout.execute import raise_unless_ok
@@ -24,7 +27,7 @@ class Standing:
     """A rollout with all that tells how it stands. `busy`: who works on it; `beat`: when that was last seen alive.
 
     `closed` tells why a host may not start now; `kept`: until when it keeps its hosts; `starts`: when it is to begin,
-    and `waiter`: which process waits for that.
+    and `waiter`: which process waits for that. `approval`: how that of a second person stands.
     """
 
     state: RolloutState
@@ -36,7 +39,9 @@ class Standing:
     starts: datetime | None = None
     waiter: str = ""
     left: str = ""
+    probed: Probing | None = None
     closed: Callable[[HostPlan], str] = field(default=lambda _item: "")
+    approval: Approval = field(default_factory=lambda: Approval(word=Word.NOT_NEEDED))
 
     @property
     def stalled(self) -> bool:
@@ -154,10 +159,14 @@ def told(look: Standing) -> list[str]:
     found += [f"blocks: {text}" for text in blocks(look)]
     if upcoming := next_up(look.state):
         found.append(f"next: {upcoming}")
+    if approved := str(look.approval):
+        wanted = f": opsctl patch approve {look.state.plan.id}" if look.approval.wanted else ""
+        found.append(f"{approved}{wanted}")
     if look.left:
         found.append(f"window left: {look.left}")
     if look.kept and not look.busy:
         found.append(f"its hosts are kept from others until {look.kept:%Y-%m-%d %H:%M:%SZ}")
+    found += shown.probing_lines(look.probed)
     if look.go_on:
         found.append(f"to go on: {look.go_on}")
     section = runbook.of_rollout(look.state, stalled=look.stalled)

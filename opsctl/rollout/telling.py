@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.journal import NOTIFIED, Journal
@@ -34,10 +33,10 @@ def note(store: Store, delivery: Delivery) -> None:
     Journal(store).log.add(delivery.rollout, NOTIFIED, detail, delivery.at)
 
 
-def told_now(means: Means, notice: Notice, at: datetime) -> list[Delivery]:
-    """Tell everybody who wants a notice of a rollout, now, waiting a bounded time; each attempt, which is kept too.
+def told_now(means: Means, notices: Sequence[Notice]) -> list[Delivery]:
+    """Tell everybody who wants these notices, now, waiting a bounded time; each attempt, which is kept too.
 
-    For those who have no rollout of their own under way: a watchdog, a look ahead.
+    For those who have no rollout of their own under way.
     """
     made: list[Delivery] = []
 
@@ -45,7 +44,16 @@ def told_now(means: Means, notice: Notice, at: datetime) -> list[Delivery]:
         made.append(delivery)
         note(means.store, delivery)
 
-    notifier = Notifier(means.settings, means.store.redactor, clock=lambda: at, say=lambda _text: None, keep=keep)
+    seconds = means.settings.number("notify.timeout")
+    notifier = Notifier(
+        means.settings,
+        means.store.redactor,
+        clock=means.clock,
+        say=lambda _text: None,
+        keep=keep,
+        patience=float(seconds * (len(notices) + 1)),
+    )
     with notifying(notifier) as tell:
-        tell(notice)
+        for notice in notices:
+            tell(notice)
     return made

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from opsctl.model.rollout import HostPlan, HostState, LeftOut, Stage, Status
 from opsctl.rollout import lines, runbook
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.standing import Standing, age, is_open
+from opsctl.state.rolloutlog import Happened
+
+_MOST = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,3 +140,13 @@ def told(found: Why) -> dict[str, str]:
         "next": found.next,
     }
     return {name: value for name, value in parts.items() if value}
+
+
+def story(happened: Iterable[Happened]) -> list[str]:
+    """What the log keeps of a host in a rollout, a line for each stage; the last ones of many."""
+    found = [
+        f"{one.at:%Y-%m-%d %H:%M:%SZ} {one.detail.get('stage')}{', drained' if one.detail.get('drained') else ''}"
+        + (f": {one.detail['reason']}" if one.detail.get("reason") else "")
+        for one in happened
+    ]
+    return found[-_MOST:]

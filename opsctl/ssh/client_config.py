@@ -99,7 +99,8 @@ def _shared_lines(access: Access) -> Iterable[str]:
         f"ConnectTimeout {access.connect_timeout}",
         f"ServerAliveInterval {KEEPALIVE}",
         f"ServerAliveCountMax {KEEPALIVES_MISSED}",
-        "ControlMaster auto",
+        # `session` alone says otherwise: the ssh that ssh starts for a jump host would become a second master.
+        "ControlMaster no",
         f"ControlPersist {KEPT_OPEN}",
     )
 

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from opsctl import config
 from opsctl.config import Settings
@@ -26,7 +26,7 @@ from opsctl.ssh import channel, client_config, program, refusal
 from opsctl.ssh.hostkeys import Key, Pins
 from opsctl.ssh.program import hostside_script
 from opsctl.ssh.shown import shown_key
-from opsctl.ssh.sockets import close_shared, socket_folder, tidy, written
+from opsctl.ssh.sockets import close_shared, identity, remove_left_behind, socket_folder, tidy, written
 
 __all__ = ["Transport", "close_shared", "hostside_script"]
 
@@ -35,6 +35,7 @@ LARGEST_ANSWER = 64 << 20
 _AT_ITS_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 Arguments = Mapping[str, object]
 Stopped = Callable[[], bool]
+_Reached = TypeVar("_Reached")
 
 
 class Transport:
@@ -97,8 +98,33 @@ class Transport:
 
     def open(self, host: Host, *, stopped: Stopped | None = None) -> None:
         """See that the host's shared connection stands, its jump hosts' first."""
+        self._behind(host, lambda: self._open_one(host, stopped), stopped)
+
+    def _behind(self, host: Host, reach: Callable[[], _Reached], stopped: Stopped | None = None) -> _Reached:
+        """`reach` with the jump hosts' connections open; only for what may be done twice.
+
+        A jump host that lost its power leaves a connection behind that ends only when it is used: then once more.
+        """
         self._open_jumps(host, stopped)
-        self._open_one(host, stopped)
+        before = self._ways(host)
+        try:
+            return reach()
+        except Unreachable:
+            if not self._lost_a_jump(host, before):
+                raise
+        self._open_jumps(host, stopped)
+        return reach()
+
+    def _ways(self, host: Host) -> list[tuple[int, int] | None]:
+        """Which connection each of its jump hosts has: another one is another file."""
+        files = (self.inventory, self.pins, self.access)
+        return [identity(client_config.socket_of(*files, jump)) for jump in self.inventory.jumps(host)]
+
+    def _lost_a_jump(self, host: Host, before: list[tuple[int, int] | None]) -> bool:
+        """Whether one of these connections ended meanwhile; another thread may have opened a new one already."""
+        ended = [jump for jump in self.inventory.jumps(host) if not self._control(jump, "check")]
+        self._opened.difference_update(jump.key for jump in ended)
+        return bool(ended) or self._ways(host) != before
 
     def _open_jumps(self, host: Host, stopped: Stopped | None = None) -> None:
         for jump in self.inventory.jumps(host):
@@ -114,7 +140,7 @@ class Transport:
             self._refuse_without_pin(host)
             seconds = 2 * self.access.connect_timeout + 5
             ended = channel.run(
-                self._ssh(host, "-f", "-N"),
+                self._ssh(host, "-f", "-N", "-o", "ControlMaster=auto"),
                 b"",
                 timeout=seconds,
                 largest=1 << 16,
@@ -136,7 +162,7 @@ class Transport:
         if self._control(host, "check"):
             self._opened.add(host.key)
             return True
-        socket.unlink(missing_ok=True)
+        remove_left_behind(socket)
         return False
 
     def _control(self, host: Host, order: str) -> bool:
@@ -173,11 +199,10 @@ class Transport:
 
     def fresh(self, host: Host) -> None:
         """Prove that a new TCP connection, a login and sudo work now; or raise. The shared connection is not used."""
-        self._open_jumps(host)
         self._refuse_without_pin(host)
-        alone = ("-T", "-o", "ControlMaster=no", "-o", "ControlPath=none")
+        alone = self._ssh(host, "-T", "-o", "ControlMaster=no", "-o", "ControlPath=none")
         seconds = 2 * self.access.connect_timeout + 15
-        answer = self._ask(host, self._ssh(host, *alone), _WHO_AM_I, {}, seconds, self._stopping.is_set)
+        answer = self._behind(host, lambda: self._ask(host, alone, _WHO_AM_I, {}, seconds, self._stopping.is_set))
         if answer != {"uid": 0}:
             raise HostFailed(host.key, "sudo does not give root")
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from opsctl import config
@@ -14,6 +15,7 @@ from opsctl.errors import ConfigError
 from opsctl.ssh import client_config
 
 OLD = 30 * 86_400.0
+ENDING = 1.0  # seconds
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -45,6 +47,27 @@ def socket_folder(settings: Settings) -> Path:
             folder.mkdir(mode=0o700, exist_ok=True)
             return folder
     raise ConfigError(f"{runtime} is too long for sockets", hint="set XDG_RUNTIME_DIR to a short, private folder")
+
+
+def identity(socket: Path) -> tuple[int, int] | None:
+    """Tells one shared connection's socket from a later one of the same name; None where there is none."""
+    try:
+        found = socket.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
+def remove_left_behind(socket: Path) -> None:
+    """Remove the socket of a master that does not answer.
+
+    A master that is just ending removes the file of this name itself, and would take that of its successor: it gets a
+    second for it. One that was killed never does.
+    """
+    deadline = time.monotonic() + ENDING
+    while socket.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    socket.unlink(missing_ok=True)
 
 
 def close_shared(settings: Settings) -> int:

@@ -55,6 +55,23 @@ STEPS: tuple[tuple[str, ...], ...] = (
              rollout TEXT NOT NULL REFERENCES rollouts (id), seq BIGINT NOT NULL, host TEXT NOT NULL,
              kind TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (rollout, seq))""",
     ),
+    (
+        # The account of a year: what hosts wanted when, when they were read, why they were not changed.
+        """CREATE TABLE updates (
+             host TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, before TEXT NOT NULL,
+             platform TEXT NOT NULL, known TEXT NOT NULL, first_seen TEXT NOT NULL, not_before TEXT NOT NULL,
+             installed TEXT NOT NULL DEFAULT '', rollout TEXT NOT NULL DEFAULT '', gone TEXT NOT NULL DEFAULT '',
+             became TEXT NOT NULL DEFAULT '', PRIMARY KEY (host, package, version))""",
+        "CREATE INDEX updates_open ON updates (gone, host)",
+        """CREATE TABLE patch_reads (
+             host TEXT NOT NULL PRIMARY KEY, first_read TEXT NOT NULL DEFAULT '', last_read TEXT NOT NULL DEFAULT '',
+             failed TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT '', held TEXT NOT NULL DEFAULT '')""",
+        """CREATE TABLE patch_gaps (
+             host TEXT NOT NULL, began TEXT NOT NULL, ended TEXT NOT NULL, PRIMARY KEY (host, began))""",
+        """CREATE TABLE patch_waits (
+             host TEXT NOT NULL, day TEXT NOT NULL, kind TEXT NOT NULL, said TEXT NOT NULL,
+             PRIMARY KEY (host, day, kind))""",
+    ),
 )
 NEWEST = len(STEPS)
 

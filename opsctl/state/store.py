@@ -337,6 +337,18 @@ class Store:
         """Every rollout, newest first."""
         return [_rollout(row) for row in self.read("SELECT * FROM rollouts ORDER BY created DESC, id DESC")]
 
+    def begun_rollouts(self, start: datetime, end: datetime) -> list[str]:
+        """The ids of the rollouts that have a host's state and were worked on between two moments, or around them.
+
+        Plans that nobody began can be many and large; none of them is read.
+        """
+        rows = self.read(
+            """SELECT id FROM rollouts WHERE created <= ? AND at >= ?
+               AND EXISTS (SELECT 1 FROM host_states WHERE host_states.rollout = rollouts.id) ORDER BY id""",
+            (stamp(end), stamp(start)),
+        )
+        return [row["id"] for row in rows]
+
     def save_host_state(self, rollout_id: str, host_key: str, state_json: str, at: datetime) -> None:
         self.write(
             """INSERT INTO host_states (rollout, host, state, at) VALUES (?, ?, ?, ?)

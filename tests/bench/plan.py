@@ -24,7 +24,7 @@ def run(_options: argparse.Namespace) -> None:
     """Inventory and readings to a frozen plan with its hash; every tenth cluster has a primary, limits on top."""
     stock = fleet()
     waiting = {host.key: reading() for host in stock}
-    wish = Wish(max_parallel=50, failure_budget=5, reboot="if-required")
+    wish = Wish(max_parallel=50, reboot="if-required")
     now = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
     def plan() -> object:
@@ -53,27 +53,28 @@ def _measured(act: Callable[[], object]) -> list[str]:
     return [f"{statistics.median(took):.2f}", f"{max(took):.2f}"]
 
 
-def fleet() -> Inventory:
+def fleet(count: int = HOSTS) -> Inventory:
     """One municipality; the members of a cluster lie in different rings, as in real life, its primary in the last."""
+    clusters = count * CLUSTERS // HOSTS
     hosts = tuple(
         Host(
-            name=f"h{n:05}", tenant="sundsvall", address="192.0.2.1", role=ROLES[n % CLUSTERS % len(ROLES)],
-            platform="debian-12" if n % 3 else "debian-13", site=f"hall-{n % SITES}", cluster=f"c{n % CLUSTERS}",
-            ring=RINGS[n * len(RINGS) // HOSTS],
+            name=f"h{n:05}", tenant="sundsvall", address="192.0.2.1", role=ROLES[n % clusters % len(ROLES)],
+            platform="debian-12" if n % 3 else "debian-13", site=f"hall-{n % SITES}", cluster=f"c{n % clusters}",
+            ring=RINGS[n * len(RINGS) // count],
         )
-        for n in range(HOSTS)
+        for n in range(count)
     )  # fmt: skip
-    last = HOSTS - CLUSTERS
-    clusters = tuple(
-        Cluster(name=f"c{n}", minimum=HOSTS // CLUSTERS - 2, primary="" if n % 10 else f"h{last + n:05}")
-        for n in range(CLUSTERS)
+    last = count - clusters
+    stated = tuple(
+        Cluster(name=f"c{n}", minimum=count // clusters - 2, primary="" if n % 10 else f"h{last + n:05}")
+        for n in range(clusters)
     )
     limits_ = (
         *(OutLimit(site=f"hall-{n}", max_out_percent=10) for n in range(SITES)),
         *(OutLimit(role=role, max_out=20) for role in ROLES),
     )
     sites = tuple(Site(name=f"hall-{n}") for n in range(SITES))
-    tenant = Tenant(name="sundsvall", title="Sundsvall", clusters=clusters, limits=limits_, sites=sites)
+    tenant = Tenant(name="sundsvall", title="Sundsvall", clusters=stated, limits=limits_, sites=sites)
     return Inventory(tenants=(tenant,), hosts=hosts, digest="d")
 
 

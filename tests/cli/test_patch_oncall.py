@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import re
 import signal
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -190,6 +198,12 @@ def test_attach_can_be_left_without_stopping_anything(
     assert f"{FIRST}: installing" in shown.out
 
 
+def test_what_has_not_begun_cannot_be_followed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "attach", plan]) == 3
+    assert f"{plan} has not begun: there is nothing to follow" in capsys.readouterr().err
+
+
 def test_why_tells_what_a_host_waits_for_and_what_to_type(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = killed(workspace)
     capsys.readouterr()
@@ -273,3 +287,220 @@ def test_a_shift_report_says_which_decisions_are_wanted(workspace: Path, capsys:
     told = json.loads(capsys.readouterr().out)
     assert [one["rollout"] for one in told["decisions"]] == [plan]
     assert told["since"].startswith("2026-11-22T01:00:00")
+
+
+# --- without a terminal, at a time -----------------------------------------------------------------------------------
+
+
+def ends(workspace: Path, plan: str) -> None:
+    """Wait until no process is at a rollout that has begun."""
+    deadline = time.monotonic() + 60
+    with opened(workspace) as store:
+        journal = Journal(store)
+        while journal.load(plan).status is Status.PLANNED or journal.at_work(plan):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_detached_start_goes_on_by_itself_and_is_followed_from_elsewhere(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = keep(workspace)
+    assert run(["patch", "start", plan, "--detach"]) == 2, "nobody is there to ask"
+    capsys.readouterr()
+    assert run(["patch", "start", plan, "--detach", "--yes", "-o", "json"]) == 0
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert (told["rollout"], told["begun"]) == (plan, True)
+    assert "warning: ssh.identity is empty" in shown.err
+    assert f"opsctl patch attach {plan}" in shown.err
+    assert run(["patch", "attach", plan]) == 5, "its hosts do not answer"
+    assert f"{FIRST}: unknown" in capsys.readouterr().out
+    log = Path(told["log"]).read_text()
+    assert f"Z {FIRST}: unknown: " in log
+    assert f"ange-web1{' ':>3}" in log or FIRST in log
+    with opened(workspace) as store:
+        assert Journal(store).load(plan).status is Status.PAUSED
+    assert run(["patch", "resume", plan, "--detach", "--yes"]) == 0
+    ends(workspace, plan)
+    with opened(workspace) as store:
+        assert [entry.outcome for entry in Ledger(store).entries(verb="patch resume")] == ["", "stopped"]
+
+
+def test_a_detached_start_that_is_refused_says_why_with_its_exit_code(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = keep(workspace, moved_inventory=True)
+    assert run(["patch", "start", plan, "--detach", "--yes"]) == 3
+    assert "the inventory has changed" in capsys.readouterr().err
+
+
+def test_a_start_at_a_time_is_listed_and_called_off_by_an_abort(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, starts = keep(workspace), datetime.now(UTC) + timedelta(hours=3)
+    assert run(["patch", "scheduled"]) == 0
+    assert "nothing is scheduled" in capsys.readouterr().err
+    assert run(["patch", "start", plan, "--detach", "--at", f"{starts:%Y-%m-%dT%H:%M}+00:00", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["patch", "scheduled", "-o", "json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["scheduled"]
+    assert (one["rollout"], one["starts"], one["kept"], one["hosts"]) == (plan, f"{starts:%Y-%m-%dT%H:%M}:00Z", True, 2)
+    assert run(["patch", "status", plan]) == 0
+    assert f"{plan}: waits to start at {starts:%Y-%m-%d %H:%M}Z" in capsys.readouterr().out
+    assert run([]) == 0
+    assert f"patch {plan} begins at {starts:%Y-%m-%d %H:%M}Z: " in capsys.readouterr().out
+    assert run(["patch", "start", plan, "--detach", "--at", f"{starts:%Y-%m-%dT%H:%M}+00:00", "--yes"]) == 4
+    assert run(["patch", "abort", plan, "--yes"]) == 0
+    deadline = time.monotonic() + 30
+    with opened(workspace) as store:
+        while Journal(store).waiter(plan):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    capsys.readouterr()
+    assert run(["patch", "scheduled", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scheduled"] == []
+
+
+def test_a_waiter_that_was_killed_is_missed_by_everybody_who_looks(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, starts = keep(workspace), datetime.now(UTC) + timedelta(hours=3)
+    assert run(["patch", "start", plan, "--detach", "--at", f"{starts:%Y-%m-%dT%H:%M}+00:00", "--yes"]) == 0
+    with opened(workspace) as store:
+        runner = Journal(store).waiter(plan)
+        os.kill(int(runner.partition("process ")[2].partition(",")[0]), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while Journal(store).waiter(plan):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        store.write("UPDATE appointments SET made = ?", ("2026-11-22T00:00:00.000000Z",))
+    capsys.readouterr()
+    assert run(["patch", "scheduled"]) == 0
+    out = capsys.readouterr().out
+    assert "nobody: the process that waited is gone" in out
+    assert f"opsctl patch start {plan} --detach" in out
+    assert run(["patch", "watchdog"]) == 1
+    assert "nobody: the process that waited is gone; run opsctl patch start" in capsys.readouterr().err
+    assert run([]) == 0
+    assert "the process that waited is gone" in capsys.readouterr().out
+
+
+def test_a_start_at_a_time_begins_it_then_with_everything_read_anew(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, starts = keep(workspace), datetime.now(UTC) + timedelta(seconds=3)
+    assert run(["patch", "start", plan, "--at", starts.isoformat(), "--yes"]) == 5, "it began; its hosts do not answer"
+    with opened(workspace) as store:
+        began = Journal(store).load(plan).started_at
+        assert began is not None
+        assert began >= starts.replace(microsecond=0)
+    capsys.readouterr()
+    assert run(["patch", "scheduled", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scheduled"] == []
+
+
+def test_a_start_at_a_time_within_a_freeze_or_that_is_over_is_refused_at_once(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, starts = keep(workspace), datetime.now(UTC) + timedelta(days=2)
+    (workspace / "inventories/ange/calendar.yml").write_text(
+        f"version: 1\nfreezes: [{{name: move, from: {starts.date()}, to: {starts.date() + timedelta(days=1)}}}]\n"
+    )
+    words = ["patch", "start", plan, "--detach", "--yes", "--at"]
+    assert run([*words, f"{starts.date()} 12:00"]) == 3
+    assert f"{plan} may not start at {starts.date()} 11:00Z: " in capsys.readouterr().err
+    assert run([*words, "2026-01-01 12:00"]) == 2
+    assert "2026-01-01 11:00Z is over" in capsys.readouterr().err
+
+
+# --- the watchdog ----------------------------------------------------------------------------------------------------
+
+
+def test_the_watchdog_tells_a_dead_process_with_what_is_drained_and_the_command(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["patch", "watchdog"]) == 0
+    assert "0 at work, 0 to see to" in capsys.readouterr().out
+    plan = killed(workspace)
+    with opened(workspace) as store:
+        drained = HostState(host=FIRST, stage=Stage.INSTALLING, at=NOW, drained=True)
+        Journal(store).save_host(plan, drained)
+        with Journal(store).alone(plan, "anna, process 7"):
+            assert run(["patch", "watchdog"]) == 0
+            old = time.time() - 3600
+            os.utime(Journal(store).file(plan, "lock"), (old, old))
+            assert run(["patch", "watchdog"]) == 1
+            assert "frozen, last seen alive 60 min ago" in capsys.readouterr().err
+    assert run(["patch", "watchdog"]) == 1
+    told = capsys.readouterr().err
+    assert f"{plan}: stalled, last seen alive " in told
+    assert f"1 drained ({FIRST}); run opsctl patch resume {plan}" in told
+    assert run(["patch", "watchdog", "-o", "json"]) == 1
+    (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
+    assert (alarm["rollout"], alarm["kind"], alarm["drained"]) == (plan, "stalled", [FIRST])
+    assert run([]) == 0
+    assert f"was killed; drained: {FIRST}" in capsys.readouterr().out
+
+
+def test_the_watchdogs_units_are_shown_and_written_where_it_is_told(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(workspace)
+    monkeypatch.delenv("OPSCTL_SSH_CONNECT_TIMEOUT")
+    capsys.readouterr()
+    assert run(["patch", "watchdog", "--units", "--minutes", "3"]) == 0
+    shown = capsys.readouterr()
+    assert "OnUnitInactiveSec=3min" in shown.out
+    assert "nothing was written" in shown.err
+    there = tmp_path / "units"
+    there.mkdir()
+    assert run(["patch", "watchdog", "--into", str(there)]) == 2, "nobody is there to ask"
+    assert run(["patch", "watchdog", "--into", str(there), "--yes"]) == 0
+    names = sorted(path.name for path in there.iterdir())
+    assert names == [f"opsctl-patch-watchdog-drift.{kind}" for kind in ("service", "timer")]
+    assert f"systemctl enable --now {names[1]}" in capsys.readouterr().err
+
+
+# --- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(workspace: Path, term: str, *words: str) -> tuple[int, str]:
+    """What a terminal of 80 columns gets to see, and the exit code."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "opsctl", "-C", str(workspace), *words],
+        stdin=slave, stdout=slave, stderr=slave, env={**environ, "TERM": term, "NO_COLOR": "1"},
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # how the end of a pseudo-terminal is told
+        while data := os.read(master, 65536):
+            seen += data
+    os.close(master)
+    return running.wait(timeout=60), seen.decode()
+
+
+def test_a_watch_on_a_terminal_keeps_to_its_width_and_uses_no_colour(workspace: Path) -> None:
+    plan = killed(workspace)
+    assert run(["patch", "pause", plan, "--reason", "the phones are down", "--yes"]) == 0
+    code, seen = on_a_terminal(workspace, "xterm-256color", "patch", "status", "--watch")
+    assert code == 5
+    assert re.search(r"\x1b\[[0-9;]*3[0-7]m", seen) is None, "no colour"
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-JL-Za-z]", "", seen).partition("error: ")[0]
+    lines = re.split(r"\r|\n|\x1b\[2K", drawn)  # each erased line is drawn anew
+    assert max(map(len, lines)) <= 80
+    screen = "\n".join(lines)
+    for told in ("batch", f"1.1     {FIRST}", "installing", f"to go on: opsctl patch resume {plan}", "read: docs/"):
+        assert told in screen
+
+
+def test_a_terminal_that_cannot_draw_gets_dated_lines(workspace: Path) -> None:
+    plan = killed(workspace)
+    assert run(["patch", "pause", plan, "--yes"]) == 0
+    code, seen = on_a_terminal(workspace, "dumb", "patch", "status", "--watch")
+    assert code == 5
+    assert "\x1b" not in seen
+    assert f"Z {FIRST}: installing" in seen

@@ -24,9 +24,10 @@ CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "gmtime
 # One place that speaks with each third party.
 IMPORTERS = {
     "ansible": ("opsctl/ansible/", "ansible_collections/opsctl/"),
+    "apprise": ("opsctl/rollout/deliver.py",),
     "click": ("opsctl/cli/",),
     "holidays": ("opsctl/inventory/calendars.py",),
-    "icalendar": ("opsctl/inventory/icsfile.py",),
+    "icalendar": ("opsctl/inventory/icsfile.py", "opsctl/inventory/icsentry.py"),
     "jinja2": ("opsctl/report/", "opsctl/ansible/"),
     "paramiko": ("opsctl/ssh/",),
     "pynetbox": ("opsctl/inventory/netbox.py",),

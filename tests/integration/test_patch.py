@@ -2,173 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
-import subprocess
-import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from opsctl import lab
-from opsctl.lab import Fleet
+from tests.integration.load import Load
+from tests.integration.rollouts import FIXED, OWN, PREPARE, Site, prepared, reached, wait_for
 
 pytestmark = pytest.mark.lab
 
+__all__ = ["FIXED", "OWN", "PREPARE", "Site", "packages", "reached", "site", "wait_for", "whole"]
+
 HOSTS = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
-FIXED = "1.0-1+deb12u1"
-OWN = ("opslab-fragile", "opslab-kernel", "opslab-library", "opslab-newdep", "opslab-service")
-# Everything but the lab's own packages is held: real updates take their time and are proved elsewhere.
-PREPARE = """
-set -e
-apt-get -q update
-apt-mark hold $(apt list --upgradable 2>/dev/null | sed -n 's,/.*,,p' | grep -v '^opslab-')
-mkdir -p /var/log/journal
-systemctl disable --now --quiet apt-daily.timer apt-daily-upgrade.timer
-test "$(apt-get -s dist-upgrade | grep -c '^Inst ')" = "$(apt-get -s dist-upgrade | grep -c '^Inst opslab-')"
-"""
-
-
-@dataclass
-class Site:
-    """A lab with its workspace, driven through the command line alone."""
-
-    fleet: Fleet
-    workspace: Path
-    touched: set[str] = field(default_factory=set)
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
-
-    def run(self, words: Sequence[str], code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def opsctl(self, *words: str, code: int = 0) -> str:
-        done = self.run(words, code)
-        return done.stdout + done.stderr
-
-    def answer(self, *words: str, code: int = 0) -> dict[str, object]:
-        found = json.loads(self.run((*words, "--output", "json"), code).stdout)
-        assert isinstance(found, dict)
-        return found
-
-    def begin(self, *words: str) -> subprocess.Popen[bytes]:
-        """A command that runs on its own; what it prints is in `said`."""
-        with (self.workspace / "said").open("wb") as said:
-            return subprocess.Popen(self.command(*words), stdout=said, stderr=subprocess.STDOUT)
-
-    @property
-    def said(self) -> str:
-        return (self.workspace / "said").read_text()
-
-    def plan(self, *words: str) -> str:
-        made = self.answer("patch", "plan", *words)["plan"]
-        assert isinstance(made, dict)
-        return str(made["id"])
-
-    def states(self, rollout: str) -> dict[str, dict[str, object]]:
-        hosts = self.answer("patch", "status", rollout)["hosts"]
-        assert isinstance(hosts, list)
-        return {one["host"].partition(".")[2]: one for one in hosts}
-
-    def stages(self, rollout: str) -> dict[str, object]:
-        return {name: state["stage"] for name, state in self.states(rollout).items()}
-
-    def inside(self, host: str, command: str) -> str:
-        done = lab.execute(self.fleet.name, host, ["sh", "-c", command])
-        assert done.returncode == 0, f"{host}: {command}: {done.stderr}"
-        return done.stdout.strip()
-
-    def version(self, host: str, package: str) -> str:
-        return self.inside(host, f"dpkg-query -W -f '${{Version}}' {package}")
-
-    def installs(self, host: str) -> int:
-        """How often apt ran for opsctl on this host: its unit's journal shows it."""
-        count = "journalctl --quiet -u 'opsctl-install-*' -o cat | grep -c '^Started opsctl-install-' || true"
-        return int(self.inside(host, count))
-
-    def boot(self, host: str) -> str:
-        return self.inside(host, "cat /proc/sys/kernel/random/boot_id")
-
-    def leases(self) -> str:
-        import sqlite3
-
-        with closing(sqlite3.connect(self.workspace / ".state" / "store.db")) as store:
-            return "; ".join(row[0] for row in store.execute("SELECT name FROM leases"))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = f"t{secrets.token_hex(4)}"
-    fleet = lab.up(name, lab.only(lab.demo(), HOSTS))
-    try:
-        site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("patch") / "workspace")
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(site.workspace), "--lab", name], check=True)
-        site.opsctl("inventory", "sync", "--yes")
-        site.opsctl("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
-        for host in HOSTS:
-            site.inside(host, PREPARE)
-            lab.snapshot(name, host, "prepared")
-        yield site
-    finally:
-        lab.down(name)
+    with prepared(tmp_path_factory.mktemp("patch"), lab.only(lab.demo(), HOSTS)) as made:
+        yield made
 
 
 @pytest.fixture
 def site(whole: Site) -> Site:
-    """Every host as it was prepared: old versions, updates pending."""
-    for host in HOSTS:
-        if host in whole.touched:
-            lab.restore(whole.fleet.name, host, "prepared")
-    whole.touched = set(HOSTS)
+    """Every host as it was prepared."""
+    whole.fresh()
     return whole
-
-
-def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.1)
-
-
-@dataclass
-class Load:
-    """Residents at the e-service, all the time."""
-
-    url: str
-    answered: int = 0
-    lost: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Load:
-        self.thread = threading.Thread(target=self._ask)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
-
-    def _ask(self) -> None:
-        while not self.over.wait(0.01):
-            try:
-                with urllib.request.urlopen(self.url, timeout=5) as answer:
-                    answer.read()
-                self.answered += 1
-            except (OSError, urllib.error.URLError) as error:
-                self.lost.append(str(error))
 
 
 def packages(plan: dict[str, object], host: str) -> dict[str, dict[str, object]]:
@@ -202,11 +65,18 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
     manual = site.inside("ange-web1", "apt-mark auto opslab-library >/dev/null; apt-mark showmanual")
     rollout = site.plan("--limit", "ange-web*")
     boots = {host: site.boot(host) for host in ("ange-web1", "ange-web2")}
-    with Load(url=f"http://{site.fleet.host('ange-lb1').address}/") as load:
+    with Load(url=f"http://{site.fleet.host('ange-lb1').address}/", least=20_000) as load:
         told = site.answer("patch", "start", rollout, "--yes")
     assert told["outcome"] == "ok"
     assert load.lost == []
-    assert load.answered > 100
+    assert load.answered >= 20_000
+    probing = told["probing"]
+    assert isinstance(probing, dict)
+    assert probing["answered"] > 0
+    addresses = [site.fleet.host(host).address for host in ("ange-web1", "ange-web2")]
+    assert {one["target"] for one in probing["services"] if one["answered"] > 0} == {
+        f"tcp {address}:{port}" for address in addresses for port in (80, 8099)
+    }
     assert site.stages(rollout) == {"ange-web1": "done", "ange-web2": "done"}
     for host in ("ange-web1", "ange-web2"):
         assert [site.version(host, name) for name in OWN] == [FIXED] * len(OWN)
@@ -222,6 +92,51 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
     stat = "echo 'show stat' | python3 -c \"import socket,sys; s=socket.socket(socket.AF_UNIX);"
     stat += "s.connect('/run/haproxy/admin.sock'); s.sendall(sys.stdin.buffer.read()); print(s.makefile().read())\""
     assert "DRAIN" not in site.inside("ange-lb1", stat)
+
+
+def test_what_auditors_get_of_a_rollout_is_what_happened_and_whoever_is_told_reads_of_its_own_hosts(
+    site: Site, tmp_path: Path
+) -> None:
+    import json
+
+    from tests.unit.receivers import web_server
+
+    site.inside("ange-web1", "echo '# ours' >> /etc/opslab-library/opslab-library.conf")
+    settings = (site.workspace / "opsctl.yml").read_text()
+    with web_server() as ange, web_server(answer=500) as broken:
+        book = site.workspace / "targets.yml"
+        book.write_text(f"ange: json://127.0.0.1:{ange.port}/\nbroken: json://127.0.0.1:{broken.port}/\n")
+        book.chmod(0o600)
+        notify = 'notify: {routes: ["tenant:ange = ange", "= broken"], targets_file: targets.yml}\n'
+        (site.workspace / "opsctl.yml").write_text(settings + notify)
+        try:
+            rollout = site.plan("--limit", "ange-web1,sundsvall-app1")
+            said = site.opsctl("patch", "start", rollout, "--yes")
+        finally:
+            (site.workspace / "opsctl.yml").write_text(settings)
+    assert said.count("notification to broken: it answered 500; the rollout itself goes on") == 1
+    assert [post["title"].removeprefix(f"opsctl: {rollout}").strip(" :") for post in ange.posts] == [
+        "begins", "ring early passed its gates", "is done",
+    ]  # fmt: skip
+    assert "sundsvall-app1" not in str(ange.posts)
+    site.opsctl("patch", "report", rollout, "--to", str(tmp_path), "--lang", "both")
+    found = json.loads((tmp_path / f"patching-{rollout}.json").read_text())
+    assert (found["outcome"], found["stages"]) == ("ok", {"done": 2})
+    assert {line["detail"]["answer"] for line in found["log"] if line["kind"] == "gate"} == {"pass"}
+    assert {line["detail"]["why"] for line in found["log"] if line["kind"] == "notified"} == {"", "it answered 500"}
+    page = (tmp_path / f"patching-{rollout}.sv.html").read_text()
+    for word in ("/etc/opslab-library/opslab-library.conf", FIXED, "opslab-extra", found["rollout"]["plan"]["hash"]):
+        assert word in page, word
+    today = datetime.now(UTC).date()
+    period = ("--from", str(today - timedelta(days=7)), "--to", str(today + timedelta(days=2)))
+    site.opsctl("patch", "report", "--tenant", "ange", *period, "--folder", str(tmp_path), code=1)
+    [file] = tmp_path.glob("patching-ange-*.json")
+    account = json.loads(file.read_text())
+    done = [one for one in account["updates"] if one["host"] == "ange.ange-web1"]
+    assert {one["package"] for one in done} == {*OWN, "opslab-extra"}
+    assert {(one["by"], one["rollout"]) for one in done} == {("rollout", rollout)}
+    assert account["rollouts"][-1]["id"] == rollout
+    assert sum(account["coverage"]["parts"].values()) == account["coverage"]["total"]
 
 
 def test_a_failing_package_halts_the_rollout_and_a_retry_finishes_it(site: Site) -> None:
@@ -265,21 +180,6 @@ def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site:
         assert site.installs(host) == 1
         assert site.inside(host, "test -e /run/reboot-required || echo none") == "none"
     assert site.leases() == ""
-
-
-ORDER = "planned leased silenced prechecked drained installing installed rebooting back verified undrained done"
-
-
-def reached(site: Site, rollout: str, host: str, stage: str) -> bool:
-    """The store shows this stage, or a later one: some last only for a moment."""
-    import sqlite3
-
-    with closing(sqlite3.connect(site.workspace / ".state" / "store.db")) as store:
-        rows = store.execute(
-            "SELECT state FROM host_states WHERE rollout = ? AND host LIKE ?", (rollout, f"%.{host}")
-        ).fetchall()
-    order = ORDER.split()
-    return bool(rows) and order.index(json.loads(rows[0][0])["stage"]) >= order.index(stage)
 
 
 def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
@@ -426,3 +326,36 @@ def test_a_second_store_of_the_same_workspace_is_refused_by_the_host_by_name_and
     site.inside("sundsvall-app1", 'sed -i \'s/"seconds": [0-9.]*/"seconds": 1/\' /var/lib/opsctl/fence.json')
     site.opsctl("patch", "resume", rollout, "--retry", "--yes")
     assert site.version("sundsvall-app1", "opslab-library") == f"{FIXED}.2"
+
+
+def test_commands_run_around_each_change_and_a_failing_one_leaves_the_host_untouched(site: Site) -> None:
+    tenant = site.workspace / "inventories/ange/tenant.yml"
+    before, seen = tenant.read_text(), site.workspace / "seen"
+    hook = site.workspace / "hook"
+    hook.write_text(f'#!/bin/sh\necho "$@" >>{seen}\ntest ! -e {site.workspace}/refuse || exit 7\n')
+    hook.chmod(0o755)
+    words = {key: f"[{hook}, {key}, '{{host}}', '{{address}}', '{{tenant}}']" for key in ("before", "drain", "undrain")}
+    given = ", ".join(f"{key}: {word}" for key, word in words.items())
+    tenant.write_text(f"{before}handling:\n  - {{name: web, role: web, reboot: never, {given}}}\n")
+    address = site.fleet.host("ange-web1").address
+    try:
+        (site.workspace / "refuse").touch()
+        made = site.opsctl("patch", "plan", "--limit", "ange-web1")
+        assert f"before: {hook} before" in made
+        refused = site.answer("patch", "plan", "--limit", "ange-web1")["plan"]
+        assert isinstance(refused, dict)
+        boot = site.boot("ange-web1")
+        site.opsctl("patch", "start", str(refused["id"]), "--yes", code=5)
+        state = site.states(str(refused["id"]))["ange-web1"]
+        assert (state["stage"], state["last"], state["drained"]) == ("failed", "silenced", False)
+        assert "before:" in str(state["reason"])
+        assert "ended with 7" in str(state["reason"])
+        assert site.version("ange-web1", "opslab-library") == "1.0-1"
+        (site.workspace / "refuse").unlink()
+        seen.unlink()
+        site.opsctl("patch", "resume", str(refused["id"]), "--retry", "--yes")
+        assert seen.read_text().splitlines() == [f"{key} ange-web1 {address} ange" for key in words]
+        assert site.version("ange-web1", "opslab-library") == FIXED
+        assert site.boot("ange-web1") == boot, "its role is never restarted"
+    finally:
+        tenant.write_text(before)

@@ -99,10 +99,51 @@ def test_a_host_that_lost_its_power_answers_once_it_is_back(hosts: Ground, trans
     web1 = hosts.host(WEB1)
     for number in range(3):
         assert transport.run(web1, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
-        lab.break_(hosts.fleet.name, WEB1, "link")
-        lab.crash(hosts.fleet.name, WEB1)
-        lab.mend(hosts.fleet.name, WEB1)
+        power_cut(hosts, WEB1)
     assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+
+
+def power_cut(hosts: Ground, name: str) -> None:
+    """Off and on again; the cut link keeps the end of its connections from us."""
+    lab.break_(hosts.fleet.name, name, "link")
+    lab.crash(hosts.fleet.name, name)
+    lab.mend(hosts.fleet.name, name)
+
+
+def test_behind_a_jump_host_that_lost_its_power_hosts_answer_again(hosts: Ground, transport: Transport) -> None:
+    behind = hosts.host(DB1)
+    (jump,) = hosts.inventory.jumps(behind)
+    for number in range(3):
+        assert transport.run(behind, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        power_cut(hosts, jump.name)
+        assert transport.run(behind, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        power_cut(hosts, jump.name)
+        transport.forget(behind)
+        transport.fresh(behind)
+        power_cut(hosts, jump.name)
+        transport.open(behind)
+
+
+def test_of_many_threads_behind_a_jump_host_that_lost_its_power_none_gives_up(
+    hosts: Ground, transport: Transport
+) -> None:
+    behind = hosts.host(DB1)
+    (jump,) = hosts.inventory.jumps(behind)
+    transport.open(behind)
+    power_cut(hosts, jump.name)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: transport.fresh(behind), range(8))) == [None] * 8
+
+
+def test_ssh_itself_opens_a_host_anew_that_lost_its_power(hosts: Ground, transport: Transport) -> None:
+    """As Ansible does it, for which a command opens the connection and no more."""
+    web1 = hosts.host(WEB1)
+    for _ in range(3):
+        transport.open(web1)
+        power_cut(hosts, WEB1)
+        transport.open(web1)
+        command = ["ssh", "-F", str(transport.config_file), "--", transport.alias(web1), "echo well"]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "well\n"
 
 
 def test_a_host_behind_a_jump_host_is_reached_through_it(hosts: Ground, transport: Transport) -> None:

@@ -217,3 +217,41 @@ def test_every_verb_of_the_support_table_names_every_platform() -> None:
 
 def test_long_lists_are_cut() -> None:
     assert listed([str(n) for n in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
+
+
+def test_rings_that_wait_for_a_second_person_need_two_who_may_approve(settings: Settings) -> None:
+    def look() -> Look | None:
+        return next((one for one in examine_workspace.workspace(settings) if one.name == "operators"), None)
+
+    assert look() is None
+    tenant, operators = settings.inventories / "ange/tenant.yml", settings.inventories / "operators"
+    tenant.write_text(tenant.read_text() + "approval: [broad]\n")
+    lacking = look()
+    assert lacking is not None
+    assert (lacking.verdict, lacking.mend) == ("bad", f"add their keys to {operators}")
+    assert lacking.seen == "ange: rings need a second person, and 0 persons may approve"
+    operators.write_text("anna\n")
+    broken = look()
+    assert broken is not None
+    assert f"{operators}:1" in broken.seen
+    for name in ("anna", "bo"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(settings.workspace / name)], check=True
+        )
+    lines = [f"{name} {(settings.workspace / name).with_suffix('.pub').read_text()}" for name in ("anna", "bo")]
+    operators.write_text("".join(lines))
+    good = look()
+    assert good is not None
+    assert (good.verdict, good.seen) == ("ok", "2 persons may approve plans")
+
+
+@pytest.mark.parametrize(("route", "verdict"), [("= drift", "ok"), ("= nobody", "bad"), ("evnt:end = drift", "bad")])
+def test_routes_of_notifications_are_looked_at_and_no_address_is_shown(
+    settings: Settings, route: str, verdict: str
+) -> None:
+    (settings.workspace / "targets.yml").write_text("drift: json://user:canary-12345@127.0.0.1:1/\n")
+    (settings.workspace / "targets.yml").chmod(0o600)
+    given = {**settings.values, "notify.routes": (route,), "notify.targets_file": "targets.yml"}
+    looks = list(examine_workspace.workspace(Settings(workspace=settings.workspace, values=given)))
+    assert found(looks, "notifications").verdict == verdict
+    assert "canary-12345" not in str(looks)

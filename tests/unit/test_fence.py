@@ -162,6 +162,7 @@ class FakeTransport:
     asked: list[Mapping[str, object]] = field(default_factory=list)
     breaks: bool = False
     twice: threading.Event = field(default_factory=threading.Event)
+    refused: threading.Event = field(default_factory=threading.Event)
 
     def run(self, host: Host, script: str, arguments: Mapping[str, object], *, timeout: float) -> object:
         self.asked.append(arguments)
@@ -180,6 +181,8 @@ class FakeTransport:
         found = {host.key: self.run(host, script, arguments(host), timeout=timeout) for host in hosts}
         if len(self.asked) >= 2 * len(hosts):
             self.twice.set()
+        if any(isinstance(answer, dict) and answer["refused"] for answer in found.values()):
+            self.refused.set()
         return found
 
 
@@ -232,7 +235,7 @@ def test_a_claim_lost_before_the_very_end_is_told_at_the_end() -> None:
     def ends_without_a_look(transport: FakeTransport) -> None:
         with at(transport).kept(HOSTS, CLAIMS):
             transport.answers.update(LOST)
-            assert transport.twice.wait(20)
+            assert transport.refused.wait(20)
 
     with pytest.raises(Locked, match="lost"):
         ends_without_a_look(FakeTransport())

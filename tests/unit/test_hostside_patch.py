@@ -180,6 +180,13 @@ def test_a_restart_that_is_under_way_already_is_no_failure(
             reboot.main({"boot_id": boot_id})
 
 
+def test_a_restart_for_which_there_is_no_bus_any_more_is_to_be_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    gone = "Failed to connect to bus: Connection refused"
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 1, "", gone))
+    assert reboot.main({"boot_id": boot_id}) == {"boot_id": boot_id, "restarting": False}
+
+
 @pytest.mark.parametrize("bad", ["../../etc", "", "a b", "A"])
 def test_an_id_that_is_no_id_is_refused(host: dict[str, tuple[int, str]], bad: str) -> None:
     with pytest.raises(ValueError, match="not an id"):
@@ -267,3 +274,92 @@ def test_sessions_that_do_not_end_are_told_of_and_not_cut(haproxy: tuple[str, di
 def test_a_server_that_no_backend_knows_is_said_so(haproxy: tuple[str, dict[str, str]]) -> None:
     told = drain.main({"socket": haproxy[0], "server": "web9", "action": "drain"})
     assert told == {"ok": False, "why": "no backend has a server called web9"}
+
+
+POLICY = """\
+opslab-library:
+  Installed: 1.0-2
+  Candidate: 1.0-3
+  Version table:
+     1.0-3 500
+        500 http://mirror.example/debian bookworm/main amd64 Packages
+ *** 1.0-2 100
+        100 /var/lib/dpkg/status
+     1.0-1 500
+        500 http://mirror.example/debian bookworm/main amd64 Packages
+libssl3:i386:
+  Installed: 3.0-1
+  Candidate: 3.0-1
+  Version table:
+ *** 3.0-1 -1
+        500 http://mirror.example/debian bookworm/main i386 Packages
+        100 /var/lib/dpkg/status
+"""
+
+
+def wanted(name: str, version: str) -> dict[str, str]:
+    return {"name": name, "version": version}
+
+
+def test_a_version_is_offered_where_a_mirror_has_it_and_not_where_it_is_only_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pending, "run", lambda *words, check=False: POLICY)
+    asked = [wanted("opslab-library", "1.0-2"), wanted("libssl3:i386", "3.0-1"), wanted("opslab-extra", "1.0")]
+    assert pending.not_offered(asked, None) == ["opslab-library", "opslab-extra"]
+    assert pending.not_offered([wanted("opslab-library", "1.0-1"), wanted("opslab-library", "1.0-3")], None) == []
+
+
+def test_a_kept_copy_counts_for_a_downgrade_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "run", lambda *words, check=False: POLICY)
+    for script in (pending, install):
+        monkeypatch.setattr(script, "KEPT", str(tmp_path))
+    copy = tmp_path / "opslab-library_1%3a1.0-2_all.deb"
+    copy.touch()
+    package = wanted("opslab-library", "1:1.0-2")
+    assert pending.not_offered([package], downgrade=True) == []
+    assert pending.not_offered([package], downgrade=False) == ["opslab-library"]
+    assert pending.spec(package, downgrade=True) == install.spec(package, downgrade=True) == str(copy)
+    assert pending.spec(package, downgrade=False) == install.spec(package, None) == "opslab-library=1:1.0-2"
+
+
+def test_the_mirrors_states_are_the_hash_and_date_of_what_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "LISTS", str(tmp_path))
+    (tmp_path / "m_dists_bookworm_InRelease").write_text("Origin: Debian\nDate: Sun, 22 Nov 2026 03:00:00 UTC\n")
+    (tmp_path / "m_dists_own_Release").write_text("no date\n")
+    (tmp_path / "m_dists_bookworm_main_binary-amd64_Packages").touch()
+    found = pending.mirrors()
+    assert [(one["name"], one["date"]) for one in found] == [
+        ("m_dists_bookworm", "2026-11-22T03:00:00+00:00"), ("m_dists_own", None),
+    ]  # fmt: skip
+    assert len(found[0]["sha256"]) == 64
+
+
+def test_a_snapshot_takes_the_mirrors_place_in_sources_of_the_transactions_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = tmp_path / "etc/sources.list"
+    (tmp_path / "etc/sources.list.d").mkdir(parents=True)
+    sources.write_text("deb http://m/debian/ bookworm main\ndeb http://m/debian-security bookworm-security main\n")
+    (tmp_path / "etc/sources.list.d/own.sources").write_text("Types: deb\nURIs: http://m/debian\nSuites: x\n")
+    monkeypatch.setattr(install, "SOURCES", str(sources))
+    monkeypatch.setattr(install, "APT", str(tmp_path / "apt"))
+    asked: list[tuple[str, ...]] = []
+
+    def command(*words: str) -> tuple[int, str]:
+        asked.append(words)
+        return 0, ""
+
+    monkeypatch.setattr(install, "command", command)
+    install.fetch_lists("patch-1", [["http://m/debian", "http://s/20261122/debian"]])
+    made = tmp_path / "apt/patch-1/sources"
+    assert (made / "sources.list.list").read_text() == (
+        "deb http://s/20261122/debian bookworm main\ndeb http://m/debian-security bookworm-security main\n"
+    )
+    assert "URIs: http://s/20261122/debian\n" in (made / "own.sources").read_text()
+    assert f"Dir::Etc::sourceparts={made}" in asked[0]
+    assert sources.read_text().count("http://m/") == 2
+    with pytest.raises(install.Refuse, match="none of its package sources is http://other"):
+        install.fetch_lists("patch-1", [["http://other", "http://s"]])

@@ -15,6 +15,7 @@ from opsctl.model.host import (
     Host,
     Organisation,
     OutLimit,
+    PatchPolicy,
     Service,
     Site,
     Tenant,
@@ -22,7 +23,7 @@ from opsctl.model.host import (
 )
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/inventory.md").read_text(encoding="utf-8")
-KINDS = (Host, Service, Tenant, Account, Cluster, Organisation, OutLimit, Site, Window)
+KINDS = (Host, Service, Tenant, Account, Cluster, Organisation, OutLimit, PatchPolicy, Site, Window)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

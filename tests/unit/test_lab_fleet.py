@@ -126,9 +126,9 @@ def test_an_own_package_is_a_real_one_and_its_new_steps_come_with_the_fixed_vers
 
 
 def test_a_published_version_can_have_a_step_of_its_own() -> None:
-    assert recipe.with_step(_package("opslab-library"), "exit 1").postinst_when_fixed == "exit 1"
+    assert recipe.with_more(_package("opslab-library"), "exit 1").postinst_when_fixed == "exit 1"
     assert (
-        recipe.with_step(_package("opslab-kernel"), "").postinst_when_fixed
+        recipe.with_more(_package("opslab-kernel"), "").postinst_when_fixed
         == _package("opslab-kernel").postinst_when_fixed
     )
 

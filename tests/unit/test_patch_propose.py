@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsctl.errors import HostFailed, OpsctlError, StalePlan, UnknownName, Unreachable
-from opsctl.model.host import Cluster, Host, Inventory, OutLimit, Tenant
-from opsctl.model.rollout import LeftOut, PackageChange, Plan
+from opsctl.model.host import Cluster, Host, Inventory, Mirror, OutLimit, Tenant
+from opsctl.model.rollout import LeftOut, PackageChange, Plan, SnapshotPin
 from opsctl.patch import pending, propose, stale
 from opsctl.patch.pending import Pending
 from opsctl.patch.propose import Wish
-from opsctl.rollout import contact, execute
+from opsctl.rollout import contact, execute, shown
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
-WISH = Wish(max_parallel=5, failure_budget=1, reboot="if-required")
+WISH = Wish(max_parallel=5, reboot="if-required")
 LB = Host(name="lb1", tenant="ange", address="192.0.2.3", role="loadbalancer", platform="debian-12")
 WEB1 = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12", cluster="web")
 WEB2 = Host(name="web2", tenant="ange", address="192.0.2.2", role="web", platform="debian-12", cluster="web")
@@ -323,3 +323,71 @@ def test_a_primary_waits_for_a_fellow_that_has_updates_and_is_not_in_the_plan() 
             now=NOW, who="anna", content_digest="c1",
         )  # fmt: skip
         assert tuple(item.host for item in made.hosts) == expected
+
+
+def mirror(name: str, mark: str, hour: int) -> dict[str, object]:
+    return {"name": name, "sha256": mark * 64, "date": f"2026-11-22T{hour:02}:00:00+00:00"}
+
+
+def test_a_plan_holds_the_states_of_its_hosts_mirrors_and_its_hash_changes_with_them() -> None:
+    first = plan({"ange.web1": reading(mirrors=[mirror("deb_dists_bookworm", "a", 1)])})
+    (state,) = first.mirrors
+    assert (state.name, state.sha256) == ("deb_dists_bookworm", "a" * 64)
+    assert state.date == datetime(2026, 11, 22, 1, tzinfo=UTC)
+    assert plan({"ange.web1": reading(mirrors=[mirror("deb_dists_bookworm", "b", 2)])}).hash != first.hash
+
+
+def test_a_mirror_that_moved_is_told_and_alone_makes_no_plan_stale() -> None:
+    made = plan({"ange.web1": reading(mirrors=[mirror("deb", "a", 1)])})
+    now: dict[str, Pending | OpsctlError] = {"ange.web1": reading(mirrors=[mirror("deb", "b", 2)])}
+    stale.refuse_stale(made, STOCK, "c1", now)
+    assert stale.mirrors_moved(made, now) == (
+        "the mirror has moved since: deb, 2026-11-22 01:00:00Z -> 2026-11-22 02:00:00Z on ange.web1",
+    )
+    assert stale.mirrors_moved(made, {"ange.web1": reading(mirrors=[mirror("deb", "a", 1)])}) == ()
+
+
+def test_versions_that_are_gone_from_the_mirror_make_a_plan_stale_and_are_named() -> None:
+    made = plan({"ange.web1": reading(mirrors=[mirror("deb", "a", 1)])})
+    now = reading(
+        packages=[], planned_why="E: Version '3.0-2' for 'openssl' was not found", not_offered=["openssl"],
+        mirrors=[mirror("deb", "b", 2)],
+    )  # fmt: skip
+    told = r"ange.web1: its mirror no longer offers the planned openssl \(its lists are of 2026-11-22 02:00Z\)"
+    with pytest.raises(StalePlan, match=told):
+        stale.refuse_stale(made, STOCK, "c1", {"ange.web1": now})
+
+
+def test_a_plan_pins_the_snapshot_of_when_its_hosts_fetched_their_lists_and_needs_no_mirror_then() -> None:
+    tenant = replace(STOCK.tenants[0], mirrors=(Mirror(mirror="http://m/debian", snapshot="http://s/{time}/{date}"),))
+    stock = replace(STOCK, tenants=(tenant,))
+    made = propose.propose(stock, [WEB1], {"ange.web1": reading()}, WISH, now=NOW, who="anna", content_digest="c1")
+    assert made.snapshots == (
+        SnapshotPin(tenant="ange", mirror="http://m/debian", url="http://s/20261122T025900Z/20261122"),
+    )
+    assert shown.without_snapshot(made) == ()
+    assert shown.without_snapshot(plan({"ange.web1": reading()})) == ("ange",)
+    gone = reading(packages=[], planned_why="E: gone", installed=[{"name": "openssl", "version": "3.0-1"}])
+    stale.refuse_stale(made, stock, "c1", {"ange.web1": gone})
+    other = reading(packages=[], installed=[{"name": "openssl", "version": "3.0-9"}])
+    with pytest.raises(StalePlan, match=r"planned openssl 3.0-1 -> 3.0-2, and 3.0-9 is installed"):
+        stale.refuse_stale(made, stock, "c1", {"ange.web1": other})
+
+
+def test_a_host_that_somebody_else_holds_is_left_out_by_name_and_missed() -> None:
+    held = {"ange.web1": "held by rollout patch-1 of bo since 2026-11-22 02:00:00Z"}
+    made = propose.propose(
+        STOCK, [WEB1], {"ange.web1": reading()}, WISH, now=NOW, who="anna", content_digest="c1", held=held
+    )
+    assert made.left_out == (LeftOut(host="ange.web1", reason=held["ange.web1"], missed=True),)
+    current = propose.propose(
+        STOCK,
+        [WEB1],
+        {"ange.web1": reading(packages=[], pending=0)},
+        WISH,
+        now=NOW,
+        who="anna",
+        content_digest="c1",
+        held=held,
+    )
+    assert current.left_out == (LeftOut(host="ange.web1", reason="current"),)

@@ -62,7 +62,14 @@ def test_every_section_that_messages_name_is_there() -> None:
     ("reason", "section"),
     [
         ("failure budget: 1 failed, 1 halts (a)", runbook.FAILED),
+        ("ange.web2 waits: ring broad needs a second person: nobody has approved it", runbook.APPROVAL),
         ("health: ange.app1: tcp 80 no longer answers", runbook.FAILED),
+        ("failure budget of wave broad: 1 failed, 1 halts (a)", runbook.FAILED),
+        ("gate page failed: https://e.example answers 503, not 200", runbook.GATE),
+        ("gate page gave no answer: https://e.example: no connection", runbook.NO_ANSWER),
+        ("health could not be read: a: no answer", runbook.NO_ANSWER),
+        ("monitoring does not answer: a is not silenced: Alertmanager at x: no connection", runbook.MONITORING),
+        ("wave canary soaks until 2026-11-22 04:00:00Z; the next wave: outside its window", runbook.SOAK),
         ("still drained: a", runbook.DRAINED),
         ("contact lost, state unknown: a", runbook.UNKNOWN),
         ("a waits: ange.web needs 1 of 2 in service, and b is out", runbook.WAITS),
@@ -224,7 +231,7 @@ def test_following_tells_each_step_once_in_the_order_of_time_and_ends_when_the_r
         said += [f"{step.host}: {step.text}" for step in changes(before, one.state)]
         before = one.state
     assert said == [
-        "ange.app1: installing", f": {state.plan.id}: running", "ange.app1: done", f": {state.plan.id}: done",
+        f": {state.plan.id}: running", "ange.app1: installing", "ange.app1: done", f": {state.plan.id}: done",
     ]  # fmt: skip
 
 

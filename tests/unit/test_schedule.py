@@ -104,3 +104,22 @@ def test_the_time_left_is_that_of_the_host_whose_window_ends_first(folder: Path)
 def test_an_emergency_is_never_kept(folder: Path) -> None:
     (folder / "calendar.yml").write_text(FREEZE)
     assert schedule(folder, Clock(), emergency=True).closed(WEB) == ""
+
+
+def test_hosts_are_kept_until_the_last_of_their_windows_ends_and_not_at_all_outside(folder: Path) -> None:
+    clock = Clock()
+    hosts = HOSTS + "  - {name: db1, address: 192.0.2.2, role: db, platform: debian-12}\n"
+    (folder / "hosts.yml").write_text(hosts)
+    asked, free = schedule(folder, clock), HostPlan(host="ange.db1")
+    assert asked.end([WEB]) == datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+    assert asked.end([WEB, free]) is None, "one of them may be changed at any time"
+    assert schedule(folder, clock, emergency=True).end([WEB]) is None
+    clock.now = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    end = asked.end([WEB])
+    assert end is not None
+    assert end <= clock.now, "its window is over"
+
+
+def test_a_calendar_that_cannot_be_read_keeps_the_hosts_as_if_there_were_no_end(folder: Path) -> None:
+    (folder / "calendar.yml").write_text("version: 1\nfreezes: [{name: a, days: [friday]}]\n")
+    assert schedule(folder, Clock()).end([WEB]) is None

@@ -61,7 +61,7 @@ def test_ssh_understands_what_is_meant(tmp_path: Path) -> None:
         "updatehostkeys": "false",
         "verifyhostkeydns": "false",
         "forwardagent": "no",
-        "controlmaster": "auto",
+        "controlmaster": "false",
         "controlpersist": "120",
         "connecttimeout": "7",
     }

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-from opsctl.cli.patch import following, oncall, planning, rehearsing, running, stopping
+from opsctl.cli.patch import (
+    approving,
+    back,
+    following,
+    guarding,
+    oncall,
+    planning,
+    rehearsing,
+    reporting,
+    running,
+    stopping,
+)
 
 
 @click.group("patch")
@@ -12,6 +23,6 @@ def command() -> None:
     """Security updates: plan, roll out, follow."""
 
 
-for verbs in (planning, rehearsing, running, stopping, following, oncall):
+for verbs in (planning, rehearsing, approving, running, stopping, following, oncall, guarding, back, reporting):
     for verb in verbs.VERBS:
         command.add_command(verb)

@@ -11,7 +11,7 @@ from opsctl.cli import rollout as shared
 from opsctl.cli.app import App, dry_run_option, moment_option, output_option, pass_app, yes_option
 from opsctl.cli.output import as_json, line, note, pairs
 from opsctl.errors import OpsctlError, UnknownName, UsageError
-from opsctl.rollout.journal import Journal
+from opsctl.rollout.journal import STAGE, Journal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,10 +48,11 @@ def why(app: App, host: str, rollout_id: str | None, *, offline: bool, output: s
             lines = log.tail(app.transport, app.inventory.host(key), look.state)
         except OpsctlError as error:
             silent = error.message
+    happened = room.story(journal.log.of(state.plan.id, kind=STAGE, host=key))
     if output == "json":
-        as_json({**wire.as_document(found), "log": list(lines), "log_missing": silent})
+        as_json({**wire.as_document(found), "happened": happened, "log": list(lines), "log_missing": silent})
         return
-    pairs(room.told(found), title=key)
+    pairs({**room.told(found), **({"happened": "\n".join(happened)} if happened else {})}, title=key)
     if lines:
         line("the end of its log:")
         for text in lines:

@@ -22,13 +22,26 @@ def show_plan(made: Plan) -> None:
     batches = some(sum(1 for _ in made.batches()), "batch")
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
-        f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
+        f"{shown.budget_words(made)}; reboot: {made.reboot}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    for told in (*shown.handling_lines(made), *shown.gate_lines(made)):
+        line(told)
     if made.start_at:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
     if made.emergency:
-        line(f"EMERGENCY, over windows and freezes: {made.emergency}")
+        line(f"EMERGENCY, over windows and freezes: {made.emergency}; its approval may follow within 24 h of its start")
+    if made.approval:
+        line(f"a second person must approve it for ring {', '.join(made.approval)}: opsctl patch approve {made.id}")
+    if made.rollback_of:
+        line(f"puts back what {made.rollback_of} replaced")
+    for pin in made.snapshots:
+        line(f"{pin.tenant}: {pin.mirror} as it was: {pin.url}")
+    if bare := shown.without_snapshot(made):
+        line(
+            f"{', '.join(bare)}: no snapshot of the package mirror is named: the plan may not survive the soak, should "
+            "newer versions take the place of these (mirrors in tenant.yml)"
+        )
     if made.packages:
         line(f"only {', '.join(made.packages)} and what they need")
     if made.down:

@@ -54,13 +54,17 @@ def show_plan(made: Plan) -> None:
     batches = some(sum(1 for _ in made.batches()), "batch")
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
-        f"{made.failure_budget} failed halts it; {len(made.left_out)} left out"
+        f"{shown.budget_words(made)}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
+    for told in shown.handling_lines(made):
+        line(told)
     if made.start_at:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
     if made.emergency:
         line(f"EMERGENCY, over windows and freezes: {made.emergency}")
     if made.down:
         line(f"counted as out of service: {listed(made.down)}")
+    for text in shown.gate_lines(made):
+        line(text)
     line(f"hash {made.hash}")

@@ -17,7 +17,7 @@ from opsctl.model.rollout import Plan
 from opsctl.rollout.journal import Journal
 from opsctl.state.store import Store
 from tests.integration.netbox.test_changes import VMS, Api
-from tests.integration.test_patch import FIXED, PREPARE, Site, reached, wait_for
+from tests.integration.rollouts import FIXED, PREPARE, Site, reached, wait_for
 from tests.netbox.real import TOKEN, Real
 
 pytestmark = [pytest.mark.netbox, pytest.mark.lab]

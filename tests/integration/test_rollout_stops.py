@@ -1,0 +1,132 @@
+"""A person pauses, and then aborts, a rollout that is at work, in each stage of a host."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from opsctl import lab
+from tests.integration.rollouts import FIXED, Site, prepared, wait_for
+from tests.integration.watcher import PACKAGE, hold, installs, newer, one_ring, server
+
+pytestmark = pytest.mark.lab
+
+BALANCER = "ange-lb1"
+FIRST, SECOND, LAST = HOSTS = ("ange-web1", "ange-web2", "sundsvall-app1")
+STAGES = (
+    "leased", "silenced", "prechecked", "drained", "installing", "installed", "rebooting", "back", "verified",
+    "undrained", "done",
+)  # fmt: skip
+UNTOUCHED = ("leased", "silenced", "prechecked")
+RESTARTS = ("rebooting", "back")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with prepared(tmp_path_factory.mktemp("stops"), lab.only(lab.demo(), (*HOSTS, BALANCER))) as made:
+        one_ring(made)
+        yield made
+
+
+def test_a_window_that_ends_in_the_middle_lets_what_began_finish_and_nothing_else_begin(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends at a full minute, and a host takes one minute: the first can begin in time, the second no longer."""
+    monkeypatch.setenv("OPSCTL_PATCH_EXPECTED_MINUTES", "1")
+    lab.publish(site.fleet.name, PACKAGE, f"{FIXED}.0", post_install="touch /run/waits; n=0; " + UNTIL_LET_ON)
+    calendar = site.workspace / "inventories/ange/calendar.yml"
+    end = window(site, calendar)
+    try:
+        rollout = site.plan("--limit", f"{FIRST},{SECOND}", "--package", PACKAGE, "--refresh", "--reboot", "never")
+        running = site.begin("patch", "start", rollout, "--yes")
+        wait_for(lambda: "waits" in site.inside(FIRST, "ls /run"), "the first one is in the middle")
+        wait_for(lambda: datetime.now(UTC) > end - timedelta(minutes=1), "the window's end comes near", 150)
+        site.inside(FIRST, "touch /run/go")
+        assert running.wait(timeout=120) == 5, site.said
+        assert site.stages(rollout) == {FIRST: "done", SECOND: "planned"}
+        assert (server(site, BALANCER, FIRST), installs(site, SECOND, rollout)) == ("UP", 0)
+        assert f"ange.{SECOND} waits: " in site.said
+    finally:
+        calendar.unlink()
+    site.inside(SECOND, "touch /run/go")
+    site.opsctl("patch", "resume", rollout, "--yes")
+    assert site.stages(rollout) == {FIRST: "done", SECOND: "done"}
+    assert site.leases() == ""
+
+
+UNTIL_LET_ON = "while [ ! -e /run/go ] && [ $n -lt 1800 ]; do n=$((n+1)); sleep 0.1; done"
+DAYS = "mon, tue, wed, thu, fri, sat, sun"
+
+
+def window(site: Site, calendar: Path) -> datetime:
+    """A window of the tenant that ends in about two and a half minutes."""
+    end = (datetime.now(UTC) + timedelta(seconds=150)).replace(second=0, microsecond=0)
+    begin, last = (f"{at.astimezone(ZoneInfo('Europe/Stockholm')):%H:%M}" for at in (end - timedelta(hours=2), end))
+    tenant = site.workspace / "inventories/ange/tenant.yml"
+    lines = tenant.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("windows:")) + 1
+    lines.insert(at, f'  - {{name: nu, days: [{DAYS}], start: "{begin}", end: "{last}"}}')
+    tenant.write_text("\n".join(lines) + "\n")
+    calendar.write_text("version: 1\nwindows: {tenant: [nu]}\n")
+    return end
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_paused_and_then_aborted_in_a_stage_what_began_is_finished_and_nothing_else_begins(
+    site: Site, stage: str
+) -> None:
+    """Three hosts, one after another: paused at the first, aborted at the second; the last one is never touched."""
+    old, version = site.version(LAST, PACKAGE), newer(site, STAGES.index(stage) + 1)
+    words = ("--reboot", "always" if stage in RESTARTS else "never", "--max-parallel", "1")
+    rollout = site.plan("--limit", ",".join(HOSTS), "--package", PACKAGE, "--refresh", *words)
+    was = asked(site, rollout, "start", stage, FIRST, "pause")
+    ended_well(site, rollout, was, FIRST, version)
+    assert site.stages(rollout)[SECOND] == site.stages(rollout)[LAST] == "planned"
+    assert status(site, rollout) == "paused"
+    assert f"ange.{SECOND}" in site.leases(), "a paused rollout keeps its hosts"
+    was = asked(site, rollout, "resume", stage, SECOND, "abort")
+    assert site.stages(rollout)[FIRST] == "done"
+    ended_well(site, rollout, was, SECOND, version)
+    assert (site.stages(rollout)[LAST], site.version(LAST, PACKAGE)) == ("planned", old)
+    assert (status(site, rollout), site.leases()) == ("aborted", "")
+    assert {host: installs(site, host, rollout) for host in HOSTS} == {
+        FIRST: 1, SECOND: int(was not in UNTOUCHED), LAST: 0,
+    }  # fmt: skip
+    assert "nothing is left to do" in site.opsctl("patch", "resume", rollout, "--yes", code=3)
+
+
+def asked(site: Site, rollout: str, verb: str, stage: str, host: str, wish: str) -> str:
+    """Begin or go on, and file a wish while the driver stands still in this stage of this host; the stage it was in."""
+    running = site.begin("patch", verb, rollout, "--yes")
+    held = hold(site, rollout, (stage,), host=host)
+    running.send_signal(signal.SIGSTOP)
+    held.let_go()
+    try:
+        site.opsctl("patch", wish, rollout, "--reason", "the phones are down", "--yes")
+    finally:
+        running.send_signal(signal.SIGCONT)
+    assert running.wait(timeout=200) == 5, site.said
+    return held.stage
+
+
+def ended_well(site: Site, rollout: str, was: str, host: str, version: str) -> None:
+    """What had begun is finished and in service again; a host that was not touched yet stays as it was."""
+    state = site.states(rollout)[host]
+    assert state["drained"] is False
+    assert server(site, BALANCER, host) == "UP"
+    if was in UNTOUCHED:
+        assert state["stage"] in UNTOUCHED
+        assert site.version(host, PACKAGE) != version
+    else:
+        assert (state["stage"], site.version(host, PACKAGE)) == ("done", version)
+
+
+def status(site: Site, rollout: str) -> object:
+    told = site.answer("patch", "status", rollout)["rollout"]
+    assert isinstance(told, dict)
+    return told["status"]
