@@ -7,6 +7,7 @@ the reference page are held against it by a test.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from opsctl.documents import NAME, NAME_RULE, Problems, Section, read
 from opsctl.errors import ConfigError
+from opsctl.model.gate import BUDGET, BUDGET_RULE
 
 FILE = "opsctl.yml"
 Value = str | int | bool | tuple[str, ...]
@@ -21,7 +23,10 @@ Value = str | int | bool | tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option of opsctl.yml: `section.key`, its default, what it means; `low`/`high` bound a number."""
+    """One option of opsctl.yml: `section.key`, its default, what it means; `low`/`high` bound a number.
+
+    `form`: what a text that is not empty must look like, and `rule` the same in words.
+    """
 
     name: str
     default: Value
@@ -30,12 +35,18 @@ class Option:
     low: int = 0
     high: int = 1_000_000
     secret: bool = False
+    form: re.Pattern[str] | None = None
+    rule: str = ""
 
     @property
     def variable(self) -> str:
         """The environment variable that sets it (lists cannot be set there)."""
         return "OPSCTL_" + self.name.replace(".", "_").upper()
 
+
+# Prometheus' own rule for the name of a label.
+LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+LABEL_RULE = "the name of a label: letters, digits and _"
 
 OPTIONS = (
     Option(name="workspace.id", default="", meaning="name of this workspace in state and runtime folders"),
@@ -107,9 +118,15 @@ OPTIONS = (
     Option(name="vault.password_command", default=(), meaning="command (a list) that prints the ansible-vault password"),
     Option(name="provision.confirm_seconds", default=600, meaning="a host undoes an unconfirmed change after this", low=60),
     Option(name="provision.expected_minutes", default=10, meaning="how long provisioning a host takes", low=1, high=1440),
-    Option(name="provision.failure_budget", default=1, meaning="failed hosts at which a rollout halts", low=1),
+    Option(name="provision.failure_budget", default="1", form=BUDGET, rule=BUDGET_RULE,
+           meaning="failed hosts at which a rollout halts: a number, as 2, or a share of its hosts, as 5%"),
+    Option(name="provision.wave_budget", default="", form=BUDGET, rule=BUDGET_RULE,
+           meaning="the same within one wave; empty: only the whole rollout counts"),
     Option(name="provision.max_hosts", default=10, meaning="more hosts at once need --max-parallel N", low=1),
-    Option(name="patch.failure_budget", default=1, meaning="failed hosts at which a rollout halts", low=1),
+    Option(name="patch.failure_budget", default="1", form=BUDGET, rule=BUDGET_RULE,
+           meaning="failed hosts at which a rollout halts: a number, as 2, or a share of its hosts, as 5%"),
+    Option(name="patch.wave_budget", default="", form=BUDGET, rule=BUDGET_RULE,
+           meaning="the same within one wave; empty: only the whole rollout counts"),
     Option(name="patch.max_parallel", default=5, meaning="hosts changed at once within a wave", low=1),
     Option(name="patch.reboot", default="if-required", meaning="reboot after updates",
            choices=("never", "if-required", "always")),
@@ -136,6 +153,20 @@ OPTIONS = (
     Option(name="notify.timeout", default=10, meaning="seconds for one notification, and for the last ones of a rollout",
            low=1, high=120),
     Option(name="monitor.targets", default="monitoring/targets", meaning="folder of the Prometheus file_sd files"),
+    Option(name="monitor.prometheus", default="", meaning="address of Prometheus; a host with a firing alert counts as down"),
+    Option(name="monitor.alertmanager", default="", meaning="address of Alertmanager; hosts are silenced while they change"),
+    Option(name="monitor.token_file", default="", meaning="file with the token for both, 0600; empty: none is sent"),
+    Option(name="monitor.token_command", default=(), meaning="command (a list) that prints the token for both"),
+    Option(name="monitor.ca_file", default="", meaning="certificate authorities to believe instead of the system's"),
+    Option(name="monitor.allow_http", default="no", choices=("no", "yes"),
+           meaning="plain http to another machine: anybody on the way can read the token and answer in its place"),
+    Option(name="monitor.timeout", default=10, meaning="seconds for one request, its answer included", low=1, high=300),
+    Option(name="monitor.host_label", default="host", form=LABEL, rule=LABEL_RULE,
+           meaning="label of an alert that names the host"),
+    Option(name="monitor.tenant_label", default="tenant", form=LABEL, rule=LABEL_RULE,
+           meaning="label that names its tenant; host names that only one tenant has need none"),
+    Option(name="monitor.ignore_alerts", default=("Watchdog", "InfoInhibitor"),
+           meaning="alerts (names) that say nothing of a host's health, as one that updates wait"),
     Option(name="comply.profile", default="standard", meaning="profile that comply run uses"),
     Option(name="comply.max_list_age_days", default=7, meaning="package lists older than this are an error", low=1),
     Option(name="report.languages", default=("sv", "en"), meaning="languages of the reports for auditors"),
@@ -304,6 +335,9 @@ def _from_file(option: Option, key: str, section: Section) -> Value:
     found = section.text(key, option.default)
     if option.default and not found:
         section.wrong(key, f"{key} is empty", f"the default is {option.default}")
+    elif found and option.form is not None and not option.form.fullmatch(found):
+        section.wrong(key, f"{key}: {found!r} is not allowed", option.rule)
+        return str(option.default)
     return found
 
 
@@ -320,6 +354,8 @@ def _from_environment(option: Option, given: str, problems: Problems) -> Value:
         problems.note(option.variable, f"{given!r} is not known", "one of: " + ", ".join(option.choices))
     elif option.name == "workspace.id" and not NAME.fullmatch(given):
         problems.note(option.variable, f"{given!r} is not a name", NAME_RULE)
+    elif given and option.form is not None and not option.form.fullmatch(given):
+        problems.note(option.variable, f"{given!r} is not allowed", option.rule)
     elif not given.isprintable():
         problems.note(option.variable, "holds control characters")
     elif option.default and not given:

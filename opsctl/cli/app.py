@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opsctl.config import Settings, Value
     from opsctl.inventory.ground import Ground
     from opsctl.model.host import Host, Inventory
+    from opsctl.rollout.frozen import Budgets
     from opsctl.ssh.session import Transport
     from opsctl.state.ledger import Ledger
     from opsctl.state.store import Store
@@ -235,6 +236,42 @@ def emergency_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def budget_options(section: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--budget`, `--wave-budget`: how many failed hosts halt a rollout, as a number or a share."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--wave-budget", default="", metavar="N|P%", callback=_budget,
+                help="Failed hosts of one wave that halt it.",
+            ),
+            click.option(
+                "--budget", default="", metavar="N|P%", callback=_budget,
+                help=f"Failed hosts that halt it.  [default: tenant.yml, {section}.failure_budget]",
+            ),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return add
+
+
+def _budget(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    from opsctl.model.gate import BUDGET, BUDGET_RULE
+
+    if given and not BUDGET.fullmatch(given):
+        raise click.BadParameter(f"{given!r} is not {BUDGET_RULE}")
+    return given
+
+
+def budgets_of(settings: Settings, section: str, budget: str, wave_budget: str) -> Budgets:
+    """What a person said, and what the settings of a kind of rollout say."""
+    from opsctl.rollout.frozen import Budgets
+
+    usual, wave = settings.text(f"{section}.failure_budget"), settings.text(f"{section}.wave_budget")
+    return Budgets(given=budget, given_wave=wave_budget, usual=usual, usual_wave=wave)
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -220,6 +220,7 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
 
 def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str, reason: str = "") -> None:
     """End a rollout for good; Incomplete where hosts stay in the middle of it."""
+    from opsctl.rollout import gating
     from opsctl.rollout.abort import in_the_middle
     from opsctl.rollout.asking import refuse_abort
 
@@ -232,6 +233,8 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
         return
     app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
     done = asking.abort(state)
+    if done.wish is None and (why := gating.lift(app.settings, state.plan.id)):
+        note(f"its silences could not be lifted and end by themselves: {why}")
     left = in_the_middle(done.state) if done.wish is None else ()
     tell_asked(app, done, output, outcome="incomplete" if left else "ok")
     if left:

@@ -9,6 +9,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from opsctl.model import wire
+from opsctl.model.gate import Gate
 from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
@@ -27,6 +29,8 @@ from opsctl.model.host import (
 )
 
 _SERVICE_ORDER = attrgetter("name", "port", "protocol")
+# Left out where they are empty: what holds nothing of them has the digest that it always had.
+_SINCE = frozenset({"handling", "gates", "failure_budget", "wave_budget"})
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -66,9 +70,11 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Tenant):
         value = getattr(tenant, field.name)
-        if field.name == "handling" and not value:
-            continue  # what holds nothing of it has the digest that it always had
-        if field.name in _PARTS:
+        if field.name in _SINCE and not value:
+            continue
+        if field.name == "gates":
+            value = [wire.as_document(gate) for gate in value]
+        elif field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
         elif isinstance(value, PatchPolicy):
             value = dict(vars(value))
@@ -119,6 +125,7 @@ def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
                 kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in part.items()})
                 for part in found[name]
             )
+    values["gates"] = tuple(wire.from_document(Gate, one) for one in found.get("gates", ()))
     if policy := values.get("patch_policy"):
         values["patch_policy"] = PatchPolicy(**policy)
     return Tenant(**values)

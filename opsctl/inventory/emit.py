@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 
+from opsctl.model.gate import Gate, GateKind
 from opsctl.model.handling import Handling
 from opsctl.model.host import (
     Account,
@@ -141,6 +142,11 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
         lines.append(f"approval: {_flow(tenant.approval)}\n")
     _records("mirrors", tenant.mirrors, lines)
     _records("windows", tenant.windows, lines)
+    if tenant.gates:
+        lines.append("gates:\n")
+    lines.extend(f"  - {{{_gate(gate)}}}\n" for gate in tenant.gates)
+    budgets = {"failure_budget": tenant.failure_budget, "wave_budget": tenant.wave_budget}
+    lines.extend(f"{key}: {scalar(value)}\n" for key, value in budgets.items() if value)
     _records("handling", tenant.handling, lines)
     given = {"management_networks": tenant.management_networks, "ssh_groups": tenant.ssh_groups}
     lines.extend(f"{key}: {_flow(values)}\n" for key, values in given.items() if values is not None)
@@ -169,6 +175,21 @@ def _records(key: str, records: Sequence[_Record], lines: list[str]) -> None:
             given = {name: value for name, value in given.items() if value}
         parts = (f"{name}: {_flow(v) if isinstance(v, tuple) else scalar(v)}" for name, v in given.items())
         lines.append(f"  - {{{', '.join(parts)}}}\n")
+
+
+def _gate(gate: Gate) -> str:
+    asked = {
+        GateKind.SOAK: f"soak_minutes: {gate.seconds // 60}",
+        GateKind.COMMAND: f"command: {_flow(gate.command)}",
+        GateKind.HTTP: f"http: {scalar(gate.url)}, status: {gate.status}, text: {scalar(gate.text)}",
+        GateKind.ALERTS: "alerts: true",
+        GateKind.COMPLIANCE: f"compliance: {_flow(gate.controls)}",
+    }
+    parts = [f"name: {scalar(gate.name)}", asked[gate.kind]]
+    parts += [f"after: {gate.after}"] if gate.kind is not GateKind.SOAK else []
+    parts += [f"rings: {_flow(gate.rings)}"] if gate.rings else []
+    parts += [f"seconds: {gate.seconds}"] if gate.seconds and gate.kind is not GateKind.SOAK else []
+    return ", ".join(parts)
 
 
 def _account(account: Account, lines: list[str]) -> None:

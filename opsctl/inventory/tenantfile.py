@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from opsctl.documents import Problems, Section, read
-from opsctl.inventory import handlingfile, publickey
+from opsctl.inventory import gatefile, handlingfile, publickey
 from opsctl.inventory.words import (
     ACCOUNT,
     ACCOUNT_RULE,
@@ -78,6 +78,9 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         limits=_entries(document, "limits", lambda section: _limit(section, lines)),
         rings=rings,
         windows=_entries(document, "windows", _window),
+        gates=gatefile.gates(document, path.parent.name, rings),
+        failure_budget=gatefile.budget(document, "failure_budget"),
+        wave_budget=gatefile.budget(document, "wave_budget"),
         handling=_entries(document, "handling", lambda section: _handling(section, lines)),
         management_networks=networks(document, "management_networks"),
         ssh_groups=groups,

@@ -14,6 +14,8 @@ from typing import Any
 
 from opsctl.errors import LabError, UnknownName, UsageError
 from opsctl.lab.place import MOST_HOSTS
+from opsctl.model import wire
+from opsctl.model.gate import Gate
 from opsctl.model.host import Account, Cluster, Host, Inventory, Organisation, OutLimit, Service, Site, Tenant, Window
 
 AUTOMATION_USER = "opsctl"
@@ -87,6 +89,7 @@ def _tenant(raw: dict[str, Any]) -> Tenant:
         "windows": Window, "accounts": Account,
     }  # fmt: skip
     made = {name: tuple(make(**_frozen(item)) for item in raw[name]) for name, make in parts.items()}
+    made["gates"] = tuple(wire.from_document(Gate, item) for item in raw.get("gates", ()))
     return Tenant(**{**_frozen(raw), **made})
 
 

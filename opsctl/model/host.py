@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from opsctl.errors import NothingMatches, UnknownName
+from opsctl.model.gate import Gate
 from opsctl.model.handling import Handling
 from opsctl.model.nearest import nearest
 
@@ -194,7 +195,10 @@ class Mirror:
 
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """A municipality, with the lists that its hosts are held to. None means that nobody gave the list."""
+    """A municipality, with the lists that its hosts are held to. None means that nobody gave the list.
+
+    `failure_budget` and `wave_budget`: failed hosts that halt a rollout, over all of it and in one wave: `2` or `5%`.
+    """
 
     name: str
     title: str
@@ -205,6 +209,9 @@ class Tenant:
     limits: tuple[OutLimit, ...] = ()
     rings: tuple[str, ...] = DEFAULT_RINGS
     windows: tuple[Window, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    failure_budget: str = ""
+    wave_budget: str = ""
     handling: tuple[Handling, ...] = ()
     management_networks: tuple[str, ...] | None = None
     accounts: tuple[Account, ...] | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from opsctl.model.gate import Gate
 from opsctl.model.handling import NO_HOOKS, Hooks
 
 
@@ -124,10 +125,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Wave:
-    """One ring's hosts within a rollout."""
+    """One ring's hosts within a rollout; `budget` failed ones of them halt it (0: only the whole rollout counts)."""
 
     ring: str
     batches: tuple[Batch, ...]
+    budget: int = 0
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:
@@ -188,6 +190,7 @@ class Plan:
     snapshots: tuple[SnapshotPin, ...] = ()
     rollback_of: str = ""
     variables_digest: str = ""
+    gates: tuple[Gate, ...] = ()
 
     @property
     def hosts(self) -> tuple[HostPlan, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -15,10 +15,11 @@ from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostPlan, LeftOut, MirrorState, Plan, SnapshotPin
 from opsctl.patch.pending import NAME, Pending, Readings
 from opsctl.patch.told import no_room, obstacle
+from opsctl.rollout import frozen, versions
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
-from opsctl.rollout import versions
 from opsctl.rollout.contact import balancers, handling_of, unreachable
+from opsctl.rollout.frozen import Budgets
 from opsctl.rollout.plan import Pace
 from opsctl.rollout.timing import Slot, Timing
 from opsctl.rollout.versions import Offer
@@ -33,8 +34,8 @@ class Wish:
     """What a person asks of a patch plan. `packages`: these and what they need alone; `excluded` are host keys."""
 
     max_parallel: int
-    failure_budget: int
     reboot: str
+    budgets: Budgets = field(default_factory=Budgets)
     security_only: bool = False
     options: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
@@ -93,6 +94,7 @@ def propose(
         down=down,
         behind=frozenset(key for key, one in readings.items() if key not in planned and _has_updates(one)),
     )
+    whole, each = frozen.budgets(inventory, arrangement.waves, wish.budgets)
     left_out = (
         LeftOut(
             host=key,
@@ -113,7 +115,9 @@ def propose(
         content_digest=content_digest,
         left_out=left_out,
         pace=Pace(limit=wish.max_parallel),
-        failure_budget=wish.failure_budget,
+        failure_budget=whole,
+        wave_budgets=each,
+        gates=frozen.gates(inventory, arrangement.waves, emergency=bool(wish.emergency)),
         reboot=wish.reboot,
         security_only=wish.security_only,
         options=wish.options,

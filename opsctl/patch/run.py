@@ -9,12 +9,13 @@ from opsctl.errors import HostFailed, NothingMatches
 from opsctl.inventory import calendars, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState
+from opsctl.monitor.alerts import Alerts
 from opsctl.patch import pending, propose, rollback, stale, waits
 from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
 from opsctl.patch.propose import Wish
-from opsctl.rollout import claims, contact, probing, ride
+from opsctl.rollout import claims, contact, frozen, probing, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
@@ -71,6 +72,8 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
     managed = [host for host in chosen if host.managed and host.key not in wish.excluded]
     asked = (*managed, *ride.fellows(RIDER, means, managed))
     only, names = wish.security_only, wish.packages
+    # Asked first: hosts are not read for nothing.
+    alerting = Alerts.of(means.settings, means.inventory).hosts() & {host.key for host in asked}
     readings = pending.read(means.transport, asked, means.store, means.clock, security_only=only, packages=names)
     propose.refuse_unknown(wish.packages, {host.key: readings[host.key] for host in managed})
     made = propose.propose(
@@ -81,6 +84,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         now=timing.now,
         who=means.who,
         content_digest=means.content_digest,
+        alerting=alerting,
         timing=timing,
         outages=probing.outages(means.store, propose.KIND),
         held=claims.held_by_others(
@@ -156,9 +160,11 @@ def take_back(means: Means, state: RolloutState, limit: Sequence[str], wish: Wis
     down = contact.unreachable(readings.items()) | ride.silent(means, near)
     pace = Pace(limit=wish.max_parallel)
     arranged = planning.arrange(chosen.hosts, means.inventory, limits(means), pace=pace, down=down)
+    whole, each = frozen.budgets(means.inventory, arranged.waves, wish.budgets)
     made = planning.freeze(
         arranged, kind=propose.KIND, now=timing.now, made_by=means.who, inventory_digest=means.inventory.digest,
-        content_digest=means.content_digest, left_out=chosen.left_out, pace=pace, failure_budget=wish.failure_budget,
+        content_digest=means.content_digest, left_out=chosen.left_out, pace=pace, failure_budget=whole,
+        wave_budgets=each, gates=frozen.gates(means.inventory, arranged.waves, emergency=bool(wish.emergency)),
         reboot=wish.reboot, options=wish.options, ticket=wish.ticket, emergency=wish.emergency, down=down,
         approval=planning.approval_rings(arranged.waves, means.inventory), rollback_of=plan.id,
         mirrors=propose.mirror_states(readings[item.host] for item in chosen.hosts),

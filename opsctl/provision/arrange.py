@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opsctl.config import Settings
 from opsctl.inventory import calendars
 from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan
+from opsctl.monitor.alerts import Alerts
 from opsctl.provision import variables
 from opsctl.provision.foreseen import Foreseen
 from opsctl.provision.look import Look
-from opsctl.rollout import contact
+from opsctl.rollout import contact, frozen
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
+from opsctl.rollout.frozen import Budgets
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
 from opsctl.rollout.plan import Pace
@@ -30,7 +32,7 @@ class Wish:
     """What a person asks of a plan; `excluded` are host keys, `at` the time that it is made for."""
 
     pace: Pace
-    failure_budget: int = 1
+    budgets: Budgets = field(default_factory=Budgets)
     options: tuple[str, ...] = ()
     excluded: frozenset[str] = frozenset()
     ticket: str = ""
@@ -71,6 +73,7 @@ def arranged(
     slots = {host.key: timing.slot(host) for host in managed} if timing else {}
     keys = limits(means).fellows(host.key for host in managed)
     near = [host for host in means.inventory if host.key in keys and host.managed]
+    alerting = Alerts.of(means.settings, means.inventory).hosts() & {host.key for host in (*managed, *near)}
     answers = contact.health_of_all(means.transport, [*managed, *near])
     silent = {key: answer for key, answer in answers.items() if isinstance(answer, str)}
     left = {host.key: _unfit(host, wish, slots.get(host.key), silent, now_or_never=now_or_never) for host in hosts}
@@ -78,14 +81,17 @@ def arranged(
     left |= look.at(fit) if look else {}
     found = look.found if look else {}
     planned = [host for host in fit if left[host.key] is None]
+    down = frozenset(silent) | alerting
+    arrangement = planning.arrange(
+        [_host_plan(means.inventory, host, slots.get(host.key), found.get(host.key)) for host in planned],
+        means.inventory,
+        limits(means),
+        pace=wish.pace,
+        down=down,
+    )
+    whole, each = frozen.budgets(means.inventory, arrangement.waves, wish.budgets)
     return planning.freeze(
-        planning.arrange(
-            [_host_plan(means.inventory, host, slots.get(host.key), found.get(host.key)) for host in planned],
-            means.inventory,
-            limits(means),
-            pace=wish.pace,
-            down=frozenset(silent),
-        ),
+        arrangement,
         kind=KIND,
         now=means.clock(),
         made_by=means.who,
@@ -93,12 +99,14 @@ def arranged(
         content_digest=means.content_digest,
         left_out=[one for one in left.values() if one is not None],
         pace=wish.pace,
-        failure_budget=wish.failure_budget,
+        failure_budget=whole,
+        wave_budgets=each,
+        gates=frozen.gates(means.inventory, arrangement.waves, emergency=bool(wish.emergency)),
         options=wish.options,
         ticket=wish.ticket,
         start_at=wish.at,
         emergency=wish.emergency,
-        down=silent,
+        down=down,
         variables_digest=variables.digest(look.read_for(planned)) if look and planned else "",
     )
 

@@ -108,7 +108,7 @@ class Claims:
         self._plan, self._leases, self._limits, self._clock = plan, leases, limits, clock
         self._held: tuple[Lease, ...] = ()
         self._renewed = clock()
-        self._kept = False
+        self.kept_until: datetime | None = None
 
     @contextmanager
     def held(self) -> Iterator[Mapping[str, Claim]]:
@@ -122,7 +122,7 @@ class Claims:
                 lease.name: Claim(rollout=self._plan.id, token=lease.token, installation=store) for lease in self._held
             }
         finally:
-            if not self._kept:
+            if self.kept_until is None:
                 with suppress(StoreError):
                     self._leases.release(self._held)
 
@@ -136,11 +136,18 @@ class Claims:
             return
         with suppress(Locked):
             self._held = self._leases.renew(self._held, now, until - now)
-            self._kept = True
+            self.kept_until = until
 
-    def renew(self) -> None:
-        """Keep them where it is time to. Raises Locked where one was lost."""
+    @property
+    def until(self) -> datetime:
+        """When the first of them ends, unless it is renewed."""
+        return min((lease.expires for lease in self._held), default=self._clock())
+
+    def renew(self) -> bool:
+        """Keep them where it is time to; whether it was. Raises Locked where one was lost."""
         now = self._clock()
         if now - self._renewed > RENEW_AFTER:
             self._held = self._leases.renew(self._held, now, LEASE_TIME)
             self._renewed = now
+            return True
+        return False

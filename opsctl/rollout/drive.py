@@ -7,15 +7,17 @@ state is in the store before its effect begins, so whatever happens to this proc
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from opsctl.errors import Interrupted, OpsctlError, StoreError
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import Batch, HostPlan, HostState, RolloutState, Stage, Status, Wave
 from opsctl.rollout import gates, machine
+from opsctl.rollout.between import Between
 from opsctl.rollout.change import Change, Claim
 from opsctl.rollout.claims import Claims
 from opsctl.rollout.flight import Flight, Outcome, event_of
@@ -24,6 +26,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
 from opsctl.rollout.resume import how_to_go_on
+from opsctl.rollout.silencing import SILENCED, Nobody, Quiet, Silencer
 from opsctl.state.leases import Leases
 from opsctl.state.wishes import Kind as Wished
 from opsctl.state.wishes import Wish
@@ -32,6 +35,7 @@ _QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
 _GLANCE = 0.5  # seconds between looks at the stop flag, the wishes and the leases
 # Stopped, but not over: what it claims stays claimed for a while.
 _KEEPS = frozenset({Status.PAUSED, Status.HALTED, Status.INTERRUPTED})
+_MONITORING = "monitoring does not answer"
 _BATCH = ""  # the key under which the one effect of a whole batch flies
 
 
@@ -52,7 +56,8 @@ class Drivers:
     `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
     why nothing may start on a host now, its window or a freeze; empty where it may. `keeps` tells until when a rollout
     that stops before its end keeps these hosts from others; None: it does not. `passed` hears of each wave that came
-    through its gates, with the states of the hosts.
+    through its gates, with the states of the hosts. `gate` answers the tenants' own gates,
+    `silencer` keeps alerts from people while a host changes.
     """
 
     journal: Journal
@@ -68,6 +73,8 @@ class Drivers:
     alerting: Callable[[], frozenset[str]] = frozenset
     closed: Callable[[HostPlan], str] = lambda _item: ""
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None
+    gate: Callable[[gates.Question], gates.Verdict] = lambda _question: gates.PASSED
+    silencer: Silencer = field(default_factory=Nobody)
     passed: Callable[[int, Wave, Mapping[str, HostState]], None] = lambda _number, _wave, _states: None
 
 
@@ -91,8 +98,17 @@ class Driver:
         self._claims: Mapping[str, Claim] = {}
         self._heeding = Heeding(parts.journal.wishes, state.plan.id, parts.clock)
         self._beat: Callable[[], None] = lambda: None
-        self._failed = sum(state.counts_against_budget for state in state.hosts)
+        self._failed = Counter(self._wave[one.host] for one in state.hosts if one.counts_against_budget)
         self._out = {key for key in (*parts.down, *self._now) if self._is_out(key)}
+        self._quiet = Quiet(parts.silencer, self._hosts, lambda text: self._say("", text))
+        self._decided = state.status is Status.HALTED  # a person has seen what stopped it, and goes on
+        self._unanswered = ""  # what monitoring could not tell: nothing new starts without it
+        self._alerts_unknown = ""
+        self._between = Between(
+            state.plan, parts.change, {k: one for k, one in self._hosts.items() if k not in parts.gone}, self._now,
+            gate=parts.gate, clock=parts.clock, glance=self._glance, shut=parts.closed,
+            stopped=lambda: parts.stop.is_set() or self._heeding.nothing_new, say=lambda text: self._say("", text),
+        )  # fmt: skip
 
     # --- the rollout as a whole ----------------------------------------------------------------------------------
 
@@ -135,6 +151,8 @@ class Driver:
         if status in _KEEPS:
             left = [item for key, item in self._items.items() if self._now[key].stage is not Stage.DONE]
             self._claiming.keep(self._parts.keeps(left or list(self._items.values())))
+        middle = [key for key, state in self._now.items() if _in_the_middle(state)]
+        self._quiet.over(middle if status in _KEEPS else (), self._claiming.kept_until)
         moved = self._parts.journal.save_status(self._state, status, self._parts.clock(), reason=reason)
         self._state = replace(moved, hosts=tuple(self._now[key] for key in self._items))
         self._heeding.over(status)
@@ -154,12 +172,13 @@ class Driver:
 
     def _work(self) -> tuple[Status, str]:
         self._reconcile()
-        ungated: Batch | None = None
+        self._silence_again()
+        ungated: tuple[int, Wave, Batch] | None = None
         for w, b, wave, batch in self._plan.batches():
             if not any(self._open(item.host) for item in batch.hosts):
-                ungated = batch
+                ungated = w, wave, batch
                 continue
-            if ungated is not None and not (verdict := self._gate(ungated)).passed:
+            if ungated is not None and not (verdict := self._gate(*ungated)).passed:
                 # Only at a resume: the process may have died between this batch and its gate.
                 return self._stopped(verdict)
             ungated = None
@@ -170,12 +189,15 @@ class Driver:
                 continue
             self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
             self._work_on(batch)
-            verdict = self._gate(batch)
+            self._unanswered = self._unanswered or self._alerts_unknown
+            verdict = self._gate(w, wave, batch)
             self._parts.journal.note_gate(self._plan.id, w, b, str(verdict.answer), verdict.reason, self._parts.clock())
             if not verdict.passed:
                 return self._stopped(verdict)
             if b == len(wave.batches) and not any(self._open(item.host) for item in wave.hosts):
                 self._parts.passed(w, wave, self._now)
+        if ungated is not None and not self._decided and not (verdict := self._gate(*ungated)).passed:
+            return self._stopped(verdict)
         return self._judged()
 
     def _judged(self) -> tuple[Status, str]:
@@ -183,6 +205,8 @@ class Driver:
             return Status.INTERRUPTED, "stopped by hand"
         if any(map(self._open, self._now)) and (asked := self._heeding.verdict()):
             return asked
+        if self._unanswered and any(map(self._open, self._now)):
+            return Status.PAUSED, self._unanswered
         waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
         if waiting:
             return Status.PAUSED, who_waits(waiting)
@@ -191,18 +215,24 @@ class Driver:
 
     def _stopped(self, verdict: gates.Verdict) -> tuple[Status, str]:
         self._say("", f"stopped: {verdict.reason}")
-        if self._heeding.aborts and (asked := self._heeding.verdict(verdict.reason)):
+        fails = verdict.answer is gates.Answer.FAIL
+        if (self._heeding.aborts or not fails) and (asked := self._heeding.verdict(verdict.reason)):
             return asked
-        return (Status.HALTED if verdict.answer is gates.Answer.FAIL else Status.PAUSED), verdict.reason
+        if not fails and self._parts.stop.is_set():
+            return Status.INTERRUPTED, f"stopped by hand; {verdict.reason}"
+        return (Status.HALTED if fails else Status.PAUSED), verdict.reason
 
-    def _gate(self, batch: Batch) -> gates.Verdict:
-        spent = gates.budget(self._now.values(), self._plan.failure_budget)
-        states = (self._now[item.host] for item in batch.hosts if item.host not in self._parts.gone)
-        references = {s.host: s.reference for s in states if s.stage is Stage.DONE and s.reference is not None}
-        if not references:
-            return spent
-        readings = self._parts.change.health([self._hosts[key] for key in references])
-        return gates.first_not_passed([spent, gates.health(references, readings)])
+    def _gate(self, w: int, wave: Wave, batch: Batch) -> gates.Verdict:
+        """What becomes of the rollout after a batch; its alerts are heard again."""
+        verdict = self._between.verdict(w, wave, batch)
+        self._quiet.lift(item.host for item in batch.hosts if self._now[item.host].stage is Stage.DONE)
+        return verdict
+
+    def _silence_again(self) -> None:
+        """Only at a resume: silences of hosts in the middle may have ended. Such hosts are finished also without."""
+        chosen = [key for key, state in self._now.items() if state.stage in SILENCED and key not in self._parts.gone]
+        if chosen and (why := self._quiet.again(chosen, self._claiming.until)):
+            self._unanswered = f"{_MONITORING}: {why}"
 
     def _reconcile(self) -> None:
         """Hosts whose fate is unknown are taken up where they were lost: each step asks the host itself first."""
@@ -244,20 +274,40 @@ class Driver:
             return True
         if not state.untouched:
             return False
-        spent = self._failed >= self._plan.failure_budget
-        if spent or self._heeding.nothing_new or self._shut(state.host):
+        if self._spent or self._nothing_new or self._shut(state.host):
             return True
         if step not in (Step.DRAIN, Step.INSTALL):
             return False
-        why = self._parts.limits.why_not(state.host, self._out | self._parts.alerting(), self._undone(state.host))
+        why = self._why_not(state.host)
         if why:
             self._waiting[state.host] = why
         return bool(why)
 
+    def _why_not(self, key: str) -> str:
+        """Why a host may not leave its service now; alerts that nobody can tell are no good ones."""
+        try:
+            alerting, self._alerts_unknown = self._parts.alerting(), ""
+        except OpsctlError as error:
+            self._alerts_unknown = f"{_MONITORING}: {error.message}"
+            return self._alerts_unknown
+        return self._parts.limits.why_not(key, self._out | alerting, self._undone(key))
+
+    @property
+    def _spent(self) -> bool:
+        """Too many have failed, over all or in one wave."""
+        whole = self._failed.total() >= self._plan.failure_budget
+        return whole or any(
+            wave.budget and self._failed[w] >= wave.budget for w, wave in enumerate(self._plan.waves, 1)
+        )
+
+    @property
+    def _nothing_new(self) -> bool:
+        return self._heeding.nothing_new or bool(self._unanswered)
+
     def _all_shut(self, batch: Batch) -> bool:
         """Nothing of this batch may start now, and nothing of it has."""
         waiting = [item.host for item in batch.hosts if self._open(item.host)]
-        none = self._heeding.nothing_new
+        none = self._nothing_new
         return all(self._now[key].untouched and (none or bool(self._shut(key))) for key in waiting)
 
     def _shut(self, key: str) -> str:
@@ -302,7 +352,9 @@ class Driver:
 
     def _effect(self, key: str, step: Step) -> Callable[[], object]:
         change, host, item, state = self._parts.change, self._hosts[key], self._items[key], self._now[key]
+        until = self._claiming.until
         effects: Mapping[Step, Callable[[], object]] = {
+            Step.SILENCE: lambda: self._quiet.put(key, until),
             Step.PRECHECK: lambda: change.precheck(host, item, state, self._claims[key]),
             Step.DRAIN: lambda: change.drain(host, item, self._claims[item.drain_through or key]),
             Step.INSTALL: lambda: change.install(host, item, state, self._claims[key]),
@@ -333,13 +385,18 @@ class Driver:
             raise error
         if outcome.key == _BATCH:
             return
+        if outcome.step is Step.SILENCE and error is not None:
+            # Nothing was touched, and nothing will be: the host stays as it is.
+            self._unanswered = f"{_MONITORING}: {outcome.key} is not silenced: {_message(error)}"
+            return
         self._save(
             machine.advance(self._now[outcome.key], event_of(outcome, self._now[outcome.key], self._parts.clock()))
         )
 
     def _glance(self) -> None:
         """Call it often, whatever is waited for: keeps the leases, shows that we live, sees what persons ask."""
-        self._claiming.renew()
+        if self._claiming.renew():
+            self._quiet.renew(self._claiming.until)
         self._beat()
         for wish in self._heeding.new():
             if wish.kind is Wished.SKIP:
@@ -363,9 +420,13 @@ class Driver:
         self._parts.journal.save_host(self._plan.id, state)
         before = self._now[state.host]
         shown = state.stage is not before.stage
-        self._failed += state.counts_against_budget - before.counts_against_budget
+        self._failed[self._wave[state.host]] += state.counts_against_budget - before.counts_against_budget
         self._now[state.host] = state
         (self._out.add if self._is_out(state.host) else self._out.discard)(state.host)
+        if state.stage is Stage.SILENCED:
+            self._quiet.holds(state.host)
+        elif state.stage in (Stage.FAILED, Stage.SKIPPED):
+            self._quiet.lift([state.host])  # a failed host's alert is true: it tells
         if shown and state.stage not in _QUIET:
             self._say(state.host, f"{state.stage}{': ' + state.reason if state.reason else ''}")
         elif before.drained and not state.drained:
@@ -373,6 +434,15 @@ class Driver:
 
     def _say(self, key: str, text: str) -> None:
         self._parts.observe(Progress(host=key, text=text, at=self._parts.clock()))
+
+
+def _in_the_middle(state: HostState) -> bool:
+    """Something was begun on it, and nobody has said that this failed."""
+    return not state.untouched and state.stage not in (Stage.DONE, Stage.FAILED, Stage.SKIPPED)
+
+
+def _message(error: BaseException) -> str:
+    return error.message if isinstance(error, OpsctlError) else type(error).__name__
 
 
 def who_waits(waiting: Mapping[str, str], most: int = 5) -> str:

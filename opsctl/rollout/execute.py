@@ -11,7 +11,7 @@ from datetime import datetime
 from opsctl.errors import Incomplete, Interrupted, Stopped
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, Status
-from opsctl.rollout import occasions
+from opsctl.rollout import gates, occasions, runbook
 from opsctl.rollout.change import Change
 from opsctl.rollout.claims import HELD
 from opsctl.rollout.drive import Driver, Drivers, Progress
@@ -20,6 +20,7 @@ from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.notice import Notice
 from opsctl.rollout.notify import nobody
 from opsctl.rollout.resume import how_to_go_on
+from opsctl.rollout.silencing import Nobody, Silencer
 from opsctl.rollout.stop import on_signals
 from opsctl.rollout.timing import NEVER, NEXT
 from opsctl.rollout.versions import ANOTHER_STATE
@@ -121,7 +122,8 @@ def raise_unless_ok(state: RolloutState) -> None:
         case "incomplete":
             raise Incomplete(told, hint=how_to_go_on(state) if remain else mend_missed(state.plan))
         case "stopped":
-            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=how_to_go_on(state))
+            hint = f"{how_to_go_on(state)}; read {runbook.page(runbook.of_rollout(state))}"
+            raise Stopped(f"{state.status}: {state.reason}; {told}", hint=hint)
         case "interrupted":
             raise Interrupted(f"stopped by hand; {told}", hint=how_to_go_on(state))
 
@@ -145,6 +147,8 @@ def execute(
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None,
     keep: Callable[[], None] = lambda: None,
     tell: Callable[[Notice], None] = nobody,
+    gate: Callable[[gates.Question], gates.Verdict] = lambda _question: gates.PASSED,
+    silencer: Silencer | None = None,
     during: AbstractContextManager[None] | None = None,
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
@@ -171,6 +175,8 @@ def execute(
             alerting=alerting,
             closed=closed,
             keeps=keeps,
+            gate=gate,
+            silencer=silencer or Nobody(),
             passed=lambda number, wave, now: tell(occasions.wave_passed(plan, number, wave, now, inventory)),
         )
         driver = Driver(state, parts)

@@ -14,8 +14,10 @@ from opsctl.rollout import machine
 from opsctl.rollout.change import Installed
 from opsctl.rollout.machine import Event, Kind, Step
 
-_EFFECT_NAMES = {Step.PRECHECK: "reading its state", Step.DRAIN: "draining", Step.INSTALL: "installing",
-                 Step.REBOOT: "rebooting", Step.VERIFY: "verifying", Step.UNDRAIN: "undraining"}  # fmt: skip
+_EFFECT_NAMES = {
+    Step.SILENCE: "silencing", Step.PRECHECK: "reading its state", Step.DRAIN: "draining", Step.INSTALL: "installing",
+    Step.REBOOT: "rebooting", Step.VERIFY: "verifying", Step.UNDRAIN: "undraining",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

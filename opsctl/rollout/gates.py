@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from opsctl.model.alert import Alert
+from opsctl.model.finding import CheckResult
+from opsctl.model.gate import Gate, GateKind
 from opsctl.model.rollout import HostState, Reference, Stage
 
 
@@ -84,3 +88,110 @@ def first_not_passed(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict that decides: a failure before an inconclusive answer before a pass."""
     order = (Answer.FAIL, Answer.INCONCLUSIVE)
     return next((v for answer in order for v in verdicts if v.answer is answer), PASSED)
+
+
+def wave_budget(ring: str, states: Iterable[HostState], allowed: int) -> Verdict:
+    """Fail once `allowed` hosts of one wave have failed; 0 allows any number."""
+    failed = [state.host for state in states if state.counts_against_budget]
+    if allowed and len(failed) >= allowed:
+        told = f"failure budget of wave {ring}: {len(failed)} failed, {allowed} halts ({', '.join(failed)})"
+        return Verdict(answer=Answer.FAIL, reason=told)
+    return PASSED
+
+
+# --- what the tenants' own gates found ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which gates are asked, and about what: the hosts of a batch, or of a wave, that are done, as they are saved."""
+
+    rollout: str
+    gates: tuple[Gate, ...]
+    wave: int
+    ring: str
+    hosts: Mapping[str, HostState]
+
+
+def failed(gate: Gate, why: str) -> Verdict:
+    return Verdict(answer=Answer.FAIL, reason=f"gate {gate.name} failed: {why}")
+
+
+def unanswered(gate: Gate, why: str) -> Verdict:
+    return Verdict(answer=Answer.INCONCLUSIVE, reason=f"gate {gate.name} gave no answer: {why}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandEnd:
+    """How a command ended: its exit code (None: it did not end, or never began), and its last line."""
+
+    code: int | None
+    said: str = ""
+
+
+def command(gate: Gate, end: CommandEnd) -> Verdict:
+    """0 passes, 1 fails; everything else says nothing about the service."""
+    said = f": {end.said}" if end.said else ""
+    if end.code == 0:
+        return PASSED
+    if end.code == 1:
+        return failed(gate, f"{gate.command[0]} ended with 1{said}")
+    ended = "did not end" if end.code is None else f"ended with {end.code}"
+    return unanswered(gate, f"{gate.command[0]} {ended}{said}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageReading:
+    """What an address answered: its status and whether the text was there; `error`: why there is no answer."""
+
+    status: int = 0
+    has_text: bool = False
+    error: str = ""
+
+
+def http(gate: Gate, reading: PageReading) -> Verdict:
+    """An answer that is another one fails; no answer is none, for the way to it may be at fault."""
+    if reading.error:
+        return unanswered(gate, f"{gate.url}: {reading.error}")
+    if reading.status != gate.status:
+        return failed(gate, f"{gate.url} answers {reading.status}, not {gate.status}")
+    return PASSED if reading.has_text or not gate.text else failed(gate, f"{gate.url} lacks the text {gate.text!r}")
+
+
+# A clock that is ahead of Prometheus' by less than this does not hide an alert.
+_SKEW = timedelta(minutes=1)
+
+
+def alerts(gate: Gate, question: Question, beside: Mapping[str, str], firing: Iterable[Alert]) -> Verdict:
+    """Fail for an alert that is younger than the change of its host. `beside`: other hosts to watch -> changed host."""
+    new = []
+    for alert in firing:
+        changed = question.hosts.get(alert.host) or question.hosts.get(beside.get(alert.host, ""))
+        if changed is not None and alert.since >= (changed.started_at or changed.at) - _SKEW:
+            new.append(str(alert))
+    return failed(gate, "; ".join(new)) if new else PASSED
+
+
+def compliance(gate: Gate, results: Iterable[CheckResult]) -> Verdict:
+    """Fail for a failed control; inconclusive for one that nobody could judge, or where nothing was judged."""
+    found = tuple(results)
+    bad = [f"{one.host}: {one.control}" for one in found if one.result == "fail"]
+    if bad:
+        return failed(gate, "; ".join(bad))
+    unsure = [f"{one.host}: {one.control}: {one.reason or one.result}" for one in found
+              if one.result not in ("pass", "notapplicable")]  # fmt: skip
+    if unsure or not found:
+        return unanswered(gate, "; ".join(unsure) or "nothing was judged")
+    return PASSED
+
+
+def soaks_until(gates: Iterable[Gate], ring: str, done: Mapping[str, tuple[str, datetime]]) -> datetime | None:
+    """When a wave has soaked, by when each of its hosts was done: `done` is host -> (tenant, time)."""
+    ends = [
+        at + timedelta(seconds=gate.seconds)
+        for gate in gates
+        if gate.kind is GateKind.SOAK
+        for tenant, at in done.values()
+        if gate.holds_for(tenant, ring)
+    ]
+    return max(ends, default=None)

@@ -104,7 +104,7 @@ _NEXT = {
     Stage.BACK: Step.VERIFY,
     Stage.UNDRAINED: Step.FINISH,
 }
-EFFECTS = frozenset({Step.PRECHECK, Step.DRAIN, Step.INSTALL, Step.REBOOT, Step.VERIFY, Step.UNDRAIN})
+EFFECTS = frozenset({Step.SILENCE, Step.PRECHECK, Step.DRAIN, Step.INSTALL, Step.REBOOT, Step.VERIFY, Step.UNDRAIN})
 
 
 def next_step(state: HostState, *, drains: bool) -> Step | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opsctl.model import wire
+from opsctl.model.gate import Gate
 from opsctl.model.host import Inventory
 from opsctl.model.rollout import Batch, HostPlan, LeftOut, MirrorState, Plan, SnapshotPin, Wave
 from opsctl.rollout.limits import Limit, Limits
@@ -185,8 +186,11 @@ def freeze(
     snapshots: tuple[SnapshotPin, ...] = (),
     rollback_of: str = "",
     variables_digest: str = "",
+    gates: tuple[Gate, ...] = (),
+    wave_budgets: Iterable[int] = (),
 ) -> Plan:
     """The frozen plan, with its hash and an id that says when it was made."""
+    budgets = tuple(wave_budgets) or (0,) * len(arrangement.waves)
     draft = Plan(
         id="",
         hash="",
@@ -195,7 +199,7 @@ def freeze(
         made_by=made_by,
         inventory_digest=inventory_digest,
         content_digest=content_digest,
-        waves=arrangement.waves,
+        waves=tuple(replace(wave, budget=n) for wave, n in zip(arrangement.waves, budgets, strict=True)),
         left_out=(*left_out, *arrangement.left_out),
         failure_budget=failure_budget,
         max_parallel=pace.limit,
@@ -212,6 +216,7 @@ def freeze(
         snapshots=snapshots,
         rollback_of=rollback_of,
         variables_digest=variables_digest,
+        gates=gates,
     )
     digest = hash_of(draft)
     return replace(draft, id=f"{kind}-{now:%Y%m%d-%H%M%S}-{digest[:6]}", hash=digest)

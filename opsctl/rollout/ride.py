@@ -14,7 +14,7 @@ from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
-from opsctl.rollout import approval, claims, contact, lines
+from opsctl.rollout import approval, claims, contact, gating, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress, who_waits
@@ -191,6 +191,7 @@ def _run(
 ) -> Ended:
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
+    watch = gating.watch(means, plan)
     with telling(means, observe) as tell:
         done = execute(
             rollout.state,
@@ -209,6 +210,9 @@ def _run(
             gone=rollout.gone,
             keep=keep,
             tell=tell,
+            alerting=watch.alerting,
+            gate=watch.gate,
+            silencer=watch.silencer,
             during=_probing(means, plan),
         )
         rider.ended(means, done.state)

@@ -11,16 +11,26 @@ from opsctl.model.rollout import HostState, RolloutState, Stage, Status
 PAGE = "docs/how-to/patch-night.md"
 FAILED, UNKNOWN, DRAINED = "a-host-failed", "a-host-is-unknown", "a-host-is-still-drained"
 SKIPPED, WAITS, WINDOW = "a-host-was-skipped", "a-host-waits-for-its-cluster", "the-window-is-over"
+GATE, NO_ANSWER = "a-gate-has-failed", "a-gate-gave-no-answer"
+MONITORING, SOAK = "monitoring-does-not-answer", "a-wave-soaks"
 GO_ON, PAUSED, ABORTED, START = "go-on", "you-want-to-stop-it", "you-give-it-up", "in-the-window-start"
 APPROVAL = "a-second-person"
-SECTIONS = (FAILED, UNKNOWN, DRAINED, SKIPPED, WAITS, WINDOW, GO_ON, PAUSED, ABORTED, START, APPROVAL)
+SECTIONS = (
+    FAILED, UNKNOWN, DRAINED, SKIPPED, WAITS, WINDOW, GATE, NO_ANSWER, MONITORING, SOAK, GO_ON, PAUSED, ABORTED, START,
+    APPROVAL,
+)  # fmt: skip
 # Words of the reasons with which a rollout stops, and the section for each; the first that fits.
 _BY_WORDS = (
+    ("pause asked by", PAUSED),
+    ("monitoring does not answer", MONITORING),
+    (" soaks until ", SOAK),
+    (" gave no answer", NO_ANSWER),
+    ("health could not be read", NO_ANSWER),
+    (" failed: ", GATE),
     ("failure budget", FAILED),
     ("health: ", FAILED),
     ("still drained", DRAINED),
     ("state unknown", UNKNOWN),
-    ("pause asked by", PAUSED),
     (SECOND_PERSON, APPROVAL),
     ("in service", WAITS),
     ("is its cluster's primary", WAITS),

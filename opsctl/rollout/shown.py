@@ -148,3 +148,19 @@ def host_rows(state: RolloutState) -> list[Row]:
         )
         for host in state.hosts
     ]
+
+
+def budget_words(made: Plan) -> str:
+    """How many failed hosts halt it, over all and in a wave."""
+    waves = {wave.budget for wave in made.waves if wave.budget}
+    of_wave = f", {'/'.join(map(str, sorted(waves)))} of one wave" if waves else ""
+    return f"{made.failure_budget} failed halts it{of_wave}"
+
+
+def gate_lines(made: Plan) -> list[str]:
+    """The tenants' gates that it will meet, each with the rings after which it is asked."""
+    return [f"gate of {gate.tenant}, after each {gate.after}{_of_rings(gate.rings)}: {gate}" for gate in made.gates]
+
+
+def _of_rings(rings: tuple[str, ...]) -> str:
+    return f" of {', '.join(rings)}" if rings else ""

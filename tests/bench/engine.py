@@ -75,7 +75,7 @@ def rollout(size: int, folder: Path) -> dict[str, float]:
     stock = plan.fleet(size)
     now = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
     waiting = {host.key: plan.reading() for host in stock}
-    wish = Wish(max_parallel=50, failure_budget=5, reboot="always")
+    wish = Wish(max_parallel=50, reboot="always")
     made = propose(stock, stock.hosts, waiting, wish, now=now, who="anna", content_digest="c")
     waiting.clear()
     with Store.open(folder) as store:

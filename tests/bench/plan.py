@@ -24,7 +24,7 @@ def run(_options: argparse.Namespace) -> None:
     """Inventory and readings to a frozen plan with its hash; every tenth cluster has a primary, limits on top."""
     stock = fleet()
     waiting = {host.key: reading() for host in stock}
-    wish = Wish(max_parallel=50, failure_budget=5, reboot="if-required")
+    wish = Wish(max_parallel=50, reboot="if-required")
     now = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
     def plan() -> object:

@@ -49,6 +49,8 @@ def test_every_option_but_lists_can_come_from_the_environment(workspace: Path) -
     def other(option: config.Option) -> str:
         if option.choices:
             return option.choices[-1]
+        if option.form is not None:
+            return "7" if option.form.fullmatch("7") else "other"
         return str(option.low or 5) if isinstance(option.default, int) else "other"
 
     given = {option: other(option) for option in OPTIONS if not isinstance(option.default, tuple)}
@@ -70,6 +72,8 @@ def test_variables_of_others_change_nothing(workspace: Path) -> None:
         ("OPSCTL_SSH_PARALLEL", "0", "OPSCTL_SSH_PARALLEL: '0' is not allowed (a whole number from 1 to 256)"),
         ("OPSCTL_PATCH_REBOOT", "yes", "OPSCTL_PATCH_REBOOT: 'yes' is not known (one of: never, if-required, always)"),
         ("OPSCTL_WORKSPACE_ID", "a b", "OPSCTL_WORKSPACE_ID: 'a b' is not a name (lower-case letters"),
+        ("OPSCTL_PATCH_FAILURE_BUDGET", "0%", "OPSCTL_PATCH_FAILURE_BUDGET: '0%' is not allowed (a number of hosts"),
+        ("OPSCTL_MONITOR_HOST_LABEL", "a-b", "OPSCTL_MONITOR_HOST_LABEL: 'a-b' is not allowed (the name of a label"),
         ("OPSCTL_STATE_PATH", "", "OPSCTL_STATE_PATH: is empty (unset it, and state.path is .state)"),
         ("OPSCTL_SSH_USER", "a\nb", "OPSCTL_SSH_USER: holds control characters"),
         ("OPSCTL_VAULT_PASSWORD_COMMAND", "cat x", "OPSCTL_VAULT_PASSWORD_COMMAND: a list cannot come from"),

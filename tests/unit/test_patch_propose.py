@@ -19,7 +19,7 @@ from opsctl.patch.propose import Wish
 from opsctl.rollout import contact, execute, shown
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
-WISH = Wish(max_parallel=5, failure_budget=1, reboot="if-required")
+WISH = Wish(max_parallel=5, reboot="if-required")
 LB = Host(name="lb1", tenant="ange", address="192.0.2.3", role="loadbalancer", platform="debian-12")
 WEB1 = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12", cluster="web")
 WEB2 = Host(name="web2", tenant="ange", address="192.0.2.2", role="web", platform="debian-12", cluster="web")

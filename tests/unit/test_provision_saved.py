@@ -20,6 +20,7 @@ from opsctl.model.run import HostRecap, PlaybookRun, RunEvent, TaskEnded, recaps
 from opsctl.provision import foreseen, look, saved, variables
 from opsctl.provision.arrange import Wish
 from opsctl.provision.foreseen import ALL, ONE, Foreseen, TaskChange
+from opsctl.rollout.frozen import Budgets
 from opsctl.rollout.means import Means
 from opsctl.rollout.plan import Pace
 from opsctl.ssh.session import Transport
@@ -96,7 +97,7 @@ def means(tmp_path: Path) -> Iterator[Means]:
 
 
 def plan(means: Means) -> str:
-    return saved.save_plan(means, HOSTS, Wish(pace=Pace(limit=3, growing=True), failure_budget=2)).plan.id
+    return saved.save_plan(means, HOSTS, Wish(pace=Pace(limit=3, growing=True), budgets=Budgets(given="2"))).plan.id
 
 
 def test_a_plan_holds_the_hosts_that_would_change_and_says_why_the_others_are_left_out(

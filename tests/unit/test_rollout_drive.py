@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,7 +156,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def plan(
-    store: Store, *, budget: int = 1, parallel: int = 5, hosts: Sequence[Host] = FLEET, stock: Inventory = STOCK
+    store: Store,
+    *,
+    budget: int = 1,
+    parallel: int = 5,
+    hosts: Sequence[Host] = FLEET,
+    stock: Inventory = STOCK,
+    **more: Any,
 ) -> RolloutState:
     balancers = BALANCERS
     items = [HostPlan(host=h.key, drain_through=balancers.get(h.key, "")) for h in hosts]
@@ -164,7 +171,7 @@ def plan(
     return Journal(store).add(
         planning.freeze(
             found, kind="patch", now=START, made_by="anna", inventory_digest="d", content_digest="c", pace=pace,
-            failure_budget=budget,
+            failure_budget=budget, **more,
         )
     )  # fmt: skip
 
@@ -192,12 +199,13 @@ def drive(
     keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda items: None,
     stock: Inventory = STOCK,
     observe: Callable[[Progress], None] = lambda progress: None,
+    **more: Any,
 ) -> RolloutState:
     parts = Drivers(
         journal=journal or Journal(store), leases=Leases(store), change=change, inventory=stock,
-        limits=limiting.of(stock, balancers=BALANCERS), clock=Clock(), observe=observe,
+        limits=limiting.of(stock, balancers=BALANCERS), clock=more.pop("clock", None) or Clock(), observe=observe,
         stop=stop or threading.Event(), down=down, gone=gone, alerting=alerting, closed=closed,
-        keeps=keeps,
+        keeps=keeps, **more,
     )  # fmt: skip
     driver = Driver(state, parts)
     with driver.alone("anna, process 1"):
@@ -457,7 +465,8 @@ def test_a_halt_with_failed_hosts_names_both_ways_on(store: Store) -> None:
     line = f"opsctl patch resume {end.plan.id}"
     with pytest.raises(Stopped) as stopped:
         raise_unless_ok(end)
-    assert stopped.value.hint == f"{line} --retry tries the failed hosts again; {line} leaves them as they are"
+    ways = f"{line} --retry tries the failed hosts again; {line} leaves them as they are"
+    assert stopped.value.hint == f"{ways}; read docs/how-to/patch-night.md#a-host-failed"
 
 
 def test_a_stop_lets_drained_hosts_finish_and_starts_nothing_new(store: Store) -> None:

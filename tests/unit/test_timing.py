@@ -55,7 +55,7 @@ def test_an_emergency_goes_over_windows_and_says_over_which() -> None:
 
 def propose_with(timing: Timing) -> Plan:
     readings: pending.Readings = {host.key: reading() for host in STOCK}
-    wish = Wish(max_parallel=5, failure_budget=1, reboot="never", at=timing.at, emergency="")
+    wish = Wish(max_parallel=5, reboot="never", at=timing.at, emergency="")
     return propose.propose(STOCK, STOCK, readings, wish, now=NOW, who="anna", content_digest="c", timing=timing)
 
 
@@ -73,7 +73,7 @@ def test_a_plan_names_the_hosts_that_would_not_have_their_turn_in_time() -> None
     other = replace(NIGHT, name="other")
     stock = replace(STOCK, hosts=(NIGHT, other))
     timing = Timing(hours=HOURS, now=NOW, at=at, usual=timedelta(minutes=10))
-    wish = Wish(max_parallel=1, failure_budget=1, reboot="never", at=at)
+    wish = Wish(max_parallel=1, reboot="never", at=at)
     readings = {host.key: reading() for host in stock}
     made = propose.propose(stock, stock, readings, wish, now=NOW, who="anna", content_digest="c", timing=timing)
     assert [item.host for item in made.hosts] == ["ange.night", "ange.other"]

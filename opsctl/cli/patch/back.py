@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from opsctl.cli import rollout as shared
-from opsctl.cli.app import App, dry_run_option, emergency_options, output_option, pass_app, yes_option
+from opsctl.cli.app import (
+    App,
+    budget_options,
+    budgets_of,
+    dry_run_option,
+    emergency_options,
+    output_option,
+    pass_app,
+    yes_option,
+)
 from opsctl.cli.output import note, some
 from opsctl.cli.patch.pieces import show_plan
 from opsctl.errors import Refused
@@ -16,7 +25,7 @@ from opsctl.rollout.journal import Journal
 @click.argument("rollout_id", metavar="ROLLOUT|latest")
 @click.option("--limit", multiple=True, metavar="HOST", help="Only these hosts of it: names or patterns.")
 @click.option("--max-parallel", type=click.IntRange(1), help="Hosts changed at once.  [default: patch.max_parallel]")
-@click.option("--budget", type=click.IntRange(1), help="Failed hosts that halt it.  [default: patch.failure_budget]")
+@budget_options("patch")
 @click.option(
     "--reboot", type=click.Choice(["never", "if-required", "always"]), help="Restart hosts.  [default: patch.reboot]"
 )
@@ -26,8 +35,9 @@ from opsctl.rollout.journal import Journal
 @output_option
 @pass_app
 def rollback(
-    app: App, rollout_id: str, *, limit: tuple[str, ...], max_parallel: int | None, budget: int | None,
-    reboot: str | None, ticket: str, emergency: bool, reason: str, dry_run: bool, yes: bool, output: str,
+    app: App, rollout_id: str, *, limit: tuple[str, ...], max_parallel: int | None, budget: str,
+    wave_budget: str, reboot: str | None, ticket: str, emergency: bool, reason: str, dry_run: bool, yes: bool,
+    output: str,
 ) -> None:  # fmt: skip
     """Put back the versions that a rollout replaced.
 
@@ -51,7 +61,7 @@ def rollback(
     means, settings = shared.means_of(app), app.settings
     wish = Wish(
         max_parallel=max_parallel or settings.number("patch.max_parallel"),
-        failure_budget=budget or settings.number("patch.failure_budget"),
+        budgets=budgets_of(settings, "patch", budget, wave_budget),
         reboot=reboot or settings.text("patch.reboot"),
         options=tuple(f"limit={','.join(limit)}" for _ in limit[:1]),
         ticket=ticket_of(ticket),

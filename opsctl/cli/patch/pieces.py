@@ -22,10 +22,10 @@ def show_plan(made: Plan) -> None:
     batches = some(sum(1 for _ in made.batches()), "batch")
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
-        f"{made.failure_budget} failed halts it; reboot: {made.reboot}; {len(made.left_out)} left out"
+        f"{shown.budget_words(made)}; reboot: {made.reboot}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
-    for told in shown.handling_lines(made):
+    for told in (*shown.handling_lines(made), *shown.gate_lines(made)):
         line(told)
     if made.start_at:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")

@@ -8,6 +8,8 @@ import click
 
 from opsctl.cli.app import (
     App,
+    budget_options,
+    budgets_of,
     emergency_options,
     moment_option,
     output_option,
@@ -71,7 +73,7 @@ def _word(failed: list[str], readings: Readings) -> str:
 @click.option("--package", "packages", multiple=True, metavar="NAME", help="Only this package, and what it needs.")
 @click.option("--exclude", multiple=True, metavar="HOST", help="Not these hosts: names or patterns, comma-separated.")
 @click.option("--max-parallel", type=click.IntRange(1), help="Hosts changed at once.  [default: patch.max_parallel]")
-@click.option("--budget", type=click.IntRange(1), help="Failed hosts that halt it.  [default: patch.failure_budget]")
+@budget_options("patch")
 @click.option(
     "--reboot", type=click.Choice(["never", "if-required", "always"]), help="Restart hosts.  [default: patch.reboot]"
 )
@@ -89,7 +91,8 @@ def plan(
     packages: tuple[str, ...],
     exclude: tuple[str, ...],
     max_parallel: int | None,
-    budget: int | None,
+    budget: str,
+    wave_budget: str,
     reboot: str | None,
     ticket: str,
     at: datetime | None,
@@ -114,7 +117,7 @@ def plan(
     said = {**selection, "exclude": exclude, "package": packages}
     wish = Wish(
         max_parallel=max_parallel or app.settings.number("patch.max_parallel"),
-        failure_budget=budget or app.settings.number("patch.failure_budget"),
+        budgets=budgets_of(app.settings, "patch", budget, wave_budget),
         reboot=reboot or app.settings.text("patch.reboot"),
         security_only=security_only,
         options=tuple(f"{name}={','.join(words)}" for name, words in said.items() if words),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opsctl.cli.app import App, select
+from opsctl.cli.app import App, budgets_of, select
 from opsctl.cli.output import as_json, line, note, some, table
 from opsctl.cli.provision.pieces import tell
 from opsctl.cli.rollout import means_of, telling
@@ -36,7 +36,7 @@ def provision(
 
     wish = room.Wish(
         pace=room.pace(app.settings, max_parallel),
-        failure_budget=app.settings.number("provision.failure_budget"),
+        budgets=budgets_of(app.settings, "provision", "", ""),
         ticket=ticket_of(ticket),
         emergency=emergency_of(reason, ticket, declared=emergency),
     )

@@ -54,7 +54,7 @@ def show_plan(made: Plan) -> None:
     batches = some(sum(1 for _ in made.batches()), "batch")
     line(
         f"{some(len(made.hosts), 'host')} in {batches} of at most {made.max_parallel}; "
-        f"{made.failure_budget} failed halts it; {len(made.left_out)} left out"
+        f"{shown.budget_words(made)}; {len(made.left_out)} left out"
         f"{f'; ticket: {made.ticket}' if made.ticket else ''}"
     )
     for told in shown.handling_lines(made):
@@ -65,4 +65,6 @@ def show_plan(made: Plan) -> None:
         line(f"EMERGENCY, over windows and freezes: {made.emergency}")
     if made.down:
         line(f"counted as out of service: {listed(made.down)}")
+    for text in shown.gate_lines(made):
+        line(text)
     line(f"hash {made.hash}")

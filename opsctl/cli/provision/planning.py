@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsctl.cli.app import App, emergency_options, moment_option, output_option, pass_app, select, selection_options
+from opsctl.cli.app import (
+    App,
+    budget_options,
+    budgets_of,
+    emergency_options,
+    moment_option,
+    output_option,
+    pass_app,
+    select,
+    selection_options,
+)
 from opsctl.cli.output import as_json, grouped, line, note, table
 from opsctl.cli.provision.pieces import parallel_option, show_plan, tell_trouble
 from opsctl.cli.rollout import means_of
@@ -24,9 +34,7 @@ if TYPE_CHECKING:
 @selection_options
 @click.option("--exclude", multiple=True, metavar="HOST", help="Not these hosts: names or patterns, comma-separated.")
 @parallel_option
-@click.option(
-    "--budget", type=click.IntRange(1), help="Failed hosts that halt it.  [default: provision.failure_budget]"
-)
+@budget_options("provision")
 @moment_option("--at", "at", help="For this time, instead of within a day: YYYY-MM-DD HH:MM.")
 @emergency_options
 @click.option("--explain", metavar="HOST", help="Say also why this host stands where it stands, or was left out.")
@@ -38,7 +46,8 @@ def plan(
     *,
     exclude: tuple[str, ...],
     max_parallel: int | None,
-    budget: int | None,
+    budget: str,
+    wave_budget: str,
     ticket: str,
     at: datetime | None,
     emergency: bool,
@@ -61,7 +70,7 @@ def plan(
     explained = _one_of(app, hosts, explain) if explain else ""
     wish = room.Wish(
         pace=room.pace(app.settings, max_parallel),
-        failure_budget=budget or app.settings.number("provision.failure_budget"),
+        budgets=budgets_of(app.settings, "provision", budget, wave_budget),
         options=tuple(
             f"{name}={','.join(words)}" for name, words in {**selection, "exclude": exclude}.items() if words
         ),
