@@ -59,7 +59,7 @@ def story_page(story: Story, language: str, own: Path | None = None) -> str:
         story=story,
         state=story.state,
         plan=story.state.plan,
-        sections=("summary", "acts", "problems", "order", "gates", *told, "details", "method"),
+        sections=("summary", "acts", "problems", "services", "order", "gates", *told, "details", "method"),
     )
 
 
@@ -168,6 +168,7 @@ def story_json(story: Story) -> str:
         stages=story.stages,
         log=story.log,
         approval=story.approval,
+        probing=story.probing,
         acts=story.acts,
         ledger_head=story.ledger_head,
     )

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from opsctl.model.host import Inventory
+from opsctl.model.probing import Probed, Probing
 from opsctl.model.rollout import HostPlan, HostState, RolloutState, Stage
-from opsctl.rollout import approval
+from opsctl.rollout import approval, probing
 from opsctl.rollout.execute import outcome_of
 from opsctl.rollout.journal import GATE, NOTIFIED, STAGE, Journal
 from opsctl.state.ledger import Entry, Ledger
@@ -66,6 +67,7 @@ class Story:
     acts: tuple[Entry, ...]
     ledger_head: str
     approval: str = ""
+    probing: Probing | None = None
 
     @property
     def outcome(self) -> str:
@@ -80,6 +82,13 @@ class Story:
     @cached_property
     def problems(self) -> tuple[HostState, ...]:
         return tuple(host for host in self.state.hosts if host.stage in _BAD or host.drained)
+
+    def planned_downtime(self, probed: Probed) -> timedelta | None:
+        """How long a service was to be away, as the plan says; None where others answer for it meanwhile."""
+        if not probed.single:
+            return None
+        planned = (row.item.downtime_seconds for row in self.rows if row.item.host in probed.hosts)
+        return next((timedelta(seconds=seconds) for seconds in planned if seconds), None)
 
     @property
     def gates(self) -> tuple[Happened, ...]:
@@ -110,6 +119,7 @@ def story(
         acts=tuple(_acts(ledger, state.plan.id)),
         ledger_head=str(ledger.head()),
         approval=str(approval.of(store, state, now)),
+        probing=probing.kept(journal, state.plan.id),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from opsctl.errors import HostFailed, UnknownName
+from opsctl.model.probing import Probed, Probing
 from opsctl.model.rollout import HostPlan, PackageChange, RolloutState
 from opsctl.patch import sheets
 from opsctl.patch.story import Story, story
@@ -63,6 +64,29 @@ def run(store: Store, state: RolloutState, change: FakeChange) -> Story:
         limits=limiting.of(STOCK, balancers=BALANCERS), clock=Clock(), observe=lambda step: None,
     )  # fmt: skip
     return story(store, Ledger(store), STOCK, state.plan.id, START)
+
+
+def test_the_page_tells_what_services_answered_while_they_were_asked_and_what_was_planned(store: Store) -> None:
+    state = with_packages(store)
+    told = run(store, state, Keeps(World()))
+    seen = Probing(
+        at=START,
+        services=(
+            Probed(service="e-tjänst", target="https://e.example/", hosts=("ange.web1", "ange.web2"), answered=99),
+            Probed(
+                service="db", target="tcp 192.0.2.9:5432", hosts=("ange.db1",), answered=90, lost=9, longest_outage=9.2
+            ),
+            Probed(service="odd", target=f"tcp {HOSTILE}", hosts=("ange.db1",), why=HOSTILE),
+        ),
+    )
+    told = replace(told, probing=seen)
+    pages = {language: sheets.story_page(told, language) for language in LANGUAGES}
+    for text in ("99 of 99", "90 of 99", "9.2 s", "never answered from here"):
+        assert text in pages["en"]
+    assert "9,2 s" in pages["sv"]
+    for language, page in pages.items():
+        check_page(page, language)
+    assert json.loads(sheets.story_json(told))["probing"]["services"][1]["lost"] == 9
 
 
 def test_the_story_holds_plan_people_stages_versions_gates_and_the_ledger(store: Store) -> None:
