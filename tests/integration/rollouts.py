@@ -70,11 +70,14 @@ class Site:
                 lab.restore(self.fleet.name, host.name, "prepared")
         self.touched = {host.name for host in self.fleet.hosts}
 
-    def _end_what_is_left(self) -> None:
+    def kill_what_runs(self) -> None:
         for left in self.begun:
             left.kill()
             left.wait()
         self.begun = []
+
+    def _end_what_is_left(self) -> None:
+        self.kill_what_runs()
         if not self.leases():
             return
         rollouts = self.answer("patch", "status")["rollouts"]
@@ -134,7 +137,10 @@ def prepared(folder: Path, plan: Fleet) -> Iterator[Site]:
         for host in fleet.hosts:
             site.inside(host.name, PREPARE)
             lab.snapshot(name, host.name, "prepared")
-        yield site
+        try:
+            yield site
+        finally:
+            site.kill_what_runs()
     finally:
         lab.down(name)
 

@@ -277,7 +277,7 @@ def test_a_driver_that_was_frozen_while_another_control_node_took_over_changes_n
         site.opsctl("state", "backup", str(saved))
         # Long after: its claims on the hosts are old, and so are its leases.
         for host in (WEB1, "ange-lb1"):
-            site.inside(host, 'sed -i \'s/"seconds": [0-9.]*/"seconds": 1/\' /var/lib/opsctl/fence.json')
+            site.inside(host, 'sed -i \'s/"seconds": [0-9.]*/"seconds": 0/\' /var/lib/opsctl/fence.json')
         monkeypatch.setenv("OPSCTL_STATE_PATH", str(tmp_path / "other"))
         site.opsctl("state", "restore", str(saved), "--yes")
         site.opsctl("patch", "resume", rollout, "--yes")
