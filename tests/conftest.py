@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +18,17 @@ CALM = (HealthCheck.filter_too_much, HealthCheck.too_slow)
 settings.register_profile("opsctl", deadline=None, derandomize=True, suppress_health_check=CALM)
 settings.register_profile("brief", deadline=None, derandomize=True, max_examples=20, suppress_health_check=CALM)
 settings.load_profile("opsctl")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings() -> Iterator[None]:
+    """A runtime folder of our own, short enough for sockets: what workspaces of tests leave there goes with it."""
+    base = "/run" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="ot-", dir=base) as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        # The width of a terminal, which readline hands on to the workers, is no concern of tests.
+        patch.delenv("COLUMNS", raising=False)
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

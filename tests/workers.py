@@ -53,7 +53,10 @@ def in_turn(config: pytest.Config, items: list[pytest.Item]) -> None:
 def scheduler(config: pytest.Config, log: Any) -> Any:
     """What hands out whole shares, in the order of their turns."""
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import NodeManager
 
+    # A run that is stopped gives each worker the time to take its lab down.
+    NodeManager.EXIT_TIMEOUT = 60
     config.option.loadscopereorder = False
     shares = LoadScopeScheduling(config, log)
     shares._split_scope = share
