@@ -163,13 +163,13 @@ def test_a_smaller_run_is_reported_only_by_its_name_and_says_its_scope(capsys: C
 def test_one_run_that_cannot_be_read_hides_no_other(workspace: Path, capsys: Capture) -> None:
     with Store.open(workspace / ".state") as store:
         newer = store.new_run(record.KIND, "{}", LONG_AGO)
-        store.save_report(newer, record.KIND, '{"version": 2}', LONG_AGO)
+        store.save_report(newer, record.KIND, json.dumps({"version": record.VERSION + 1}), LONG_AGO)
     assert run(["comply", "list"]) == 0
     shown = capsys.readouterr()
     lines = [line.split() for line in shown.out.splitlines() if line.startswith(" 2020")]
     assert sorted(line[3] for line in lines) == ["incomplete", "unreadable"]
     assert all(line[1:3] == ["2020-02-02", "12:00"] for line in lines), "UTC, to the minute"
-    assert f"run {newer} cannot be read: it was kept by a newer opsctl, in form 2" in shown.err
+    assert f"run {newer} cannot be read: it was kept by a newer opsctl, in form {record.VERSION + 1}" in shown.err
     assert run(["comply", "list", "-o", "json"]) == 0
     runs = {one["run"]: one for one in document(capsys)["runs"]}
     assert (runs[newer]["outcome"], runs[newer]["started"]) == ("unreadable", "2020-02-02T12:00:00Z")
