@@ -27,7 +27,7 @@ run_option = click.option(
 @output_option
 @pass_app
 def recheck(app: App, *, host: str, control: str, run_id: str | None, output: str) -> int:
-    """Check one control on one host now, live, and show it beside what a kept run says. Changes nothing.
+    """Check one control on one host again, live. Shown beside what a kept run says; changes nothing.
 
     Exit codes: 0 the same result, 6 another one, 1 the host could not be asked, or one of the two could not be judged.
     """
