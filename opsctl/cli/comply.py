@@ -10,6 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.proof import VERBS
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -212,16 +213,25 @@ def report(
 
     Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
     interrupted. A smaller run has to be named.
+
+    The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
+    opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
     from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports
+    from opsctl.report import build, exports, seal
+    from opsctl.state import reportkey
 
     passed_over: tuple[str, ...] = ()
     if run_id is None:
         run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
     built = build.report(app.store, app.ledger, run_id)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    written = exports.write(built, folder, formats or ("html", "json"), languages, app.settings.own_content)
+    place = folder / f"compliance-{built.run}"
+    seal.clear(place)
+    written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
+    key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
+    sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
+    written += sealed.files
     files = [{"path": str(file), "sha256": digest} for file, digest in written]
     if output == "json":
         heads = {"ledger_head": built.ledger_head, "ledger_entry": built.ledger_entry}
@@ -230,6 +240,8 @@ def report(
                 "run": built.run,
                 "scope": scope_words(built.assessment.scope),
                 **heads,
+                "chain": sealed.chain,
+                "signer": sealed.signer,
                 "files": files,
                 "passed_over": passed_over,
             }
@@ -238,6 +250,8 @@ def report(
     for file, digest in written:
         line(f"{digest}  {file}")
     _tell_run(built)
+    line(f"chain of runs {sealed.chain}")
+    line(f"signed with   {sealed.signer or 'nothing: opsctl ledger key makes a key'}")
     for reason in passed_over:
         note(f"newer, not taken: {reason}")
 
@@ -253,3 +267,7 @@ def _tell_run(built: Report) -> None:
     )
     line(f"ledger head before the run {built.ledger_head}")
     line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")
+
+
+for verb in VERBS:
+    command.add_command(verb)
