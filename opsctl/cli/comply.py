@@ -10,6 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.proof import VERBS, sending, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -31,23 +32,46 @@ def command() -> None:
 @selection_options
 @click.option("--profile", metavar="NAME", help="Which controls, with which values (default: setting comply.profile).")
 @click.option("--control", "controls", multiple=True, metavar="ID", help="Only this control (repeatable).")
+@click.option(
+    "--severity", "severities", multiple=True, type=click.Choice(["high", "medium", "low"]), help="Only such controls."
+)
 @output_option
 @pass_app
-def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
+def run(
+    app: App,
+    /,
+    profile: str | None,
+    controls: tuple[str, ...],
+    severities: tuple[str, ...],
+    output: str,
+    **selection: tuple[str, ...],
+) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
-    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. Exit codes:
-    0 all is well, 6 findings, 1 incomplete (a host did not answer, or something could not be judged).
+    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
+    that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
+    did not answer, or something could not be judged).
     """
+    from opsctl.compliance import profiles, waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
 
-    hosts = select(app, selection, managed_only=False)
-    catalogue, chosen, left = _chosen(app, profile, controls)
+    catalogue, found = _profile(app, profile)
+    hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
+    chosen, left = profiles.narrow(found, controls, severities)
     order = Order(
-        hosts=hosts, profile=chosen, catalogue=catalogue, operator=app.who, selection=selection, deselected=left
+        hosts=hosts,
+        profile=chosen,
+        catalogue=catalogue,
+        operator=app.who,
+        selection=selection,
+        deselected=left,
+        waivers=waiverfile.current(
+            app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
+        ),
+        host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
-    found = audit(
+    kept = audit(
         order,
         transport=app.transport,
         inventory=app.inventory,
@@ -58,39 +82,46 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         say=progress,
     )
     if output == "json":
-        as_json(_document(found), outcome=found.outcome)
+        as_json(_document(kept), outcome=kept.outcome)
     else:
-        _print(found)
-    return EXIT[found.outcome]
+        _print(kept)
+    sending.send_where_wanted(app, kept.id)
+    return EXIT[kept.outcome]
 
 
-def _chosen(
-    app: App, name: str | None, controls: tuple[str, ...]
-) -> tuple[Catalogue, Profile, tuple[tuple[str, str], ...]]:
+def _profile(app: App, name: str | None) -> tuple[Catalogue, Profile]:
     from opsctl.compliance import catalogue as catalogues
     from opsctl.compliance import profiles
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own)
+    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own, app.settings.inventories)
     days = app.settings.number("comply.max_list_age_days")
-    profile = profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
-    return catalogue, *profiles.narrow(profile, controls)
+    return catalogue, profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _print(found: Audit) -> None:
     from opsctl.cli import findings
+    from opsctl.compliance import waivers
 
     findings.show(found)
+    waived = sum(finding.disposition == "waived" for finding in found.findings)
+    if waived:
+        line(f"{waived} failures are waived")
+    for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
+        for warning in waiving.warnings(one):
+            note(f"warning: {warning}")
     line(f"run {found.id}: {found.outcome}; kept with SHA-256 {found.sha256}")
     line(f"ledger head after the run {found.ledger_head}")
     note(f"what next: opsctl comply report {found.id} --to DIR   (every host by name)")
 
 
 def _document(found: Audit) -> Mapping[str, Any]:
+    from opsctl.compliance import waivers
     from opsctl.model.finding import count
 
     assessment, coverage = found.assessment, found.assessment.coverage
+    judged = {(finding.result.host, finding.result.control): finding for finding in found.findings}
     return {
         "run": found.id,
         "sha256": found.sha256,
@@ -104,6 +135,9 @@ def _document(found: Audit) -> Mapping[str, Any]:
         },
         "faults": assessment.faults,
         "counts": count(assessment.results),
+        "waivers": [
+            waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)
+        ],
         "results": [
             {
                 "host": result.host,
@@ -112,6 +146,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
                 "observed": result.observed,
                 "expected": result.expected,
                 "reason": result.reason,
+                **waiving.disposition(judged.get((result.host, result.control))),
             }
             for result in assessment.results
         ],
@@ -177,7 +212,7 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    shown = profiles.load(profile, catalogue, own).controls if profile else catalogue.controls
+    shown = profiles.load(profile, catalogue, own, app.settings.inventories).controls if profile else catalogue.controls
     if output == "json":
         as_json({"controls": [vars(control) for control in shown], "sha256": catalogue.digest})
         return
@@ -186,6 +221,29 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
         [[c.id, c.severity, "yes" if c.built else "", c.title, c.remediation_role] for c in shown],
     )
     line(f"{len(shown)} controls, {sum(control.built for control in shown)} of them can be checked")
+
+
+@command.command("profiles")
+@output_option
+@pass_app
+def list_profiles(app: App, /, output: str) -> None:
+    """The profiles that a run can be made with. Each one is a selection of controls with its values."""
+    from opsctl.compliance import catalogue as catalogues
+    from opsctl.compliance import profiles
+
+    own, inventories = app.settings.own_content, app.settings.inventories
+    catalogue = catalogues.load(own)
+    found = [profiles.load(name, catalogue, own, inventories) for name in profiles.names(own, inventories)]
+    if output == "json":
+        as_json({"profiles": [{**vars(one), "controls": [c.id for c in one.controls]} for one in found]})
+        return
+    table(
+        ["profile", "controls", "extends", "about", "title"],
+        [
+            [one.name, len(one.controls), one.extends, ", ".join([one.tenant, *one.roles]).strip(", "), one.title]
+            for one in found
+        ],
+    )
 
 
 @command.command()
@@ -212,16 +270,26 @@ def report(
 
     Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
     interrupted. A smaller run has to be named.
+
+    The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
+    opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
     from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports
+    from opsctl.report import build, exports, seal, witness
+    from opsctl.state import reportkey
 
     passed_over: tuple[str, ...] = ()
     if run_id is None:
         run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
     built = build.report(app.store, app.ledger, run_id)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    written = exports.write(built, folder, formats or ("html", "json"), languages, app.settings.own_content)
+    place = folder / f"compliance-{built.run}"
+    seal.clear(place)
+    written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
+    witness.put(place, app.store, built.run)
+    key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
+    sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
+    written += sealed.files
     files = [{"path": str(file), "sha256": digest} for file, digest in written]
     if output == "json":
         heads = {"ledger_head": built.ledger_head, "ledger_entry": built.ledger_entry}
@@ -230,6 +298,8 @@ def report(
                 "run": built.run,
                 "scope": scope_words(built.assessment.scope),
                 **heads,
+                "chain": sealed.chain,
+                "signer": sealed.signer,
                 "files": files,
                 "passed_over": passed_over,
             }
@@ -238,6 +308,8 @@ def report(
     for file, digest in written:
         line(f"{digest}  {file}")
     _tell_run(built)
+    line(f"chain of runs {sealed.chain}")
+    line(f"signed with   {sealed.signer or 'nothing: opsctl ledger key makes a key'}")
     for reason in passed_over:
         note(f"newer, not taken: {reason}")
 
@@ -253,3 +325,7 @@ def _tell_run(built: Report) -> None:
     )
     line(f"ledger head before the run {built.ledger_head}")
     line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")
+
+
+for verb in VERBS:
+    command.add_command(verb)
