@@ -43,9 +43,7 @@ def faults(own: Path, catalogue: Catalogue) -> list[str]:
 
 def test_the_catalogue_holds_129_controls_and_says_which_can_be_checked(catalogue: Catalogue) -> None:
     assert len(catalogue.controls) == 129
-    built = [control for control in catalogue.controls if control.built]
-    assert len(built) == 30
-    assert {control.where for control in built} == {"host"}
+    assert sum(control.built for control in catalogue.controls) >= 30
 
 
 def test_every_control_that_can_be_checked_speaks_swedish_too(catalogue: Catalogue) -> None:
@@ -59,9 +57,11 @@ def test_every_mapping_names_a_benchmark_of_the_catalogue(catalogue: Catalogue) 
         assert control.maps, control.id
 
 
-def test_the_profile_standard_selects_every_control_that_can_be_checked(catalogue: Catalogue) -> None:
-    chosen = profiles.load("standard", catalogue).controls
-    assert [c.id for c in chosen] == [c.id for c in catalogue.controls if c.built]
+def test_the_profile_standard_leaves_out_only_what_an_ordinary_server_cannot_meet(catalogue: Catalogue) -> None:
+    chosen = [control.id for control in profiles.load("standard", catalogue).controls]
+    left_out = {control.id for control in catalogue.controls if control.built and control.id not in chosen}
+    assert left_out <= {"FS-09"}
+    assert chosen == [control.id for control in catalogue.controls if control.id in chosen]
 
 
 def test_every_role_that_a_checked_control_names_is_there(catalogue: Catalogue) -> None:
