@@ -12,7 +12,7 @@ module: opsctl_units
 short_description: Units enabled and running, others disabled and stopped
 description:
   - Reads the state of all units with one C(systemctl show); calls C(systemctl) again only where something must change.
-  - A unit that is to run and is not there fails the task, but not in check mode, where its package may be about to come.
+  - A unit that is to run and is not there fails the task; in check mode its package may be about to come.
 options:
   running:
     description: Units that are to be enabled and active.
