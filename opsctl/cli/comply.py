@@ -41,12 +41,16 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
     """
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
+    from opsctl.rollout.records import gather
 
     hosts = select(app, selection, managed_only=False)
     catalogue, chosen, left = _chosen(app, profile, controls)
+    managed = [host for host in hosts if host.managed]
+    known = gather(managed, (control.id for control in chosen.controls), app.settings, app.store, app.now())
     order = Order(
-        hosts=hosts, profile=chosen, catalogue=catalogue, operator=app.who, selection=selection, deselected=left
-    )
+        hosts=hosts, profile=chosen, catalogue=catalogue, operator=app.who, selection=selection, deselected=left,
+        records=known,
+    )  # fmt: skip
     found = audit(
         order,
         transport=app.transport,

@@ -99,23 +99,28 @@ def check_loading_of_modules_is_recorded(host: Any, verdict: Verdict, expectatio
 _KEPT = "find /var/log/audit -maxdepth 1 -printf '%y %m %p\\n' | sort"
 
 
+# Its plugin hands every record to syslog, which sends it to the log host (LOG-04).
+_COPIED = "grep -hEi '^[[:space:]]*active[[:space:]]*=[[:space:]]*yes' /etc/audit/plugins.d/syslog.conf"
+
+
 @pytest.mark.control("AUD-06")
 def check_audit_log_is_kept(host: Any, verdict: Verdict, expectations: Expectations) -> None:
     own_kernel(host)
     if unit(host, "auditd.service").there is False:
         not_applicable("auditd is not installed (AUD-01 judges that)")
-    allowed = expectations.texts("actions")
     text = output(host, "cat /etc/audit/auditd.conf")
     given = re.findall(r"(?mi)^\s*max_log_file_action\s*=\s*(\S+)", text)
+    copied = host.run(_COPIED).rc == 0
     action = given[-1].lower() if given else "not set"
     modes = {"d": int(expectations.text("folder_mode"), 8), "f": int(expectations.text("file_mode"), 8)}
     found = [line.split(" ", 2) for line in lines(host, _KEPT)]
     wrong = [f"{path} {mode}" for kind, mode, path in found if int(mode, 8) & ~modes.get(kind, 0)]
     verdict(
-        action in allowed and not wrong and bool(found),
-        observed=f"max_log_file_action {action}; too open: {listed(wrong)}"
+        (action == "keep_logs" or (action == "rotate" and copied)) and not wrong and bool(found),
+        observed=f"max_log_file_action {action}, {'' if copied else 'not '}copied to syslog; too open: {listed(wrong)}"
         + ("" if found else "; /var/log/audit is missing"),
-        expected=f"max_log_file_action {listed(allowed)}; /var/log/audit {expectations.text('folder_mode')}, "
+        expected="max_log_file_action keep_logs, or rotate and copied to syslog; "
+        f"/var/log/audit {expectations.text('folder_mode')}, "
         f"its files {expectations.text('file_mode')}, or stricter",
     )
 

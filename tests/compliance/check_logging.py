@@ -133,7 +133,12 @@ def check_no_logs_from_others(host: Any, verdict: Verdict, expectations: Expecta
 
 # Dry run: it says what it would do with each file, and does nothing (logrotate(8), -d).
 _ROTATION = "logrotate -d /etc/logrotate.conf 2>&1"
-_DAYS = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 30, "yearly": 365}
+_DAYS = {"hourly": 1 / 24, "weekly": 7, "monthly": 30, "yearly": 365}
+# As logrotate words it: `rotating pattern: FILES weekly (4 rotations)`, `after 1 days (90 rotations)`, `1024 bytes (...`.
+_PATTERN = re.compile(
+    r"(?s)rotating pattern: (.*?)\s(?:(hourly|weekly|monthly|yearly)|after (\d+) days|\d+ bytes|forced \D+?)"
+    r"\s*\((?:(\d+) rotations|no old logs)"
+)
 
 
 @pytest.mark.control("LOG-07")
@@ -157,9 +162,7 @@ def check_logs_are_kept_long_enough(host: Any, verdict: Verdict, expectations: E
 def rotation(told: str) -> dict[str, float]:
     """Days for which each file is kept: the period times the number of old files; 0 where it goes by size."""
     found = {}
-    for files, period, count in re.findall(
-        r"(?m)^rotating pattern: (.*?)\s+(?:after )?(\S+)(?: bytes)?\s+\((\d+) rotations\)", told
-    ):
+    for files, period, days, count in _PATTERN.findall(told):
         for file in files.split():
-            found[file] = _DAYS.get(period, 0) * int(count)
+            found[file] = (int(days) if days else _DAYS.get(period, 0)) * int(count or 0)
     return found

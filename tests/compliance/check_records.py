@@ -104,6 +104,6 @@ def _addresses(printed: str) -> set[str]:
 
 def _owner(text: str) -> str:
     try:
-        return str(json.loads(text)["owner"])
+        return str(json.loads(text)["owner"] or "")
     except (ValueError, KeyError, TypeError):
         return "not told (/etc/opsctl/host.json cannot be read)"
