@@ -134,7 +134,7 @@ def check_no_logs_from_others(host: Any, verdict: Verdict, expectations: Expecta
 # Dry run: it says what it would do with each file, and does nothing (logrotate(8), -d).
 _ROTATION = "logrotate -d /etc/logrotate.conf 2>&1"
 _DAYS = {"hourly": 1 / 24, "weekly": 7, "monthly": 30, "yearly": 365}
-# As logrotate words it: `rotating pattern: FILES weekly (4 rotations)`, `after 1 days (90 rotations)`, `1024 bytes (...`.
+# As logrotate words it: `rotating pattern: FILES weekly (4 rotations)`, or `after 1 days (...`, or `1024 bytes (...`.
 _PATTERN = re.compile(
     r"(?s)rotating pattern: (.*?)\s(?:(hourly|weekly|monthly|yearly)|after (\d+) days|\d+ bytes|forced \D+?)"
     r"\s*\((?:(\d+) rotations|no old logs)"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-broken.conf"
 
@@ -20,12 +22,15 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordCase:
-    """One control that is judged by what the control side knows: a record (`name`) that fails, and one that passes."""
+    """One control that is judged by what the control side knows: a record (`name`) that fails, and one that passes.
+
+    Both are made for the time at which they are read.
+    """
 
     control: str
     name: str
-    broken: dict[str, object]
-    mended: dict[str, object]
+    broken: Callable[[datetime], dict[str, object]]
+    mended: Callable[[datetime], dict[str, object]]
     observed: str
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from tests.integration.control_case import Case, RecordCase, edited, package
 
@@ -72,6 +73,7 @@ CASES: tuple[Case, ...] = (
         broken="systemctl disable -q nftables",
         mended="systemctl enable -q nftables",
         observed="service disabled, active",
+        also=frozenset({"FW-01"}),
     ),
     Case(
         control="FW-03",
@@ -119,8 +121,12 @@ CASES: tuple[Case, ...] = (
         mended="systemctl stop broken.socket",
         observed="mail listens: tcp/25 on 0.0.0.0",
     ),
-    edited(
-        "BAS-01", "/etc/os-release", "s/^VERSION_ID=.*/VERSION_ID=\"10\"/", "debian-10: no support that is known"
+    Case(
+        control="BAS-01",
+        broken="cp -p /etc/os-release /root/kept; sed -i 's/^VERSION_ID=.*/VERSION_ID=\"10\"/' /etc/os-release",
+        mended="cp -p /root/kept /etc/os-release; rm /root/kept",
+        observed="debian-10: no support that is known",
+        also=frozenset({"BAS-02"}),  # nor is it the platform that the inventory knows
     ),
     Case(
         control="BAS-02",
@@ -138,7 +144,7 @@ CASES: tuple[Case, ...] = (
         control="BAS-04",
         broken="cp -p /etc/issue /root/kept; echo 'Debian GNU/Linux 12 \\n \\l \\m' >> /etc/issue",
         mended="cp -p /root/kept /etc/issue; rm /root/kept",
-        observed="\\m in /etc/issue, debian in /etc/issue",
+        observed="\\m in /etc/issue, debian gnu/linux in /etc/issue",
     ),
     Case(
         control="LOG-01",
@@ -167,6 +173,7 @@ CASES: tuple[Case, ...] = (
         broken="systemctl stop prometheus-node-exporter",
         mended="systemctl start prometheus-node-exporter; until ss -Htln | grep -q :9100; do sleep 0.1; done",
         observed="prometheus-node-exporter enabled, inactive; port 9100: nothing listens",
+        also=frozenset({"MON-02"}),  # nothing is left that could answer to anybody
     ),
     edited(
         "MON-02", "/etc/nftables.conf", "s/iif \"lo\" accept/&; tcp dport 9100 accept/", "open to 0.0.0.0/0, ::/0",
@@ -244,40 +251,47 @@ NEEDS_A_VM: tuple[Case, ...] = (
     Case(control="AUD-07", broken="true", mended="auditctl -e 2", observed="enabled 1"),
 )  # fmt: skip
 
-_NOW = datetime.now(UTC)
+
+def _ago(name: str, **span: float) -> Callable[[datetime], dict[str, object]]:
+    return lambda now: {name: (now - timedelta(**span)).isoformat()}
 
 
-def _ago(**span: float) -> str:
-    return (_NOW - timedelta(**span)).isoformat(timespec="seconds")
+def _target(up: str, minutes: float) -> Callable[[datetime], dict[str, object]]:
+    def made(now: datetime) -> dict[str, object]:
+        return {
+            "targets": [{"instance": "192.0.2.1:9100", "up": up, "at": (now - timedelta(minutes=minutes)).isoformat()}]
+        }
+
+    return made
 
 
 RECORD_CASES: tuple[RecordCase, ...] = (
     RecordCase(
         control="PAT-05",
         name="patched",
-        broken={"last_success": _ago(days=36), "rollout": "p-old"},
-        mended={"last_success": _ago(days=3), "rollout": "p-new"},
+        broken=_ago("last_success", days=36),
+        mended=_ago("last_success", days=3),
         observed="36.0 days ago",
     ),
     RecordCase(
         control="BAK-01",
         name="backup",
-        broken={"last_success": _ago(hours=27)},
-        mended={"last_success": _ago(hours=3)},
+        broken=_ago("last_success", hours=27),
+        mended=_ago("last_success", hours=3),
         observed="27.0 hours ago",
     ),
     RecordCase(
         control="BAK-02",
         name="restore",
-        broken={"restore_tested": ""},
-        mended={"restore_tested": f"{_NOW - timedelta(days=30):%Y-%m-%d}"},
+        broken=lambda _now: {"restore_tested": ""},
+        mended=lambda now: {"restore_tested": f"{now - timedelta(days=30):%Y-%m-%d}"},
         observed="no last test of restoring is known",
     ),
     RecordCase(
         control="MON-03",
         name="monitoring",
-        broken={"targets": [{"instance": "192.0.2.1:9100", "up": "0", "at": _ago(minutes=1)}]},
-        mended={"targets": [{"instance": "192.0.2.1:9100", "up": "1", "at": _ago(minutes=1)}]},
+        broken=_target("0", 1),
+        mended=_target("1", 1),
         observed="192.0.2.1:9100 down, 1.0 minutes old",
     ),
 )

@@ -78,8 +78,9 @@ def shipped() -> tuple[Catalogue, Profile]:
 
 def known(**broken: dict[str, object]) -> dict[str, Record]:
     """What the control side hands in: all well, but for what is broken."""
-    fields = {case.name: case.mended for case in RECORD_CASES} | broken
-    return {name: record(f"a test: {name}", datetime.now(UTC), found) for name, found in fields.items()}
+    now = datetime.now(UTC)
+    fields = {case.name: case.mended(now) for case in RECORD_CASES} | broken
+    return {name: record(f"a test: {name}", now, found) for name, found in fields.items()}
 
 
 def judge(place: Ground, *controls: str, records: dict[str, Record] | None = None) -> Assessment:
@@ -126,7 +127,9 @@ def test_there_is_a_case_for_every_control_that_can_be_checked() -> None:
 
 @pytest.mark.parametrize("case", RECORD_CASES, ids=lambda case: case.control)
 def test_what_the_control_side_knows_is_judged(place: Ground, case: RecordCase) -> None:
-    broken = by_control(judge(place, case.control, records=known(**{case.name: case.broken})))[case.control]
+    broken = by_control(judge(place, case.control, records=known(**{case.name: case.broken(datetime.now(UTC))})))[
+        case.control
+    ]
     assert (broken.result, case.observed in broken.observed) == ("fail", True), broken
     (piece,) = broken.evidence
     assert (piece.command, piece.how) == (f"a test: {case.name}", "control")
