@@ -29,6 +29,7 @@ from opsctl.model.finding import (
     Profile,
     Scope,
     ScopedHost,
+    Waiver,
 )
 from opsctl.model.host import Host, Inventory
 from opsctl.ssh.session import Transport
@@ -45,6 +46,7 @@ class Order:
     """What to assess: hosts (managed or not), the tailored profile, and what the report says of the choice.
 
     `records`: what only the control side knows of each host; the inventory's own are added by the run.
+    `host_keys` are the fingerprints of each host's approved keys, `waivers` what is accepted of its failures.
     """
 
     hosts: tuple[Host, ...]
@@ -54,6 +56,8 @@ class Order:
     selection: Mapping[str, tuple[str, ...]]
     deselected: tuple[tuple[str, str], ...] = ()
     records: recorded.Known = field(default_factory=dict)
+    host_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
 
 
 def assess(
@@ -65,12 +69,16 @@ def assess(
     now: Callable[[], datetime],
     last_good: Mapping[str, datetime] | None = None,
     say: Say = quiet,
+    live: bool = False,
 ) -> Assessment:
-    """Check every managed host of the order. Changes nothing on any host."""
+    """Check every managed host of the order. Changes nothing on any host.
+
+    `live`: every command is run when its check asks for it; what was learned is neither used nor added to.
+    """
     started = now()
     digest = content.digest(settings.own_content)
     managed = [host for host in order.hosts if host.managed]
-    learned = Learned(settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
+    learned = Learned(None if live else settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
     answers = Answers(transport, managed, learned)
     known = {h.key: {**recorded.of_inventory(h, started), **order.records.get(h.key, {})} for h in managed}
     run = _Run(order, inventory, settings, answers, learned, say, known)
@@ -98,6 +106,7 @@ def assess(
         results=tuple(_ordered(results, order)),
         faults=tuple(faults),
         interrupted=interrupted,
+        waivers=order.waivers,
     )
 
 
@@ -233,7 +242,13 @@ def _scope(order: Order, inventory: Inventory, digest: str) -> Scope:
         profile_title_sv=order.profile.title_sv,
         benchmarks=order.catalogue.benchmarks,
         hosts=tuple(
-            ScopedHost(key=h.key, tenant=inventory.tenant(h.tenant).title, role=h.role, platform=h.platform)
+            ScopedHost(
+                key=h.key,
+                tenant=inventory.tenant(h.tenant).title,
+                role=h.role,
+                platform=h.platform,
+                host_keys=order.host_keys.get(h.key, ()),
+            )
             for h in order.hosts
         ),
         controls=order.profile.controls,

@@ -123,7 +123,8 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         control="BAS-01",
-        broken="cp -p /etc/os-release /root/kept; sed -i 's/^VERSION_ID=.*/VERSION_ID=\"10\"/' /etc/os-release",
+        broken="cp -p /etc/os-release /root/kept; "
+        "sed -i --follow-symlinks 's/^VERSION_ID=.*/VERSION_ID=\"10\"/' /etc/os-release",
         mended="cp -p /root/kept /etc/os-release; rm /root/kept",
         observed="debian-10: no support that is known",
         also=frozenset({"BAS-02"}),  # nor is it the platform that the inventory knows
