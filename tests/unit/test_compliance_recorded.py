@@ -88,8 +88,7 @@ Leap status     : Normal
 
 
 def test_a_container_has_no_clock_of_its_own(checks: SimpleNamespace) -> None:
-    for name in ("one_time_service", "x"):
-        check = checks.time.check_exactly_one_time_service if name != "x" else checks.time.check_clock_is_right
+    for check in (checks.time.check_exactly_one_time_service, checks.time.check_clock_is_right):
         with pytest.raises(checks.judging.NotApplicable, match="systemd-nspawn"):
             judged(checks, check, {"systemd-detect-virt": "systemd-nspawn\n"})
 
@@ -119,7 +118,7 @@ def test_only_reachable_and_approved_sources_count(checks: SimpleNamespace) -> N
         "^+ 192.0.2.2                     2   6   377", "^? 192.0.2.2                     0   6     0"
     )
     assert judged(checks, check, {**good, "chronyc -n sources": alone})[0] is False
-    silent = {**good, "chronyc -n sources": (1, "506 Cannot talk to daemon\n")}
+    silent: dict[str, str | tuple[int, str]] = {**good, "chronyc -n sources": (1, "506 Cannot talk to daemon\n")}
     assert judged(checks, check, silent)[1].startswith("reachable: not known (506 Cannot talk to daemon")
 
 
