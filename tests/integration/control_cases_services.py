@@ -196,8 +196,17 @@ CASES: tuple[Case, ...] = (
 )  # fmt: skip
 
 
-# What a container cannot hold: broken and mended on a virtual machine.
-_CHRONY = "systemctl restart chrony"
+# What a container cannot hold: broken, seen and mended on a virtual machine. Nothing of a lab has a way out, so the
+# machine serves the time to itself: by these servers of the tenant, and a second chronyd that leaves the clock alone.
+TIME_SERVERS_OF_A_VM = ("127.0.0.1", "127.0.0.2")
+SERVE_TIME = (
+    "printf '%s\\n' 'local stratum 8' 'port 123' 'allow 127.0.0.0/8' 'cmdport 0' 'bindcmdaddress /' 'pidfile /' "
+    "'user _chrony' > /etc/chrony/second.conf; systemd-run -q --unit=second-clock chronyd -x -n -f /etc/chrony/second.conf"
+)
+_CHRONY = (
+    "systemctl restart chrony; for i in $(seq 120); do "
+    "[ $(chronyc -n sources | grep -c '^^[*+-]') -ge 2 ] && break; sleep 0.5; done"
+)
 _RULES = "/etc/audit/rules.d/50-opsctl.rules"
 _LOAD = "augenrules --load > /dev/null"
 NEEDS_A_VM: tuple[Case, ...] = (
@@ -215,22 +224,20 @@ NEEDS_A_VM: tuple[Case, ...] = (
         observed="chrony disabled, active",
         also=frozenset({"TIM-01"}),
     ),
-    edited(
-        "TIM-03", "/etc/chrony/chrony.conf", "1s/^/server 192.0.2.9\\n/", "not approved: 192.0.2.9", _CHRONY
-    ),
     Case(
-        control="TIM-04",
-        broken="cp -p /etc/chrony/chrony.conf /root/kept; echo 'user root' >> /etc/chrony/chrony.conf; "
-        f"mkdir -p /run/systemd/system/chrony.service.d; {_CHRONY}",
-        mended=f"cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept; {_CHRONY}",
-        observed="chronyd runs as root",
+        control="TIM-03",
+        broken="cp -p /etc/chrony/chrony.conf /root/kept; echo 'server 192.0.2.9' >> /etc/chrony/chrony.conf",
+        mended="cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept",
+        observed="not approved: 192.0.2.9",
     ),
+    edited("TIM-04", "/etc/chrony/chrony.conf", "$auser root", "root", _CHRONY),
     Case(
         control="TIM-05",
-        broken="systemctl stop chrony",
-        mended="systemctl start chrony",
-        observed="leap status not known",
-        also=frozenset({"TIM-01", "TIM-02", "TIM-03", "TIM-04"}),
+        broken="cp -p /etc/chrony/chrony.conf /root/kept; sed -i /^server/d /etc/chrony/chrony.conf; "
+        "systemctl restart chrony",
+        mended=f"cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept; {_CHRONY}",
+        observed="leap status Not synchronised",
+        also=frozenset({"TIM-03"}),  # without a source there is no reachable one
     ),
     Case(
         control="AUD-01",
