@@ -199,9 +199,12 @@ CASES: tuple[Case, ...] = (
 # What a container cannot hold: broken, seen and mended on a virtual machine. Nothing of a lab has a way out, so the
 # machine serves the time to itself: by these servers of the tenant, and a second chronyd that leaves the clock alone.
 TIME_SERVERS_OF_A_VM = ("127.0.0.1", "127.0.0.2")
+_SECOND = (
+    "local stratum 8", "port 123", "allow 127.0.0.0/8", "cmdport 0", "bindcmdaddress /", "pidfile /", "user _chrony",
+)  # fmt: skip
 SERVE_TIME = (
-    "printf '%s\\n' 'local stratum 8' 'port 123' 'allow 127.0.0.0/8' 'cmdport 0' 'bindcmdaddress /' 'pidfile /' "
-    "'user _chrony' > /etc/chrony/second.conf; systemd-run -q --unit=second-clock chronyd -x -n -f /etc/chrony/second.conf"
+    f"printf '%s\\n' {' '.join(map(repr, _SECOND))} > /etc/chrony/second.conf; "
+    "systemd-run -q --unit=second-clock chronyd -x -n -f /etc/chrony/second.conf"
 )
 _CHRONY = (
     "systemctl restart chrony; for i in $(seq 120); do "
