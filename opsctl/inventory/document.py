@@ -33,6 +33,7 @@ _SERVICE_ORDER = attrgetter("name", "port", "protocol")
 _SINCE = frozenset(
     {"handling", "gates", "failure_budget", "wave_budget", "time_servers", "log_host", "log_retention_days"}
 )
+_HOST_SINCE = ("reboot", "balancer")
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -60,6 +61,9 @@ def encode(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> dict[str, Any]:
 def encode_host(host: Host) -> dict[str, Any]:
     """Every field of a host as JSON knows it."""
     found = dict(vars(host))
+    for name in _HOST_SINCE:
+        if not found[name]:
+            del found[name]
     found["windows"] = sorted(host.windows)
     found["tags"] = sorted(host.tags)
     found["services"] = [
