@@ -32,22 +32,34 @@ def command() -> None:
 @selection_options
 @click.option("--profile", metavar="NAME", help="Which controls, with which values (default: setting comply.profile).")
 @click.option("--control", "controls", multiple=True, metavar="ID", help="Only this control (repeatable).")
+@click.option(
+    "--severity", "severities", multiple=True, type=click.Choice(["high", "medium", "low"]), help="Only such controls."
+)
 @output_option
 @pass_app
-def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
+def run(
+    app: App,
+    /,
+    profile: str | None,
+    controls: tuple[str, ...],
+    severities: tuple[str, ...],
+    output: str,
+    **selection: tuple[str, ...],
+) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
     A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
     that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
     did not answer, or something could not be judged).
     """
-    from opsctl.compliance import waiverfile
+    from opsctl.compliance import profiles, waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
     from opsctl.rollout.records import gather
 
-    hosts = select(app, selection, managed_only=False)
-    catalogue, chosen, left = _chosen(app, profile, controls)
+    catalogue, found = _profile(app, profile)
+    hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
+    chosen, left = profiles.narrow(found, controls, severities)
     managed = [host for host in hosts if host.managed]
     order = Order(
         hosts=hosts,
@@ -62,7 +74,7 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         records=gather(managed, (c.id for c in chosen.controls), app.settings, app.store, app.now()),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
-    found = audit(
+    kept = audit(
         order,
         transport=app.transport,
         inventory=app.inventory,
@@ -73,24 +85,21 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         say=progress,
     )
     if output == "json":
-        as_json(_document(found), outcome=found.outcome)
+        as_json(_document(kept), outcome=kept.outcome)
     else:
-        _print(found)
-    return EXIT[found.outcome]
+        _print(kept)
+    return EXIT[kept.outcome]
 
 
-def _chosen(
-    app: App, name: str | None, controls: tuple[str, ...]
-) -> tuple[Catalogue, Profile, tuple[tuple[str, str], ...]]:
+def _profile(app: App, name: str | None) -> tuple[Catalogue, Profile]:
     from opsctl.compliance import catalogue as catalogues
     from opsctl.compliance import profiles
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own)
+    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own, app.settings.inventories)
     days = app.settings.number("comply.max_list_age_days")
-    profile = profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
-    return catalogue, *profiles.narrow(profile, controls)
+    return catalogue, profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _print(found: Audit) -> None:
@@ -205,7 +214,7 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    shown = profiles.load(profile, catalogue, own).controls if profile else catalogue.controls
+    shown = profiles.load(profile, catalogue, own, app.settings.inventories).controls if profile else catalogue.controls
     if output == "json":
         as_json({"controls": [vars(control) for control in shown], "sha256": catalogue.digest})
         return
@@ -214,6 +223,29 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
         [[c.id, c.severity, "yes" if c.built else "", c.title, c.remediation_role] for c in shown],
     )
     line(f"{len(shown)} controls, {sum(control.built for control in shown)} of them can be checked")
+
+
+@command.command("profiles")
+@output_option
+@pass_app
+def list_profiles(app: App, /, output: str) -> None:
+    """The profiles that a run can be made with. Each one is a selection of controls with its values."""
+    from opsctl.compliance import catalogue as catalogues
+    from opsctl.compliance import profiles
+
+    own, inventories = app.settings.own_content, app.settings.inventories
+    catalogue = catalogues.load(own)
+    found = [profiles.load(name, catalogue, own, inventories) for name in profiles.names(own, inventories)]
+    if output == "json":
+        as_json({"profiles": [{**vars(one), "controls": [c.id for c in one.controls]} for one in found]})
+        return
+    table(
+        ["profile", "controls", "extends", "about", "title"],
+        [
+            [one.name, len(one.controls), one.extends, ", ".join([one.tenant, *one.roles]).strip(", "), one.title]
+            for one in found
+        ],
+    )
 
 
 @command.command()

@@ -127,7 +127,7 @@ class Records:
                 "output": record.text,
                 "sha256": hashlib.sha256(record.text.encode()).hexdigest(),
                 "at": float(found["at"]),
-                "how": "control",
+                "how": "record",
             }
         )
         return record

@@ -132,7 +132,7 @@ def test_what_the_control_side_knows_is_judged(place: Ground, case: RecordCase) 
     ]
     assert (broken.result, case.observed in broken.observed) == ("fail", True), broken
     (piece,) = broken.evidence
-    assert (piece.command, piece.how) == (f"a test: {case.name}", "control")
+    assert (piece.command, piece.how) == (f"a test: {case.name}", "record")
     assert piece.sha256 == hashlib.sha256(piece.output.encode()).hexdigest()
     assert told(by_control(judge(place, case.control))) == {}
 
@@ -181,7 +181,7 @@ def test_the_verdicts_are_the_same_with_and_without_learned_commands(place: Grou
     batched = judge(place)
     (place.settings.state / "cache" / f"comply-commands-{os.geteuid()}.json").unlink()
     alone = judge(place)
-    assert {piece.how for result in batched.results for piece in result.evidence} == {"batch", "control"}
+    assert {piece.how for result in batched.results for piece in result.evidence} == {"batch", "record"}
     assert "live" in {piece.how for result in alone.results for piece in result.evidence}
     assert [(r.control, r.result) for r in batched.results] == [(r.control, r.result) for r in alone.results]
 
