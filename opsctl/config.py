@@ -173,6 +173,8 @@ OPTIONS = (
            meaning="command (a list) that prints as JSON when each host was last backed up"),
     Option(name="comply.profile", default="standard", meaning="profile that comply run uses"),
     Option(name="comply.max_list_age_days", default=7, meaning="package lists older than this are an error", low=1),
+    Option(name="comply.timestamp_url", default="", meaning="RFC 3161 authority that stamps each run's head; empty: none"),
+    Option(name="comply.timestamp_ca", default="", meaning="file with the certificates, in PEM, that its stamps must lead to"),
     Option(name="report.languages", default=("sv", "en"), meaning="languages of the reports for auditors"),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}

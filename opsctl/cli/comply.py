@@ -10,7 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
-from opsctl.cli.proof import VERBS, waiving
+from opsctl.cli.proof import VERBS, sending, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -88,6 +88,7 @@ def run(
         as_json(_document(kept), outcome=kept.outcome)
     else:
         _print(kept)
+    sending.send_where_wanted(app, kept.id)
     return EXIT[kept.outcome]
 
 
@@ -277,7 +278,7 @@ def report(
     opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
     from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports, seal
+    from opsctl.report import build, exports, seal, witness
     from opsctl.state import reportkey
 
     passed_over: tuple[str, ...] = ()
@@ -288,6 +289,7 @@ def report(
     place = folder / f"compliance-{built.run}"
     seal.clear(place)
     written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
+    witness.put(place, app.store, built.run)
     key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
     sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
     written += sealed.files
