@@ -106,14 +106,13 @@ def asked(site: Site, rollout: str, verb: str, stage: str, host: str, wish: str)
     held = hold(site, rollout, (stage,), host=host)
     running.send_signal(signal.SIGSTOP)
     held.let_go()
-    words, asking = site.command("patch", wish, rollout, "--reason", "the phones are down", "--yes"), None
+    words = site.command("patch", wish, rollout, "--reason", "the phones are down", "--yes")
+    asking = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        asking = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: wish in wishes(site, rollout), f"{wish} is asked")
     finally:
         running.send_signal(signal.SIGCONT)
-        answer = asking.wait(timeout=120) if asking else None
-    assert answer == 0
+    assert asking.wait(timeout=120) == 0
     assert running.wait(timeout=200) == 5, site.said
     return held.stage
 
