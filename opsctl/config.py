@@ -106,6 +106,8 @@ OPTIONS = (
     Option(name="netbox.cluster", default="tag:cluster-", meaning="where the hosts that carry one service come from"),
     Option(name="netbox.jump", default="", meaning="where the host to go through comes from: a name that is known already"),
     Option(name="netbox.port", default="", meaning="where the port of its sshd comes from"),
+    Option(name="netbox.reboot", default="", meaning="where it comes from whether a rollout restarts it"),
+    Option(name="netbox.balancer", default="", meaning="where the load balancer in front of it comes from: a name, or none"),
     Option(name="netbox.serves", default="", meaning="where the tenants come from that a service is for, of the service"),
     Option(name="netbox.translate", default=(), meaning="NetBox's words for ours: WHAT:VALUE=MEANT, as ring:0=canary"),
     Option(

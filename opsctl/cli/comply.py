@@ -10,7 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
-from opsctl.cli.proof import VERBS
+from opsctl.cli.proof import VERBS, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -37,16 +37,27 @@ def command() -> None:
 def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
-    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. Exit codes:
-    0 all is well, 6 findings, 1 incomplete (a host did not answer, or something could not be judged).
+    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
+    that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
+    did not answer, or something could not be judged).
     """
+    from opsctl.compliance import waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
 
     hosts = select(app, selection, managed_only=False)
     catalogue, chosen, left = _chosen(app, profile, controls)
     order = Order(
-        hosts=hosts, profile=chosen, catalogue=catalogue, operator=app.who, selection=selection, deselected=left
+        hosts=hosts,
+        profile=chosen,
+        catalogue=catalogue,
+        operator=app.who,
+        selection=selection,
+        deselected=left,
+        waivers=waiverfile.current(
+            app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
+        ),
+        host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
     found = audit(
         order,
@@ -81,17 +92,26 @@ def _chosen(
 
 def _print(found: Audit) -> None:
     from opsctl.cli import findings
+    from opsctl.compliance import waivers
 
     findings.show(found)
+    waived = sum(finding.disposition == "waived" for finding in found.findings)
+    if waived:
+        line(f"{waived} failures are waived")
+    for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
+        for warning in waiving.warnings(one):
+            note(f"warning: {warning}")
     line(f"run {found.id}: {found.outcome}; kept with SHA-256 {found.sha256}")
     line(f"ledger head after the run {found.ledger_head}")
     note(f"what next: opsctl comply report {found.id} --to DIR   (every host by name)")
 
 
 def _document(found: Audit) -> Mapping[str, Any]:
+    from opsctl.compliance import waivers
     from opsctl.model.finding import count
 
     assessment, coverage = found.assessment, found.assessment.coverage
+    judged = {(finding.result.host, finding.result.control): finding for finding in found.findings}
     return {
         "run": found.id,
         "sha256": found.sha256,
@@ -105,6 +125,9 @@ def _document(found: Audit) -> Mapping[str, Any]:
         },
         "faults": assessment.faults,
         "counts": count(assessment.results),
+        "waivers": [
+            waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)
+        ],
         "results": [
             {
                 "host": result.host,
@@ -113,6 +136,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
                 "observed": result.observed,
                 "expected": result.expected,
                 "reason": result.reason,
+                **waiving.disposition(judged.get((result.host, result.control))),
             }
             for result in assessment.results
         ],

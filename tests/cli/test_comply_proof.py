@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from opsctl.cli.app import App
 from opsctl.cli.main import run
 from opsctl.compliance import record
 from opsctl.model.finding import Assessment
@@ -142,3 +143,191 @@ def test_a_report_is_not_written_beside_somebody_elses_file(workspace: Path, cap
     assert run(["comply", "report", "--to", str(tmp_path / "out")]) == 0
     assert run(["comply", "report", "--to", str(tmp_path / "out"), "--format", "json"]) == 0, "again, in its place"
     assert not list(folder.glob("*.html")), "nothing old is sealed again unseen"
+
+
+# --- waivers ----------------------------------------------------------------------------------------------------------
+
+WAIVE = [
+    "comply", "waive", "SSH-01", "--tenant", "example-ange", "--host", "ange-web*", "--reason", "until it is replaced",
+    "--owner", "anna", "--approver", "bo", "--expires", "2199-01-01",
+]  # fmt: skip
+
+
+@pytest.fixture(name="keys")
+def _keys(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name in ("anna", "bo"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    lines = [f"{name} {(folder / name).with_suffix('.pub').read_text()}" for name in ("anna", "bo")]
+    (workspace / "inventories" / "operators").write_text("".join(lines))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(App, "who", "bo")
+    return folder
+
+
+def fleet() -> Assessment:
+    """A run over hosts of the example workspace."""
+    found = assessment()
+    names = {"ange.web1": "example-ange.ange-web1", "ange.db1": "example-ange.ange-db1"}
+    hosts = tuple(replace(one, key=names.get(one.key, one.key)) for one in found.scope.hosts)
+    results = tuple(replace(one, host=names.get(one.host, one.host)) for one in found.results)
+    return replace(found, scope=replace(found.scope, hosts=hosts), results=results)
+
+
+def test_a_waiver_is_planned_written_approved_and_then_valid(
+    workspace: Path, keys: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(workspace, fleet())
+    file = workspace / "inventories" / "example-ange" / "waivers.yml"
+    assert run([*WAIVE, "--dry-run"]) == 0
+    planned = capsys.readouterr()
+    assert '  - control: SSH-01\n    hosts: ["ange-web*"]\n' in planned.out
+    assert "covers 2 of example-ange's hosts today: example-ange.ange-web1" in planned.out
+    assert run(WAIVE) == 2, "nobody is there to ask"
+    assert not file.exists()
+    made = said(capsys, [*WAIVE, "--yes"])
+    name = made["waiver"]["waiver"]
+    assert run([*WAIVE, "--yes"]) == 3
+    assert "stands at example-ange/waivers.yml:4 already" in capsys.readouterr().err
+
+    (listed,) = said(capsys, ["comply", "waivers"])["waivers"]
+    assert (listed["state"], listed["covers"], listed["signed"]) == ("unsigned", ["example-ange.ange-web1"], False)
+    assert run(["comply", "approve", name, "--key", str(keys / "anna"), "--yes"]) == 3
+    assert "anna signed it, and not bo" in capsys.readouterr().err
+    monkeypatch.setattr(App, "who", "anna")
+    assert run(["comply", "approve", name, "--key", str(keys / "bo"), "--yes"]) == 3
+    assert "anna owns this waiver" in capsys.readouterr().err
+    monkeypatch.setattr(App, "who", "bo")
+    assert run(["comply", "approve", name, "--dry-run"]) == 0
+    assert "ssh-keygen -Y sign -n opsctl" in capsys.readouterr().err
+    assert run(["comply", "approve", name[:6], "--key", str(keys / "bo"), "--yes"]) == 0
+    assert f"waiver {name} is approved by bo" in capsys.readouterr().out
+
+    (listed,) = said(capsys, ["comply", "waivers"])["waivers"]
+    assert (listed["state"], listed["warnings"]) == ("valid", [])
+    assert run(["comply", "waivers"]) == 0
+    assert "valid" in capsys.readouterr().out
+    entries = said(capsys, ["ledger", "log"])["entries"]
+    verbs = [one["verb"] for one in entries if one["outcome"] == "ok"]
+    assert verbs[-2:] == ["comply waive", "comply approve"]
+    assert entries[-2]["detail"]["person"] == "bo"
+    assert entries[-1]["hosts"] == ["example-ange.ange-web1", "example-ange.ange-web2"]
+
+
+def test_waivers_are_warned_of_where_they_end_soon_have_ended_or_cover_nothing(
+    workspace: Path, keys: Path, capsys: Capture
+) -> None:
+    keep(workspace, fleet())
+    soon = datetime.now(UTC) + timedelta(days=20)
+    for expires, host in ((f"{soon:%Y-%m-%dT%H:%M:%SZ}", "ange-web1"), ("2199-01-01", "ange-none*")):
+        words = [*WAIVE[:-1], expires, "--yes"]
+        words[words.index("ange-web*")] = host
+        name = said(capsys, words)["waiver"]["waiver"]
+        assert run(["comply", "approve", name, "--key", str(keys / "bo"), "--yes"]) == 0
+    file = workspace / "inventories" / "example-ange" / "waivers.yml"
+    file.write_text(
+        file.read_text() + "  - {control: SSH-06, hosts: ['*'], reason: old, owner: anna, approver: bo, "
+        "expires: 2020-01-01T00:00:00Z}\n"
+    )
+    assert run(["comply", "waivers"]) == 0
+    told = capsys.readouterr().err
+    assert f"ends {soon:%Y-%m-%d %H:%M} UTC: mend it, or agree to a new one" in told
+    assert "covers no failure: it should go" in told
+    assert "ended 2020-01-01 00:00 UTC: what it covered counts as failed" in told
+    states = [one["state"] for one in said(capsys, ["comply", "waivers", "--tenant", "example-ange"])["waivers"]]
+    assert states == ["expiring", "valid", "expired"]
+    assert said(capsys, ["comply", "waivers", "--tenant", "example-sundsvall"])["waivers"] == []
+
+
+def test_a_typo_in_a_waiver_stops_a_run_before_any_host_is_touched(workspace: Path, capsys: Capture) -> None:
+    file = workspace / "inventories" / "example-ange" / "waivers.yml"
+    file.write_text("version: 1\nwaivers:\n  - control: SSH-01\n    hosts: [a]\n    resaon: none\n")
+    assert run(["comply", "run"]) == 3
+    told = capsys.readouterr().err
+    assert f"{file}:5: 'resaon' is not known here" in told
+    assert f"{file}:3: owner is missing" in told
+    assert "asking" not in told
+    assert not (workspace / ".state").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"SSH-01": "SSH-99"}, "no control is called 'SSH-99'"),
+        ({"example-ange": "nowhere"}, "no tenant is called 'nowhere'"),
+        ({"bo": "anna"}, "anna owns it: somebody else must approve it"),
+        ({"2199-01-01": "2020-01-01"}, "is over already"),
+        ({"ange-web*": "example-ange.ange-web1"}, "is no host name or pattern"),
+    ],
+)
+def test_a_waiver_that_cannot_be_ends_with_3(
+    workspace: Path, capsys: Capture, change: dict[str, str], told: str
+) -> None:
+    assert run([change.get(word, word) for word in [*WAIVE, "--yes"]]) == 3
+    assert told in capsys.readouterr().err
+    assert not (workspace / "inventories" / "example-ange" / "waivers.yml").exists()
+
+
+# --- comparing, looking again -----------------------------------------------------------------------------------------
+
+
+def test_diff_tells_what_is_new_and_which_run_of_opsctl_touched_the_host_in_between(
+    workspace: Path, capsys: Capture
+) -> None:
+    bad = fleet()
+    good = replace(bad, results=tuple(replace(r, result="pass", at=THEN) for r in bad.results))
+    later = THEN + timedelta(days=2)
+    bad = replace(bad, results=tuple(replace(r, at=later) for r in bad.results))
+    old = keep(workspace, good)
+    with Store.open(workspace / ".state") as store:
+        between = THEN + timedelta(days=1)
+        with Ledger(store).act(
+            "patch start", ["example-ange.ange-web1"], {"rollout": "patch-7"}, "anna", lambda: between
+        ) as act:
+            act.detail["hosts"] = {"example-ange.ange-web1": "done"}
+    new = keep(workspace, bad, later)
+    assert run(["comply", "diff", old, new]) == 0
+    told = capsys.readouterr().out
+    assert "new: it did not fail before (3)" in told
+    assert "SSH-01 on example-ange.ange-web1: in between patch start patch-7, this host: done, 2026-11-02 12:00" in told
+    assert "SSH-06 on sundsvall.app1: no run of opsctl touched this host in between" in told
+    assert "3 new, 0 lapsed, 0 open" in told
+    found = said(capsys, ["comply", "diff", old, new])
+    assert found["outcome"] == "changes"
+    assert {change["kind"] for change in found["changes"]} == {"new"}
+    assert run(["comply", "diff", old, new, "--exit-code"]) == 1
+    assert run(["comply", "diff", new, new, "--exit-code"]) == 0
+    assert run(["comply", "diff", old, "nothing"]) == 3
+    back = said(capsys, ["comply", "diff", new, old])
+    assert {change["kind"] for change in back["changes"]} == {"fixed"}
+
+
+def test_recheck_of_a_host_that_does_not_answer_shows_both_sides_and_ends_with_1(
+    workspace: Path, capsys: Capture
+) -> None:
+    run_id = keep(workspace, fleet())
+    assert run(["comply", "recheck", "ange-web1", "SSH-01"]) == 1
+    told = capsys.readouterr().out
+    assert f"run {run_id}" in told
+    assert "fail" in told
+    assert "notchecked" in told
+    assert "nothing can be said" in told
+    found = said(capsys, ["comply", "recheck", "ange-web1", "SSH-01"], 1)
+    assert (found["outcome"], found["looks"][0]["old"]["result"]) == ("incomplete", "fail")
+    assert run(["comply", "recheck", "nobody", "SSH-01"]) == 3
+    assert run(["comply", "recheck", "ange-web1", "FW-06"]) == 3
+    entries = said(capsys, ["ledger", "log", "--verb", "comply recheck"])["entries"]
+    assert entries[-1]["outcome"] == "incomplete"
+
+
+def test_a_sample_is_the_same_for_the_same_seed(workspace: Path, capsys: Capture) -> None:
+    run_id = keep(workspace, fleet())
+    words = ["comply", "sample", "--n", "3", "--seed", "7", "--draw-only"]
+    first = said(capsys, words)
+    assert first == said(capsys, words)
+    assert (first["run"], first["drawn"], len(first["results"])) == (run_id, 3, 3)
+    found = said(capsys, ["comply", "sample", "--n", "2", "--seed", "7"], 1)
+    assert found["outcome"] == "incomplete", "nobody answers"
+    assert run(["comply", "sample", "--n", "2"]) == 2, "the seed comes from the auditor"
+    assert not [one for one in said(capsys, ["comply", "list"])["runs"] if one["run"] != run_id], "it is no run"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from opsctl.cli.proof import verifying
+from opsctl.cli.proof import comparing, rechecking, verifying, waiving
 
-VERBS = (*verifying.VERBS,)
+VERBS = (*waiving.VERBS, *verifying.VERBS, *rechecking.VERBS, *comparing.VERBS)
