@@ -57,6 +57,7 @@ def run(
     from opsctl.compliance.record import audit
     from opsctl.rollout.records import gather
 
+    _settle(app)
     catalogue, found = _profile(app, profile)
     hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
     chosen, left = profiles.narrow(found, controls, severities)
@@ -90,6 +91,14 @@ def run(
         _print(kept)
     sending.send_where_wanted(app, kept.id)
     return EXIT[kept.outcome]
+
+
+def _settle(app: App) -> None:
+    """Before anything is said of runs: those whose process was killed get their incomplete report."""
+    from opsctl.compliance.settle import settle
+
+    for run_id in settle(app.store, app.ledger, app.settings.state, app.who, app.now):
+        note(f"run {run_id} was cut off: its report is kept, incomplete")
 
 
 def _profile(app: App, name: str | None) -> tuple[Catalogue, Profile]:
@@ -166,6 +175,7 @@ def list_runs(app: App, /, last: int, output: str) -> None:
     """
     from opsctl.compliance.record import KIND
 
+    _settle(app)
     rows = [_row(app.store, run) for run in app.store.runs(KIND, limit=last)]
     if output == "json":
         as_json({"runs": rows})
@@ -281,6 +291,7 @@ def report(
     from opsctl.report import build, exports, seal, witness
     from opsctl.state import reportkey
 
+    _settle(app)
     passed_over: tuple[str, ...] = ()
     if run_id is None:
         run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))

@@ -285,3 +285,26 @@ def _coverage(
             if record.tenant in tenants
         ),
     )
+
+
+def nothing_judged(
+    order: Order,
+    *,
+    inventory: Inventory,
+    settings: Settings,
+    reason: str,
+    at: datetime,
+    last_good: Mapping[str, datetime],
+) -> Assessment:
+    """What is true of a run that ends before it has judged anything: every control of every host is not checked."""
+    missing = {host.key: reason for host in order.hosts if host.managed}
+    return Assessment(
+        scope=_scope(order, inventory, content.digest(settings.own_content)),
+        started=at,
+        ended=at,
+        coverage=_coverage(order, inventory, (), missing, last_good),
+        results=tuple(_not_checked(missing, order.profile.controls, at)),
+        faults=(reason,),
+        interrupted=True,
+        waivers=order.waivers,
+    )

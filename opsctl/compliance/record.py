@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from opsctl.compliance import waivers
-from opsctl.compliance.assess import Order, Say, assess, quiet
+from opsctl.compliance import unfinished, waivers
+from opsctl.compliance.assess import Order, Say, assess, nothing_judged, quiet
 from opsctl.config import Settings
 from opsctl.errors import Interrupted, StoreError, UnknownName
 from opsctl.model.finding import (
@@ -41,6 +41,7 @@ KIND = "compliance"
 FACT = "compliance"
 # 2: plain texts and versions of the checks, the hosts' keys, waivers. Form 1 is read as it was, without them.
 VERSION = 2
+CUT_OFF = "the run did not come to its end: opsctl crashed or was killed; what it had judged by then is lost"
 UNREADABLE = "the other runs can be read: opsctl comply list; was the store changed? opsctl ledger verify"
 
 
@@ -85,17 +86,20 @@ def audit(
         "controls": [control.id for control in order.profile.controls],
         "selection": {name: list(words) for name, words in order.selection.items() if words},
     }
-    run_id = store.new_run(KIND, json.dumps(asked), now())
+    began, known = now(), last_good(store)
+    run_id = store.new_run(KIND, json.dumps(asked), began)
     before = str(ledger.head())
+    cut_off = nothing_judged(order, inventory=inventory, settings=settings, reason=CUT_OFF, at=began, last_good=known)
+    aside = unfinished.set_aside(settings.state, run_id, canonical(to_document(run_id, cut_off, before)))
     try:
-        with ledger.act("comply", [host.key for host in order.hosts], asked, order.operator, now) as act:
+        with aside, ledger.act("comply", [host.key for host in order.hosts], asked, order.operator, now) as act:
             assessment = assess(
                 order,
                 transport=transport,
                 inventory=inventory,
                 settings=settings,
                 now=now,
-                last_good=last_good(store),
+                last_good=known,
                 say=say,
             )
             findings = waivers.judge(assessment.results, assessment.waivers, assessment.ended)
