@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from opsctl.compliance import unfinished, waivers
-from opsctl.compliance.assess import Order, Say, assess, nothing_judged, quiet
+from opsctl.compliance import waivers
+from opsctl.compliance.assess import Order, Say, assess, quiet
+from opsctl.compliance.unfinished import cut_off, set_aside
 from opsctl.config import Settings
 from opsctl.errors import Interrupted, StoreError, UnknownName
 from opsctl.model.finding import (
@@ -41,7 +42,6 @@ KIND = "compliance"
 FACT = "compliance"
 # 2: plain texts and versions of the checks, the hosts' keys, waivers. Form 1 is read as it was, without them.
 VERSION = 2
-CUT_OFF = "the run did not come to its end: opsctl crashed or was killed; what it had judged by then is lost"
 UNREADABLE = "the other runs can be read: opsctl comply list; was the store changed? opsctl ledger verify"
 
 
@@ -89,8 +89,8 @@ def audit(
     began, known = now(), last_good(store)
     run_id = store.new_run(KIND, json.dumps(asked), began)
     before = str(ledger.head())
-    cut_off = nothing_judged(order, inventory=inventory, settings=settings, reason=CUT_OFF, at=began, last_good=known)
-    aside = unfinished.set_aside(settings.state, run_id, canonical(to_document(run_id, cut_off, before)))
+    doomed = cut_off(order, inventory=inventory, settings=settings, at=began, last_good=known)
+    aside = set_aside(settings.state, run_id, canonical(to_document(run_id, doomed, before)))
     try:
         with aside, ledger.act("comply", [host.key for host in order.hosts], asked, order.operator, now) as act:
             assessment = assess(

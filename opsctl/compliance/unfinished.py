@@ -8,11 +8,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+from opsctl.compliance.assess import Order, nothing_judged
+from opsctl.config import Settings
+from opsctl.model.finding import Assessment
+from opsctl.model.host import Inventory
+
 FOLDER = "comply-unfinished"
+CUT_OFF = "the run did not come to its end: opsctl crashed or was killed; what it had judged by then is lost"
+
+
+def cut_off(
+    order: Order, *, inventory: Inventory, settings: Settings, at: datetime, last_good: Mapping[str, datetime]
+) -> Assessment:
+    """What is true of a run that began at `at` and is never heard of again."""
+    return nothing_judged(order, inventory=inventory, settings=settings, reason=CUT_OFF, at=at, last_good=last_good)
 
 
 @contextmanager

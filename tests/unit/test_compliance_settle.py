@@ -94,7 +94,7 @@ def test_a_run_that_was_killed_leaves_an_incomplete_report_that_says_so(workspac
         kept = store.run(run_id)
         assert kept is not None
         assert (built.outcome, kept.outcome) == ("incomplete", "incomplete")
-        assert built.assessment.faults == (record.CUT_OFF,)
+        assert built.assessment.faults == (unfinished.CUT_OFF,)
         coverage = built.assessment.coverage
         assert (coverage.assessed, [one.host for one in coverage.unreachable]) == ((), ["ange.web1"])
         assert [one.host for one in coverage.excluded] == ["ange.print1"]
