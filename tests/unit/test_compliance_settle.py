@@ -129,8 +129,8 @@ def test_a_run_that_crashed_gets_its_report_too(workspace: Path, state: Path) ->
 
 
 def test_what_is_no_report_becomes_none(state: Path) -> None:
-    (state / unfinished.FOLDER).mkdir(parents=True)
     with Store.open(state) as store:
+        (state / unfinished.FOLDER).mkdir()
         for text in ("", "{}", "[]", json.dumps({"version": 2, "run": "other"})):
             run_id = store.new_run(record.KIND, "{}", LATER)
             for name in (run_id, "nobody-knows"):
