@@ -104,6 +104,10 @@ def _print(found: Audit) -> None:
     from opsctl.compliance import waivers
 
     findings.show(found)
+    repeats = found.assessment.repeats
+    if repeats:
+        equal = sum(one.outcome == "same" for one in repeats)
+        line(f"{len(repeats)} answers, chosen by chance, were asked for again: {equal} are the same")
     waived = sum(finding.disposition == "waived" for finding in found.findings)
     if waived:
         line(f"{waived} failures are waived")
@@ -133,6 +137,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
             "quarantined": [{"host": a.host, "reason": a.reason} for a in coverage.quarantined],
         },
         "faults": assessment.faults,
+        "repeats": [vars(one) for one in assessment.repeats],
         "counts": count(assessment.results),
         "waivers": [
             waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)

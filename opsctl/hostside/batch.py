@@ -38,7 +38,8 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     known = without_a_shell(commands, arguments["direct"], seconds, limit) if arguments.get("direct") else {}
     rest = [command for command in commands if command not in known]
     with ThreadPoolExecutor(max_workers=arguments.get("parallel", 2)) as pool:
-        known.update(zip(rest, pool.map(lambda command: run(command, seconds, limit), rest)))
+        answers = pool.map(lambda command: run(command, seconds, limit), rest)
+        known.update(zip(rest, answers))  # noqa: B905 - Python 3.9
     return {"answers": [known[command] for command in commands]}
 
 
@@ -71,7 +72,7 @@ def shown_at_once(asked: str, units: list[str], seconds: float, limit: int) -> d
         return {}
     return {
         asked + " " + unit: said(0, block.lstrip(b"\n") + b"\n", b"", at=whole["at"])
-        for unit, block in zip(units, blocks)
+        for unit, block in zip(units, blocks)  # noqa: B905 - Python 3.9
     }
 
 

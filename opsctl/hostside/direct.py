@@ -19,13 +19,13 @@ Answer = Tuple[int, bytes, bytes]
 # Names that neither the shell nor a message of coreutils would quote or expand.
 PLAIN = re.compile(r"/?[A-Za-z0-9_][A-Za-z0-9_./+,:@-]*")
 # What dash looks for before it looks into PATH: its own commands and reserved words (dash(1)).
-OF_THE_SHELL = frozenset(
-    ". : alias bg break case cd chdir command continue do done echo elif else esac eval exec exit export false fc fg fi"
-    " for getopts hash if in jobs kill let local printf pwd read readonly return set shift test then times trap true"
-    " type ulimit umask unalias unset until wait while { } ! [".split()
+OF_THE_SHELL = (
+    " . : alias bg break case cd chdir command continue do done echo elif else esac eval exec exit export false fc fg"
+    " fi for getopts hash if in jobs kill let local printf pwd read readonly return set shift test then times trap"
+    " true type ulimit umask unalias unset until wait while { } ! [ "
 )
 # Only in single quotes, or without any character that the shell would make something of.
-SAFE = re.compile(r"(?:'[^'\n\\]*'|[A-Za-z0-9_./+,:@%=-]+| )+")
+SAFE = re.compile(r"(?:'[^'\n\\]*'|[A-Za-z0-9_./+,:@%= -])+")
 LARGEST = 1 << 20
 
 
@@ -76,23 +76,19 @@ def _cat(names: List[str]) -> Optional[Answer]:
 
 
 def _test(words: List[str]) -> Optional[Answer]:
-    if len(words) != 2 or words[0] not in TESTS or not _plain(words[1:]):
+    if len(words) != 2 or words[0] not in ("-e", "-f", "-d", "-s", "-x") or not _plain(words[1:]):
         return None
     try:
         found = os.stat(words[1])
     except FileNotFoundError:
         return 1, b"", b""
-    return (0 if TESTS[words[0]](found) else 1), b"", b""
+    return (0 if _holds(words[0], found.st_mode, found.st_size) else 1), b"", b""
 
 
-TESTS: Dict[str, Callable[[os.stat_result], bool]] = {
-    "-e": lambda found: True,
-    "-f": lambda found: stat.S_ISREG(found.st_mode),
-    "-d": lambda found: stat.S_ISDIR(found.st_mode),
-    "-s": lambda found: found.st_size > 0,
-    # For root: a folder, or a file that anybody may run.
-    "-x": lambda found: stat.S_ISDIR(found.st_mode) or bool(found.st_mode & 0o111),
-}
+def _holds(flag: str, mode: int, size: int) -> bool:
+    if flag == "-x":  # for root: a folder, or a file that anybody may run
+        return stat.S_ISDIR(mode) or bool(mode & 0o111)
+    return {"-e": True, "-f": stat.S_ISREG(mode), "-d": stat.S_ISDIR(mode), "-s": size > 0}[flag]
 
 
 def _stat(words: List[str]) -> Optional[Answer]:
@@ -101,7 +97,7 @@ def _stat(words: List[str]) -> Optional[Answer]:
     if len(words) < 3 or words[0] not in ("-c", "--format") or not _plain(words[2:]):
         return None
     shape = words[1]
-    if re.search(r"[\\]", shape) or set(re.findall(r"%(.?)", shape)) - set(FIELDS):
+    if re.search(r"[\\]", shape) or set(re.findall(r"%(.?)", shape)) - set("nUGugasF%"):
         return None
     out, err = b"", b""
     for name in words[2:]:
@@ -110,9 +106,23 @@ def _stat(words: List[str]) -> Optional[Answer]:
         except FileNotFoundError:
             err += b"stat: cannot statx '%s': No such file or directory\n" % name.encode()
             continue
-        line = re.sub(r"%(.)", lambda field, name=name, found=found: FIELDS[field[1]](name, found), shape)
-        out += line.encode() + b"\n"
+        out += _filled(shape, name, found).encode() + b"\n"
     return (1 if err else 0), out, err
+
+
+def _filled(shape: str, name: str, found: os.stat_result) -> str:
+    fields = {
+        "n": name,
+        "U": _user(found.st_uid),
+        "G": _group(found.st_gid),
+        "u": str(found.st_uid),
+        "g": str(found.st_gid),
+        "a": "%o" % stat.S_IMODE(found.st_mode),
+        "s": str(found.st_size),
+        "F": _kind(found),
+        "%": "%",
+    }
+    return re.sub(r"%(.)", lambda field: fields[field[1]], shape)
 
 
 def _user(uid: int) -> str:
@@ -136,17 +146,6 @@ def _kind(found: os.stat_result) -> str:
 
 
 KINDS = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket"}
-FIELDS: Dict[str, Callable[[str, os.stat_result], str]] = {
-    "n": lambda name, found: name,
-    "U": lambda name, found: _user(found.st_uid),
-    "G": lambda name, found: _group(found.st_gid),
-    "u": lambda name, found: str(found.st_uid),
-    "g": lambda name, found: str(found.st_gid),
-    "a": lambda name, found: "%o" % stat.S_IMODE(found.st_mode),
-    "s": lambda name, found: str(found.st_size),
-    "F": lambda name, found: _kind(found),
-    "%": lambda name, found: "%",
-}
 
 
 def _sysctl(words: List[str]) -> Optional[Answer]:
@@ -179,7 +178,13 @@ def _readlink(words: List[str]) -> Optional[Answer]:
 
 def _command(words: List[str], path: str) -> Optional[Answer]:
     """`command -v NAME`: where a program lies; 127 where it is nowhere."""
-    if len(words) != 2 or words[0] != "-v" or not _plain(words[1:]) or "/" in words[1] or words[1] in OF_THE_SHELL:
+    if (
+        len(words) != 2
+        or words[0] != "-v"
+        or not _plain(words[1:])
+        or "/" in words[1]
+        or f" {words[1]} " in OF_THE_SHELL
+    ):
         return None
     for folder in path.split(":"):
         place = folder + "/" + words[1]
