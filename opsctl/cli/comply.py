@@ -10,7 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
-from opsctl.cli.proof import VERBS, waiving
+from opsctl.cli.proof import VERBS, sending, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opsctl.state.store import Run, Store
 
 # What a table of runs shows of each; the JSON has the hash and the reason as well.
-SHOWN = ("outcome", "profile", "scope", "hosts", "failed")
+SHOWN = ("outcome", "profile", "scope", "hosts", "failed", "waived")
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 
 
@@ -55,10 +55,12 @@ def run(
     from opsctl.compliance import profiles, waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
+    from opsctl.rollout.records import gather
 
     catalogue, found = _profile(app, profile)
     hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
     chosen, left = profiles.narrow(found, controls, severities)
+    managed = [host for host in hosts if host.managed]
     order = Order(
         hosts=hosts,
         profile=chosen,
@@ -69,6 +71,7 @@ def run(
         waivers=waiverfile.current(
             app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
         ),
+        records=gather(managed, (c.id for c in chosen.controls), app.settings, app.store, app.now()),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
     kept = audit(
@@ -85,6 +88,7 @@ def run(
         as_json(_document(kept), outcome=kept.outcome)
     else:
         _print(kept)
+    sending.send_where_wanted(app, kept.id)
     return EXIT[kept.outcome]
 
 
@@ -108,9 +112,7 @@ def _print(found: Audit) -> None:
     if repeats:
         equal = sum(one.outcome == "same" for one in repeats)
         line(f"{len(repeats)} answers, chosen by chance, were asked for again: {equal} are the same")
-    waived = sum(finding.disposition == "waived" for finding in found.findings)
-    if waived:
-        line(f"{waived} failures are waived")
+    waiving.show_waived(found.findings)
     for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
         for warning in waiving.warnings(one):
             note(f"warning: {warning}")
@@ -184,11 +186,12 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
     """One run for the list; `reason` says why there is nothing to tell of it."""
     from opsctl.cli.findings import scope_words
     from opsctl.compliance.record import read, sha256
+    from opsctl.compliance.waivers import judge
     from opsctl.errors import StoreError
     from opsctl.model.finding import count
 
     bare = {"run": run.id, "started": run.started, "outcome": run.outcome or "running or crashed"}
-    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "sha256", "reason"), "")
+    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "waived", "sha256", "reason"), "")
     if store.report(run.id) is None:
         return bare
     try:
@@ -201,6 +204,7 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
         "scope": scope_words(found.scope),
         "hosts": f"{len(found.coverage.assessed)} of {found.coverage.total}",
         "failed": count(found.results)["fail"],
+        "waived": sum(one.disposition == "waived" for one in judge(found.results, found.waivers, found.ended)),
         "sha256": sha256(document),
     }
 
@@ -279,7 +283,7 @@ def report(
     opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
     from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports, seal
+    from opsctl.report import build, exports, seal, witness
     from opsctl.state import reportkey
 
     passed_over: tuple[str, ...] = ()
@@ -290,6 +294,7 @@ def report(
     place = folder / f"compliance-{built.run}"
     seal.clear(place)
     written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
+    witness.put(place, app.store, built.run)
     key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
     sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
     written += sealed.files
