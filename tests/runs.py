@@ -1,4 +1,4 @@
-"""Runs of whole fleets, made up for tests and benches: the catalogue's own controls, hosts that differ as real ones do."""
+"""Runs of whole fleets, made up for tests and benches: the catalogue's own controls, hosts that differ as real ones."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.proof import VERBS, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -36,16 +37,27 @@ def command() -> None:
 def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
-    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. Exit codes:
-    0 all is well, 6 findings, 1 incomplete (a host did not answer, or something could not be judged).
+    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
+    that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
+    did not answer, or something could not be judged).
     """
+    from opsctl.compliance import waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
 
     hosts = select(app, selection, managed_only=False)
     catalogue, chosen, left = _chosen(app, profile, controls)
     order = Order(
-        hosts=hosts, profile=chosen, catalogue=catalogue, operator=app.who, selection=selection, deselected=left
+        hosts=hosts,
+        profile=chosen,
+        catalogue=catalogue,
+        operator=app.who,
+        selection=selection,
+        deselected=left,
+        waivers=waiverfile.current(
+            app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
+        ),
+        host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
     found = audit(
         order,
@@ -80,17 +92,26 @@ def _chosen(
 
 def _print(found: Audit) -> None:
     from opsctl.cli import findings
+    from opsctl.compliance import waivers
 
     findings.show(found)
+    waived = sum(finding.disposition == "waived" for finding in found.findings)
+    if waived:
+        line(f"{waived} failures are waived")
+    for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
+        for warning in waiving.warnings(one):
+            note(f"warning: {warning}")
     line(f"run {found.id}: {found.outcome}; kept with SHA-256 {found.sha256}")
     line(f"ledger head after the run {found.ledger_head}")
     note(f"what next: opsctl comply report {found.id} --to DIR   (every host by name)")
 
 
 def _document(found: Audit) -> Mapping[str, Any]:
+    from opsctl.compliance import waivers
     from opsctl.model.finding import count
 
     assessment, coverage = found.assessment, found.assessment.coverage
+    judged = {(finding.result.host, finding.result.control): finding for finding in found.findings}
     return {
         "run": found.id,
         "sha256": found.sha256,
@@ -104,6 +125,9 @@ def _document(found: Audit) -> Mapping[str, Any]:
         },
         "faults": assessment.faults,
         "counts": count(assessment.results),
+        "waivers": [
+            waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)
+        ],
         "results": [
             {
                 "host": result.host,
@@ -112,6 +136,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
                 "observed": result.observed,
                 "expected": result.expected,
                 "reason": result.reason,
+                **waiving.disposition(judged.get((result.host, result.control))),
             }
             for result in assessment.results
         ],
@@ -188,10 +213,30 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
     line(f"{len(shown)} controls, {sum(control.built for control in shown)} of them can be checked")
 
 
+def _formats(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from opsctl.report.formats import FORMATS
+
+    names = tuple(name.strip() for words in given for name in words.split(","))
+    for name in names:
+        if name not in FORMATS:
+            raise click.BadParameter(f"{name!r} is none of: {', '.join(FORMATS)}")
+    return names
+
+
 @command.command()
 @click.argument("run_id", required=False, metavar="[RUN]")
 @click.option("--profile", metavar="NAME", help="Without RUN: of this profile (default: setting comply.profile).")
-@click.option("--format", "formats", type=click.Choice(["html", "json"]), multiple=True, help="Default: both.")
+@click.option(
+    "--format", "formats", multiple=True, metavar="FORMAT", callback=_formats,
+    help="html, pdf, json, junit, csv, oscal: comma-separated or repeated.  [default: html,json]",
+)  # fmt: skip
+@click.option(
+    "--tenant",
+    "tenants",
+    multiple=True,
+    metavar="TENANT",
+    help="Only the report of this tenant (default: each its own).",
+)
 @click.option("--lang", type=click.Choice(["sv", "en", "both"]), help="Default: setting report.languages.")
 @click.option(
     "--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the files go."
@@ -204,42 +249,71 @@ def report(
     run_id: str | None,
     profile: str | None,
     formats: tuple[str, ...],
+    tenants: tuple[str, ...],
     lang: str | None,
     folder: Path,
     output: str,
 ) -> None:
-    """Write the report of a run for auditors. An HTML page by language, and JSON.
+    """Write the report of a run for auditors. One for each municipality, without a word of another's.
+
+    html is one page in each language, or for a large fleet a folder of pages (begin with index.html); pdf holds the
+    overview and the findings; csv opens in a spreadsheet; json, junit and oscal are for programs.
 
     Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
     interrupted. A smaller run has to be named.
+
+    The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
+    opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
-    from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports
+    from opsctl.report import build
 
     passed_over: tuple[str, ...] = ()
     if run_id is None:
         run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
-    built = build.report(app.store, app.ledger, run_id)
+    run = build.kept(app.store, app.ledger, run_id)
+    chosen = tenants or tuple(run.tenants)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    written = exports.write(built, folder, formats or ("html", "json"), languages, app.settings.own_content)
-    files = [{"path": str(file), "sha256": digest} for file, digest in written]
+    written = [_write(app, build.report(run, tenant), formats, languages, folder) for tenant in chosen]
     if output == "json":
-        heads = {"ledger_head": built.ledger_head, "ledger_entry": built.ledger_entry}
-        as_json(
-            {
-                "run": built.run,
-                "scope": scope_words(built.assessment.scope),
-                **heads,
-                "files": files,
-                "passed_over": passed_over,
-            }
-        )
+        as_json({"run": run_id, "reports": [one for one, _ in written], "passed_over": passed_over})
         return
-    for file, digest in written:
-        line(f"{digest}  {file}")
-    _tell_run(built)
+    for told, built in written:
+        for file in told["files"]:
+            line(f"{file['sha256']}  {file['path']}")
+        _tell_run(built)
+        line(f"chain of runs {told['chain']}")
+        line(f"signed with   {told['signer'] or 'nothing: opsctl ledger key makes a key'}")
     for reason in passed_over:
         note(f"newer, not taken: {reason}")
+
+
+def _write(
+    app: App, built: Report, formats: tuple[str, ...], languages: tuple[str, ...], folder: Path
+) -> tuple[dict[str, Any], Report]:
+    """The files of one municipality's report, sealed; of its many pages only the first is told."""
+    from opsctl.cli.findings import scope_words
+    from opsctl.report import exports, seal
+    from opsctl.report.formats import USUAL
+    from opsctl.state import reportkey
+
+    place = folder / f"compliance-{built.run}-{built.tenant}"
+    seal.clear(place)
+    written = exports.write(built, place, formats or USUAL, languages, app.settings.own_content)
+    key = reportkey.load(app.settings.state)
+    links = seal.chain(app.ledger, built.run, built.sha256, built.tenant)
+    sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
+    shown = [one for one in written if one[0].parent == place or one[0].name == "index.html"]
+    return {
+        "tenant": built.tenant,
+        "scope": scope_words(built.assessment.scope),
+        "outcome": built.outcome,
+        "ledger_head": built.ledger_head,
+        "ledger_entry": built.ledger_entry,
+        "chain": sealed.chain,
+        "signer": sealed.signer,
+        "files": [{"path": str(file), "sha256": digest} for file, digest in (*shown, *sealed.files)],
+        "pages": len(written) - len(shown),
+    }, built
 
 
 def _tell_run(built: Report) -> None:
@@ -248,8 +322,12 @@ def _tell_run(built: Report) -> None:
 
     run = built.assessment
     line(
-        f"run {built.run}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: profile {run.scope.profile}, "
+        f"run {built.run}, {built.title}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: profile {run.scope.profile}, "
         f"{scope_words(run.scope)}: {run.coverage.total} hosts in scope, {len(run.coverage.assessed)} assessed"
     )
     line(f"ledger head before the run {built.ledger_head}")
     line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")
+
+
+for verb in VERBS:
+    command.add_command(verb)

@@ -44,6 +44,7 @@ def part(assessment: Assessment, tenant: str) -> Assessment:
             quarantined=_absent(coverage.quarantined, tenant),
         ),
         results=tuple(result for result in assessment.results if result.host in own),
+        waivers=tuple(waiver for waiver in assessment.waivers if waiver.tenant == tenant),
         faults=tuple(_fault(text, foreign) for text in assessment.faults if not _about(text, foreign)),
     )
 
@@ -65,7 +66,8 @@ def _scope(scope: Scope, tenant: str) -> Scope:
         chosen["limit"] = tuple(word for word in chosen["limit"] if any(_fits(word, name) for name in names))
     if chosen.get("tenants"):
         chosen["tenants"] = (tenant,)
-    return replace(scope, hosts=hosts, selection=chosen)
+    confirmed = {name: said for name, said in scope.confirmed.items() if name == tenant}
+    return replace(scope, hosts=hosts, selection=chosen, confirmed=confirmed)
 
 
 def _fits(words: str, name: str) -> bool:

@@ -34,9 +34,9 @@ MOST_WORST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A kept run, or one municipality's part of it, with its findings; the same run gives the same report, byte for byte.
+    """A kept run, or one municipality's part of it, with its findings; the same run gives the same bytes each time.
 
-    `text` gives the canonical document that it was made from, `sha256` is that text's hash, `run_sha256` the whole run's.
+    `text` gives the canonical document that it was made from, `sha256` its hash, `run_sha256` that of the whole run.
     `ledger_head` is the ledger's head before the run, `ledger_entry` the finished entry that holds the hashes (as
     SEQ:HASH, or empty where a kill kept it from being written). `tenant` is empty for a whole run.
     """
@@ -255,7 +255,7 @@ def report(run: Kept, tenant: str = "") -> Report:
         title=titles[tenant] if tenant else ", ".join(dict.fromkeys(titles.values())),
         text=text,
         assessment=assessment,
-        findings=waivers.judge(assessment.results, (), assessment.ended),
+        findings=waivers.judge(assessment.results, assessment.waivers, assessment.ended),
         earlier=trend.earlier(run.ledger, tenant, profile, run.run, assessment.ended) if tenant else (),
         ledger_head=run.head,
         ledger_entry=str(Head(seq=entry.seq, hash=entry.hash)) if entry else "",

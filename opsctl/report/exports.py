@@ -11,11 +11,7 @@ from pathlib import Path
 from opsctl.errors import OpsctlError
 from opsctl.report import document, junit, oscal, pages, sheet
 from opsctl.report.build import Report
-
-FORMATS = ("html", "pdf", "json", "junit", "csv", "oscal")
-USUAL = ("html", "json")
-# What speaks a language; the others are for programs.
-SPOKEN = ("html", "pdf")
+from opsctl.report.formats import FORMATS, SPOKEN
 
 
 def write(

@@ -28,8 +28,10 @@ def as_xml(report: Report) -> str:
         for absent in hosts
     ]
     totals = [sum(suite[place] for suite in suites) for place in (1, 2, 3, 4)]
-    head = f'<testsuites name={_quoted(f"compliance {report.title} {report.run}")}{_counted(totals)}>'
-    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *(suite[0] for suite in suites), "</testsuites>\n"])
+    head = f"<testsuites name={_quoted(f'compliance {report.title} {report.run}')}{_counted(totals)}>"
+    return "\n".join(
+        ['<?xml version="1.0" encoding="UTF-8"?>', head, *(suite[0] for suite in suites), "</testsuites>\n"]
+    )
 
 
 def _suite(name: str, cases: list[tuple[str, str]]) -> tuple[str, int, int, int, int]:
@@ -47,11 +49,14 @@ def _counted(counts: Iterable[int]) -> str:
 def _case(report: Report, result: CheckResult) -> tuple[str, str]:
     kind, message = _verdict(report, result)
     title = report.controls[result.control].title
-    opened = f"<testcase classname={_quoted(result.host)} name={_quoted(f'{result.control} {title}')} time=\"0\""
+    opened = f'<testcase classname={_quoted(result.host)} name={_quoted(f"{result.control} {title}")} time="0"'
     if not kind:
         return "", f"{opened}/>"
     said = "\n".join(_said(result))
-    return kind, f"{opened}><{kind} type={_quoted(result.result)} message={_quoted(message)}>{_text(said)}</{kind}></testcase>"
+    return (
+        kind,
+        f"{opened}><{kind} type={_quoted(result.result)} message={_quoted(message)}>{_text(said)}</{kind}></testcase>",
+    )
 
 
 def _verdict(report: Report, result: CheckResult) -> tuple[str, str]:
@@ -77,7 +82,10 @@ def _said(result: CheckResult) -> Iterator[str]:
 def _absent(absent: Absent, kind: str) -> tuple[str, str]:
     """A host that was not to be assessed, or a record that is none: seen in the count, and never green."""
     message = _quoted(f"{kind}: {absent.reason}")
-    return "skipped", f'<testcase classname={_quoted(absent.host)} name="coverage" time="0"><skipped message={message}/></testcase>'
+    return (
+        "skipped",
+        f'<testcase classname={_quoted(absent.host)} name="coverage" time="0"><skipped message={message}/></testcase>',
+    )
 
 
 def _sound(text: str) -> str:

@@ -84,9 +84,7 @@ class _Results:
             ],
             "local-definitions": {"inventory-items": list(self._items())},
             "reviewed-controls": {
-                "control-selections": [
-                    {"include-controls": [{"control-id": control.id} for control in scope.controls]}
-                ]
+                "control-selections": [{"include-controls": [{"control-id": control.id} for control in scope.controls]}]
             },
             "observations": [self._observation(said) for groups in found.values() for said in groups]
             + [self._missing(absent, kind) for kind, absent in self._absent()],

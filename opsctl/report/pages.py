@@ -81,20 +81,19 @@ def _values(report: Report, language: str, layout: Layout, pieces: Pieces, _: Ca
         "title_of": say.title, "check_of": say.check, "plain_of": say.plain,
         "titles": {control.id: say.title(control) for control in scope.controls},
         "profile_title": scope.profile_title_sv if language == "sv" and scope.profile_title_sv else scope.profile_title,
-        "contents": _contents(_, split=layout.split), "base": 1 if layout.split else 2,
+        "contents": _contents(_), "base": 1 if layout.split else 2,
         "host_base": 1 if layout.split else 3,
         "parts": [(kind, getattr(coverage, kind)) for kind in ("assessed", "unreachable", "excluded", "quarantined")],
         "selection": [(name, chosen) for name, chosen in scope.selection.items() if chosen],
         "mapped": front, "columns": [control.id for control in scope.controls],
         "map_pages": -(-len(report.hosts) // MAP_ROWS),
         "plot": plot.trend(report.trend, _plot_words(_)) if report.earlier else "",
-        "confirmed": _("Which requirement a control supports is opsctl's judgement until the municipality's information security officer has confirmed it."),
-        "confirmed_short": _("opsctl's judgement, not confirmed"),
+        **spoken.confirmation(report, _),
         "most_named": 20, "most_groups": 50, "most_undecided": 200, "most_absent": 2_000, "families": _families,
     }  # fmt: skip
 
 
-def _contents(_: Callable[[str], str], *, split: bool) -> list[tuple[str, str]]:
+def _contents(_: Callable[[str], str]) -> list[tuple[str, str]]:
     return [
         ("overview", _("Overview")),
         ("findings", _("Findings")),

@@ -1,4 +1,4 @@
-"""The trend as a drawing: open findings and undecided results over the runs. The same numbers stand in a table beside it."""
+"""The trend as a drawing: open findings and undecided results over the runs. A table beside it has the same numbers."""
 
 from __future__ import annotations
 
@@ -40,13 +40,11 @@ def _y(value: int, most: int) -> float:
 
 
 def _axis(most: int) -> Markup:
-    rows = []
-    for value in sorted({0, most // 2, most}):
-        rows.append(
-            Markup(
-                '<path class="axis" stroke="{}" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>'
-            ).format(_LINE, _LEFT, _y(value, most), WIDTH - _RIGHT, _LEFT - 8, _y(value, most) + 4, value)
-        )
+    line = Markup('<path class="axis" stroke="{}" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>')
+    rows = [
+        line.format(_LINE, _LEFT, _y(value, most), WIDTH - _RIGHT, _LEFT - 8, _y(value, most) + 4, value)
+        for value in sorted({0, most // 2, most})
+    ]
     return Markup("").join(rows)
 
 

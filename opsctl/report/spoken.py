@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from gettext import NullTranslations
+
+from opsctl.report.build import Report
 
 
 def words(translations: NullTranslations) -> Mapping[str, str]:
@@ -55,3 +57,24 @@ def letters(translations: NullTranslations) -> Mapping[str, str]:
         "notapplicable": p("letter for not applicable", "–"),
         "waived": p("letter for failed with a waiver", "W"),
     }
+
+
+def confirmation(report: Report, _: Callable[[str], str]) -> Mapping[str, str]:
+    """Whose judgement the mappings to benchmarks are: `confirmed` in a sentence, `confirmed_short` beside a mapping."""
+    scope = report.assessment.scope
+    said = scope.confirmed.get(report.tenant)
+    nobody = _("opsctl's judgement, not confirmed")
+    if said is None:
+        whole = _(
+            "Which requirement a control supports is opsctl's judgement until the municipality's information security "
+            "officer has confirmed it."
+        )
+        return {"confirmed": whole, "confirmed_short": nobody}
+    if said["catalogue_sha256"] != scope.catalogue_sha256:
+        whole = _(
+            "%(by)s confirmed on %(on)s which requirement a control supports, but for another catalogue of controls: for "
+            "this one it is opsctl's judgement."
+        )
+        return {"confirmed": whole % said, "confirmed_short": nobody}
+    whole = _("Which requirement a control supports was confirmed by %(by)s on %(on)s.")
+    return {"confirmed": whole % said, "confirmed_short": _("confirmed by %(by)s on %(on)s") % said}
