@@ -235,7 +235,7 @@ def _formats(_context: click.Context, _option: click.Parameter, given: tuple[str
     "tenants",
     multiple=True,
     metavar="TENANT",
-    help="Only the report of this tenant (default: each its own).",
+    help="Only this tenant's (default: each tenant's own).",
 )
 @click.option("--lang", type=click.Choice(["sv", "en", "both"]), help="Default: setting report.languages.")
 @click.option(
@@ -265,7 +265,7 @@ def report(
     The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
     opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
-    from opsctl.report import build
+    from opsctl.report import build, seal
 
     passed_over: tuple[str, ...] = ()
     if run_id is None:
@@ -273,7 +273,10 @@ def report(
     run = build.kept(app.store, app.ledger, run_id)
     chosen = tenants or tuple(run.tenants)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    written = [_write(app, build.report(run, tenant), formats, languages, folder) for tenant in chosen]
+    reports = [build.report(run, tenant) for tenant in chosen]
+    for built in reports:
+        seal.refuse_other_files(_place(built, folder))
+    written = [(_write(app, built, formats, languages, folder), built) for built in reports]
     if output == "json":
         as_json({"run": run_id, "reports": [one for one, _ in written], "passed_over": passed_over})
         return
@@ -289,14 +292,14 @@ def report(
 
 def _write(
     app: App, built: Report, formats: tuple[str, ...], languages: tuple[str, ...], folder: Path
-) -> tuple[dict[str, Any], Report]:
+) -> dict[str, Any]:
     """The files of one municipality's report, sealed; of its many pages only the first is told."""
     from opsctl.cli.findings import scope_words
     from opsctl.report import exports, seal
     from opsctl.report.formats import USUAL
     from opsctl.state import reportkey
 
-    place = folder / f"compliance-{built.run}-{built.tenant}"
+    place = _place(built, folder)
     seal.clear(place)
     written = exports.write(built, place, formats or USUAL, languages, app.settings.own_content)
     key = reportkey.load(app.settings.state)
@@ -313,7 +316,12 @@ def _write(
         "signer": sealed.signer,
         "files": [{"path": str(file), "sha256": digest} for file, digest in (*shown, *sealed.files)],
         "pages": len(written) - len(shown),
-    }, built
+    }
+
+
+def _place(built: Report, folder: Path) -> Path:
+    """Each report is a folder of its own, which can be handed over as it is."""
+    return folder / f"compliance-{built.run}-{built.tenant}"
 
 
 def _tell_run(built: Report) -> None:
@@ -322,8 +330,9 @@ def _tell_run(built: Report) -> None:
 
     run = built.assessment
     line(
-        f"run {built.run}, {built.title}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: profile {run.scope.profile}, "
-        f"{scope_words(run.scope)}: {run.coverage.total} hosts in scope, {len(run.coverage.assessed)} assessed"
+        f"run {built.run}, {built.title}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: "
+        f"profile {run.scope.profile}, {scope_words(run.scope)}: {run.coverage.total} hosts in scope, "
+        f"{len(run.coverage.assessed)} assessed"
     )
     line(f"ledger head before the run {built.ledger_head}")
     line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -103,7 +103,7 @@ def audit(
             document = to_document(run_id, assessment, before)
             keep(store, run_id, document, assessment)
             act.outcome = "interrupted" if assessment.interrupted else outcome(assessment, findings)
-            act.detail |= _entered(store, run_id)
+            act.detail |= entered(store, run_id)
             kept = str(act.detail["report_sha256"])
     except BaseException:
         store.end_run(run_id, "interrupted", now())
@@ -118,7 +118,7 @@ def audit(
     )
 
 
-def _entered(store: Store, run_id: str) -> dict[str, object]:
+def entered(store: Store, run_id: str) -> dict[str, object]:
     """What the ledger keeps of a run: the hash of its document, and for each municipality the hash of its part."""
     text = text_of(store, run_id)
     document = _parsed(text, run_id)
@@ -166,7 +166,11 @@ def sha256(document: Mapping[str, object]) -> str:
 
 
 def sha256_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    """The hash of a text in UTF-8, made piece by piece: a fleet's text is large."""
+    total = hashlib.sha256()
+    for start in range(0, len(text), 1 << 20):
+        total.update(text[start : start + (1 << 20)].encode())
+    return total.hexdigest()
 
 
 def stored(store: Store, run_id: str) -> Mapping[str, Any]:
@@ -243,14 +247,15 @@ def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[s
 
 def _flat(item: CheckResult | Evidence) -> dict[str, Any]:
     """A result or a piece of evidence; there are hundreds of thousands, and `asdict` copies each value of each."""
-    return {key: value if type(value) is str else _stamped(value) for key, value in vars(item).items()}
+    values = ((one.name, getattr(item, one.name)) for one in fields(item))
+    return {name: value if type(value) is str else _stamped(value) for name, value in values}
 
 
 def _stamped(value: Any) -> Any:
     if isinstance(value, datetime):
         return stamp(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return _stamped(vars(value))
+        return _stamped({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, dict):
         return {key: _stamped(inner) for key, inner in value.items()}
     return [_stamped(inner) for inner in value] if isinstance(value, (list, tuple)) else value

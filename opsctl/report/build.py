@@ -5,7 +5,7 @@ A report is about one municipality: of a run over several, each gets its own par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -44,7 +44,7 @@ class Report:
     run: str
     tenant: str
     title: str
-    text: Callable[[], str]
+    text: Callable[[], Iterable[str]]
     assessment: Assessment
     findings: tuple[Finding, ...]
     earlier: tuple[Point, ...]
@@ -210,8 +210,8 @@ class Kept:
         """The municipalities of the run: name, and title for readers."""
         return part.tenants(self.assessment)
 
-    def text(self) -> str:
-        return record.text_of(self.store, self.run)
+    def text(self) -> Iterator[str]:
+        return self.store.report_text(self.run)
 
 
 def kept(store: Store, ledger: Ledger, run_id: str) -> Kept:
@@ -240,11 +240,12 @@ def report(run: Kept, tenant: str = "") -> Report:
             f"run {run.run} is not about a tenant called {tenant!r}", hint=f"it is about: {', '.join(sorted(titles))}"
         )
     assessment = part.part(run.assessment, tenant) if tenant else run.assessment
-    text, digest = run.text, run.sha256
+    text: Callable[[], Iterable[str]] = run.text
+    digest = run.sha256
     if assessment is not run.assessment:
         # Made anew where it is asked for again: a fleet's document is large.
         text = partial(_text_of_part, run.run, assessment, run.head)
-        digest = record.sha256_of(text())
+        digest = record.sha256_of("".join(text()))
         parts: Any = run.entry.detail.get("parts", {}) if run.entry else {}
         if run.entry and tenant in parts:
             _hold(run.run, run.entry, parts[tenant]["report_sha256"], digest)
@@ -264,8 +265,8 @@ def report(run: Kept, tenant: str = "") -> Report:
     )
 
 
-def _text_of_part(run_id: str, assessment: Assessment, head: str) -> str:
-    return record.canonical(record.to_document(run_id, assessment, head))
+def _text_of_part(run_id: str, assessment: Assessment, head: str) -> tuple[str]:
+    return (record.canonical(record.to_document(run_id, assessment, head)),)
 
 
 def _entered(ledger: Ledger, run_id: str) -> Entry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from opsctl.report.build import Report
@@ -14,9 +15,14 @@ SCHEMA = "compliance-report.schema.json"
 
 
 def as_json(report: Report) -> str:
+    """The report as one text; `texts` in full."""
+    return "".join(texts(report))
+
+
+def texts(report: Report) -> Iterator[str]:
     """The report as JSON: the same run gives the same bytes.
 
-    `assessment` is the kept document, or this municipality's part of it; `assessment_sha256` is the hash of its canonical
+    `assessment` is the kept document, or this municipality's part; `assessment_sha256` is the hash of its canonical
     form (sorted keys, no spaces, UTF-8), `run_sha256` that of the whole run's. The ledger's entry `ledger_entry` holds
     both; `ledger_head` is the ledger's head before the run.
     """
@@ -60,7 +66,9 @@ def as_json(report: Report) -> str:
     }
     # The document is set in as the text that was hashed; "assessment" is the first key in order.
     text = json.dumps(rest, ensure_ascii=False, sort_keys=True, indent=1)
-    return '{\n "assessment": ' + report.text() + "," + text[1:] + "\n"
+    yield '{\n "assessment": '
+    yield from report.text()
+    yield "," + text[1:] + "\n"
 
 
 def _plain(waiver: dict[str, object]) -> dict[str, object]:

@@ -27,18 +27,16 @@ def as_xml(report: Report) -> str:
         for kind, hosts in (("excluded", coverage.excluded), ("quarantined", coverage.quarantined))
         for absent in hosts
     ]
-    totals = [sum(suite[place] for suite in suites) for place in (1, 2, 3, 4)]
+    totals = [sum(counts) for counts in zip(*(counts for _, counts in suites), strict=True)] or [0, 0, 0, 0]
     head = f"<testsuites name={_quoted(f'compliance {report.title} {report.run}')}{_counted(totals)}>"
-    return "\n".join(
-        ['<?xml version="1.0" encoding="UTF-8"?>', head, *(suite[0] for suite in suites), "</testsuites>\n"]
-    )
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *(text for text, _ in suites), "</testsuites>\n"])
 
 
-def _suite(name: str, cases: list[tuple[str, str]]) -> tuple[str, int, int, int, int]:
+def _suite(name: str, cases: list[tuple[str, str]]) -> tuple[str, list[int]]:
     kinds = [kind for kind, _ in cases]
     counts = [len(cases), kinds.count("failure"), kinds.count("error"), kinds.count("skipped")]
     lines = [f"<testsuite name={_quoted(name)}{_counted(counts)}>", *(text for _, text in cases), "</testsuite>"]
-    return "\n".join(lines), counts[0], counts[1], counts[2], counts[3]
+    return "\n".join(lines), counts
 
 
 def _counted(counts: Iterable[int]) -> str:

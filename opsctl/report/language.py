@@ -14,7 +14,6 @@ from pathlib import Path
 from opsctl import content
 from opsctl.errors import ConfigError
 
-LANGUAGES = ("sv", "en")
 SOURCE = "en"
 DOMAIN = "reports"
 

@@ -1,7 +1,7 @@
 """Where everything stands: one page, many pages that link to each other, or paper, which links nowhere.
 
 A small municipality gets one page that can be mailed. Where there are many results, a page that held them all would be
-of no use: each server and each control gets its own.
+of no use: each host and each control gets its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 # So many results still make one readable page.
 MOST_IN_ONE_PAGE = 600
-# So many servers share a page of the map.
+# So many hosts share a page of the map.
 MAP_ROWS = 100
 
 
@@ -49,7 +49,7 @@ class Layout:
         return f"{self.control_id(name)}.html" if self.split else f"#{self.control_id(name)}"
 
     def result(self, host: str, control: str) -> str:
-        """The row of one result on its server's page."""
+        """The row of one result on its host's page."""
         if not self.linked:
             return ""
         page = f"{anchor('host', host)}.html" if self.split else ""

@@ -1,8 +1,8 @@
 """A report as OSCAL assessment results (NIST, version 1.2.3), for tools that collect them.
 
-One finding a control; its observations are what the servers said, those together that said the same, with the servers
-as subjects. A control is satisfied only where every server in scope was seen to satisfy it or not to be concerned. Every
-UUID is made from the run and what it stands for, so the same run gives the same bytes.
+One finding a control; its observations are what the hosts said, those together that said the same, with the
+hosts as subjects. A control is satisfied only where every host in scope was seen, and satisfies it or is not
+concerned. Every UUID is made from the run and what it stands for, so the same run gives the same bytes.
 """
 
 from __future__ import annotations

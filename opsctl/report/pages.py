@@ -19,8 +19,10 @@ from opsctl.report.build import Report
 from opsctl.report.layout import MAP_ROWS, MOST_IN_ONE_PAGE, Layout, anchor
 from opsctl.report.pieces import Pieces, minute, moment
 
-# So many servers of the map stand on the front page of a fleet, the worst ones.
+# So many hosts of the map stand on the front page of a fleet, the worst ones.
 MAP_FRONT = 25
+# So many controls fit beside each other on a sheet of paper.
+PAPER_COLUMNS = 26
 Shown = tuple[ScopedHost, tuple[CheckResult, ...], dict[Evidence, int]]
 
 
@@ -48,8 +50,21 @@ def files(report: Report, language: str, own: Path | None = None) -> Iterator[tu
         yield f"{name}/{page.file}" if layout.split else f"{name}.html", template.render(values, page=page)
 
 
+def for_paper(report: Report, language: str, own: Path | None = None) -> str:
+    """The HTML that a PDF is set from: overview and findings, bounded, with nothing to click."""
+    layout = Layout(linked=False)
+    template, values = _template(report, language, layout, own, "comply.paper.html.j2")
+    mapped = [key for key, _ in report.hosts[:MAP_FRONT]]
+    failing = {finding.result.control for finding in report.findings if finding.result.host in set(mapped)}
+    columns = [name for name in values["columns"] if name in failing][:PAPER_COLUMNS]
+    parts = _part("overview", "findings", "waivers", "scope", "method", "reading")
+    page = Page(file="", key="overview", front=True, parts=parts)
+    bounds = {"most_named": 6, "most_groups": 4, "most_controls": 20, "most_undecided": 30, "most_absent": 50}
+    return template.render(values, page=page, mapped=mapped if columns else [], columns=columns, **bounds)
+
+
 def _template(
-    report: Report, language: str, layout: Layout, own: Path | None
+    report: Report, language: str, layout: Layout, own: Path | None, name: str = "comply.page.html.j2"
 ) -> tuple[jinja2.Template, dict[str, Any]]:
     """The frame of every page, and what all pages of a report share."""
     translations = languages.translations(language, own)
@@ -65,7 +80,7 @@ def _template(
         "bounded": pieces.bounded,
         "minute": minute,
     }
-    return made.get_template("comply.page.html.j2"), _values(report, language, layout, pieces, translations.gettext)
+    return made.get_template(name), _values(report, language, layout, pieces, translations.gettext)
 
 
 def _values(report: Report, language: str, layout: Layout, pieces: Pieces, _: Callable[[str], str]) -> dict[str, Any]:
@@ -89,7 +104,8 @@ def _values(report: Report, language: str, layout: Layout, pieces: Pieces, _: Ca
         "map_pages": -(-len(report.hosts) // MAP_ROWS),
         "plot": plot.trend(report.trend, _plot_words(_)) if report.earlier else "",
         **spoken.confirmation(report, _),
-        "most_named": 20, "most_groups": 50, "most_undecided": 200, "most_absent": 2_000, "families": _families,
+        "most_named": 20, "most_groups": 50, "most_controls": 1_000,
+        "most_undecided": 200, "most_absent": 2_000, "families": _families,
     }  # fmt: skip
 
 
@@ -98,7 +114,7 @@ def _contents(_: Callable[[str], str]) -> list[tuple[str, str]]:
         ("overview", _("Overview")),
         ("findings", _("Findings")),
         ("waivers", _("Waivers")),
-        ("hosts", _("Servers")),
+        ("hosts", _("Hosts")),
         ("controls", _("Controls")),
         ("scope", _("Scope")),
         ("method", _("Method and proof")),
@@ -149,7 +165,7 @@ def _one(report: Report) -> Iterator[Page]:
 
 
 def _many(report: Report, values: Mapping[str, Any]) -> Iterator[Page]:
-    """A front page, one for each chapter, and one for each server, control and piece of the map."""
+    """A front page, one for each chapter, and one for each host, control and piece of the map."""
     scope, layout = report.assessment.scope, Layout(split=True)
     yield Page(file="index.html", key="overview", front=True, parts=_part("overview"))
     for key, _ in values["contents"][1:]:

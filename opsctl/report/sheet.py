@@ -6,10 +6,8 @@ should read the JSON.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from opsctl.report.build import Report
 from opsctl.state.store import stamp
@@ -21,18 +19,24 @@ COLUMNS = (
 # A spreadsheet refuses or cuts longer cells (32,767 characters); a person reads less.
 LONGEST = 2_000
 # What begins a formula in one program or another, after blanks too: OWASP, "CSV Injection"; full-width forms as well.
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 _FORMULA = re.compile(r"[\s\u00a0\ufeff]*[=+\-@|%＝＋－＠]")
 
 
 def as_csv(report: Report) -> str:
+    """The whole sheet as one text."""
+    return "".join(lines(report))
+
+
+def lines(report: Report) -> Iterator[str]:
     """One row for each host and control, and one for each host that was not to be assessed."""
-    stream = io.StringIO()
-    stream.write("\ufeff")
-    writer = csv.writer(stream, delimiter=";", quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for row in _rows(report):
-        writer.writerow([safe(cell) for cell in row])
-    return stream.getvalue()
+    yield "\ufeff" + _line(COLUMNS)
+    yield from map(_line, _rows(report))
+
+
+def _line(row: Iterable[str]) -> str:
+    # Every cell in quotes, a quote in it twice: RFC 4180.
+    return ";".join('"' + safe(cell).replace('"', '""') + '"' for cell in row) + "\r\n"
 
 
 def _rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -54,6 +58,6 @@ def _rows(report: Report) -> Iterator[tuple[str, ...]]:
 
 def safe(cell: str) -> str:
     """A cell that a spreadsheet shows and never works out: on one line, bounded, text where it looks like a formula."""
-    line = " ".join(re.sub(r"[\x00-\x1f\x7f\u2028\u2029]+", " ", cell).split(" "))
+    line = _BREAKS.sub(" ", cell)
     line = line if len(line) <= LONGEST else f"{line[:LONGEST]} … (shortened)"
     return f"'{line}" if _FORMULA.match(line) else line

@@ -31,7 +31,7 @@ def words(translations: NullTranslations) -> Mapping[str, str]:
         "batch": p("how", "batch"),
         "live": p("how", "live"),
         "both": p("how", "batch and live"),
-        "limit": p("selection", "servers"),
+        "limit": p("selection", "hosts"),
         "tenants": p("selection", "municipalities"),
         "roles": p("selection", "roles"),
         "rings": p("selection", "rings"),
@@ -47,7 +47,7 @@ def words(translations: NullTranslations) -> Mapping[str, str]:
 
 
 def letters(translations: NullTranslations) -> Mapping[str, str]:
-    """One letter for each result, for the map of servers by controls."""
+    """One letter for each result, for the map of hosts by controls."""
     p = translations.pgettext
     return {
         "fail": p("letter for failed", "F"),
@@ -72,8 +72,8 @@ def confirmation(report: Report, _: Callable[[str], str]) -> Mapping[str, str]:
         return {"confirmed": whole, "confirmed_short": nobody}
     if said["catalogue_sha256"] != scope.catalogue_sha256:
         whole = _(
-            "%(by)s confirmed on %(on)s which requirement a control supports, but for another catalogue of controls: for "
-            "this one it is opsctl's judgement."
+            "%(by)s confirmed on %(on)s which requirement a control supports, but for another catalogue of controls: "
+            "for this one it is opsctl's judgement."
         )
         return {"confirmed": whole % said, "confirmed_short": nobody}
     whole = _("Which requirement a control supports was confirmed by %(by)s on %(on)s.")
