@@ -10,7 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
-from opsctl.cli.proof import VERBS, waiving
+from opsctl.cli.proof import VERBS, sending, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opsctl.state.store import Run, Store
 
 # What a table of runs shows of each; the JSON has the hash and the reason as well.
-SHOWN = ("outcome", "profile", "scope", "hosts", "failed")
+SHOWN = ("outcome", "profile", "scope", "hosts", "failed", "waived")
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 
 
@@ -32,21 +32,35 @@ def command() -> None:
 @selection_options
 @click.option("--profile", metavar="NAME", help="Which controls, with which values (default: setting comply.profile).")
 @click.option("--control", "controls", multiple=True, metavar="ID", help="Only this control (repeatable).")
+@click.option(
+    "--severity", "severities", multiple=True, type=click.Choice(["high", "medium", "low"]), help="Only such controls."
+)
 @output_option
 @pass_app
-def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
+def run(
+    app: App,
+    /,
+    profile: str | None,
+    controls: tuple[str, ...],
+    severities: tuple[str, ...],
+    output: str,
+    **selection: tuple[str, ...],
+) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
     A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
     that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
     did not answer, or something could not be judged).
     """
-    from opsctl.compliance import waiverfile
+    from opsctl.compliance import profiles, waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
+    from opsctl.rollout.records import gather
 
-    hosts = select(app, selection, managed_only=False)
-    catalogue, chosen, left = _chosen(app, profile, controls)
+    catalogue, found = _profile(app, profile)
+    hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
+    chosen, left = profiles.narrow(found, controls, severities)
+    managed = [host for host in hosts if host.managed]
     order = Order(
         hosts=hosts,
         profile=chosen,
@@ -57,9 +71,10 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         waivers=waiverfile.current(
             app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
         ),
+        records=gather(managed, (c.id for c in chosen.controls), app.settings, app.store, app.now()),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
-    found = audit(
+    kept = audit(
         order,
         transport=app.transport,
         inventory=app.inventory,
@@ -70,24 +85,22 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         say=progress,
     )
     if output == "json":
-        as_json(_document(found), outcome=found.outcome)
+        as_json(_document(kept), outcome=kept.outcome)
     else:
-        _print(found)
-    return EXIT[found.outcome]
+        _print(kept)
+    sending.send_where_wanted(app, kept.id)
+    return EXIT[kept.outcome]
 
 
-def _chosen(
-    app: App, name: str | None, controls: tuple[str, ...]
-) -> tuple[Catalogue, Profile, tuple[tuple[str, str], ...]]:
+def _profile(app: App, name: str | None) -> tuple[Catalogue, Profile]:
     from opsctl.compliance import catalogue as catalogues
     from opsctl.compliance import profiles
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own)
+    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own, app.settings.inventories)
     days = app.settings.number("comply.max_list_age_days")
-    profile = profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
-    return catalogue, *profiles.narrow(profile, controls)
+    return catalogue, profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _print(found: Audit) -> None:
@@ -95,9 +108,7 @@ def _print(found: Audit) -> None:
     from opsctl.compliance import waivers
 
     findings.show(found)
-    waived = sum(finding.disposition == "waived" for finding in found.findings)
-    if waived:
-        line(f"{waived} failures are waived")
+    waiving.show_waived(found.findings)
     for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
         for warning in waiving.warnings(one):
             note(f"warning: {warning}")
@@ -170,11 +181,12 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
     """One run for the list; `reason` says why there is nothing to tell of it."""
     from opsctl.cli.findings import scope_words
     from opsctl.compliance.record import read, sha256
+    from opsctl.compliance.waivers import judge
     from opsctl.errors import StoreError
     from opsctl.model.finding import count
 
     bare = {"run": run.id, "started": run.started, "outcome": run.outcome or "running or crashed"}
-    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "sha256", "reason"), "")
+    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "waived", "sha256", "reason"), "")
     if store.report(run.id) is None:
         return bare
     try:
@@ -187,6 +199,7 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
         "scope": scope_words(found.scope),
         "hosts": f"{len(found.coverage.assessed)} of {found.coverage.total}",
         "failed": count(found.results)["fail"],
+        "waived": sum(one.disposition == "waived" for one in judge(found.results, found.waivers, found.ended)),
         "sha256": sha256(document),
     }
 
@@ -202,7 +215,7 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    shown = profiles.load(profile, catalogue, own).controls if profile else catalogue.controls
+    shown = profiles.load(profile, catalogue, own, app.settings.inventories).controls if profile else catalogue.controls
     if output == "json":
         as_json({"controls": [vars(control) for control in shown], "sha256": catalogue.digest})
         return
@@ -211,6 +224,29 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
         [[c.id, c.severity, "yes" if c.built else "", c.title, c.remediation_role] for c in shown],
     )
     line(f"{len(shown)} controls, {sum(control.built for control in shown)} of them can be checked")
+
+
+@command.command("profiles")
+@output_option
+@pass_app
+def list_profiles(app: App, /, output: str) -> None:
+    """The profiles that a run can be made with. Each one is a selection of controls with its values."""
+    from opsctl.compliance import catalogue as catalogues
+    from opsctl.compliance import profiles
+
+    own, inventories = app.settings.own_content, app.settings.inventories
+    catalogue = catalogues.load(own)
+    found = [profiles.load(name, catalogue, own, inventories) for name in profiles.names(own, inventories)]
+    if output == "json":
+        as_json({"profiles": [{**vars(one), "controls": [c.id for c in one.controls]} for one in found]})
+        return
+    table(
+        ["profile", "controls", "extends", "about", "title"],
+        [
+            [one.name, len(one.controls), one.extends, ", ".join([one.tenant, *one.roles]).strip(", "), one.title]
+            for one in found
+        ],
+    )
 
 
 def _formats(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -274,8 +310,9 @@ def report(
     chosen = tenants or tuple(run.tenants)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
     reports = [build.report(run, tenant) for tenant in chosen]
-    for built in reports:
-        seal.refuse_other_files(_place(built, folder))
+    for place in (_place(built, folder) for built in reports):
+        if not (place / seal.UNSEALED).exists():
+            seal.refuse_other_files(place)
     written = [(_write(app, built, formats, languages, folder), built) for built in reports]
     if output == "json":
         as_json({"run": run_id, "reports": [one for one, _ in written], "passed_over": passed_over})
@@ -295,13 +332,14 @@ def _write(
 ) -> dict[str, Any]:
     """The files of one municipality's report, sealed; of its many pages only the first is told."""
     from opsctl.cli.findings import scope_words
-    from opsctl.report import exports, seal
+    from opsctl.report import exports, seal, witness
     from opsctl.report.formats import USUAL
     from opsctl.state import reportkey
 
     place = _place(built, folder)
     seal.clear(place)
     written = exports.write(built, place, formats or USUAL, languages, app.settings.own_content)
+    witness.put(place, app.store, built.run)
     key = reportkey.load(app.settings.state)
     links = seal.chain(app.ledger, built.run, built.sha256, built.tenant)
     sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)

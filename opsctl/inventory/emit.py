@@ -43,7 +43,7 @@ _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site",
 _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
 # One encoder for all: json.dumps makes a new one for each value.
 _JSON = json.JSONEncoder(ensure_ascii=False)
-_SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
+_SHOWN = (*_TEXTS, "criticality", "status", "jump", "reboot", "balancer", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 
@@ -160,6 +160,12 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
+    if tenant.time_servers is not None:
+        lines.append(f"time_servers: {_flow(tenant.time_servers)}\n")
+    if tenant.log_host:
+        lines.append(f"log_host: {scalar(tenant.log_host)}\n")
+    if tenant.log_retention_days is not None:
+        lines.append(f"log_retention_days: {tenant.log_retention_days}\n")
     return "".join(lines)
 
 

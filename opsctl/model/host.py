@@ -60,6 +60,9 @@ class Host:
     criticality: str = "normal"
     services: tuple[Service, ...] = ()
     jump: str = ""
+    # How it is handled while it is changed, where that is said of it alone (model/handling.py).
+    reboot: str = ""
+    balancer: str = ""
     status: str = "active"
     # What NetBox adds. `vm_cluster` is the hypervisors that carry it; `custom` and `context` are JSON objects.
     address6: str = ""
@@ -206,6 +209,7 @@ class MappingsConfirmed:
 class Tenant:
     """A municipality, with the lists that its hosts are held to. None means that nobody gave the list.
 
+    `log_host`: NAME or NAME:PORT of the central log host; empty: nobody gave it.
     `failure_budget` and `wave_budget`: failed hosts that halt a rollout, over all of it and in one wave: `2` or `5%`.
     """
 
@@ -226,6 +230,9 @@ class Tenant:
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    time_servers: tuple[str, ...] | None = None
+    log_host: str = ""
+    log_retention_days: int | None = None
     patch_policy: PatchPolicy | None = None
     approval: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
