@@ -152,7 +152,7 @@ def test_report_writes_pages_and_json_of_the_latest_run(capsys: Capture, tmp_pat
     assert (
         "Ånge kommun, 2020-02-02 12:00 UTC, incomplete: profile standard, whole: 4 hosts in scope, 1 assessed" in told
     )
-    assert "Sundsvalls kommun, 2020-02-02 12:00 UTC, findings: profile standard, whole: 1 hosts in scope" in told
+    assert "Sundsvalls kommun, 2020-02-02 12:00 UTC, incomplete: profile standard, whole: 1 hosts in scope" in told
 
 
 @pytest.mark.usefixtures("kept")
@@ -160,7 +160,7 @@ def test_each_municipality_gets_its_own_report_in_every_form_that_is_named(capsy
     words = ["comply", "report", "--to", str(tmp_path / "out"), "--lang", "sv", "--tenant", "sundsvall"]
     assert run([*words, "--format", "json,junit,csv", "--format", "oscal", "-o", "json"]) == 0
     (one,) = document(capsys)["reports"]
-    assert (one["tenant"], one["outcome"], one["scope"]) == ("sundsvall", "findings", "whole")
+    assert (one["tenant"], one["outcome"], one["scope"]) == ("sundsvall", "incomplete", "whole")
     ours = [Path(file["path"]) for file in one["files"] if Path(file["path"]).name.startswith("compliance-")]
     assert [file.name.partition(".")[2] for file in ours] == ["json", "junit.xml", "csv", "oscal.json"]
     for file in ours:
