@@ -1,13 +1,10 @@
-"""The compliance reports as people meet them: in a real Chromium, wide and narrow, light and dark, with axe-core as the judge."""
+"""Compliance reports as people meet them: in a real Chromium, wide and narrow, light and dark, with axe-core as the judge."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-<<<<<<< HEAD
 from datetime import timedelta
-=======
->>>>>>> main
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import pypdf
 import pytest
 
 from opsctl.compliance import record
-<<<<<<< HEAD
 from opsctl.report import build, exports, pages
 from opsctl.report.words import LANGUAGES
 from opsctl.state.ledger import Ledger
@@ -24,21 +20,6 @@ from tests import runs
 from tests.pages import NARROW, WIDE, Browser, browser, read_by_everybody
 from tests.unit.test_report_exports import waived
 from tests.unit.test_report_part import kept
-=======
-from opsctl.errors import HostFailed
-from opsctl.model.probing import Probed, Probing
-from opsctl.patch import sheets
-from opsctl.patch.story import story
-from opsctl.report import build, pages
-from opsctl.report.words import LANGUAGES
-from opsctl.state.ledger import Ledger
-from opsctl.state.store import Store
-from tests.pages import Browser, browser, read_by_everybody
-from tests.unit import test_patch_account as periods
-from tests.unit import test_patch_story as rollouts
-from tests.unit.test_report import assessment
-from tests.unit.test_rollout_drive import START, STOCK, World
->>>>>>> main
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +127,6 @@ def tags(element: Any) -> set[str]:
 
 def test_the_same_run_gives_the_same_pdf(tmp_path: Path) -> None:
     with Store.open(tmp_path / "state") as store:
-<<<<<<< HEAD
         kept(store, "run-1", waived())
         written = []
         for name in ("one", "two"):
@@ -163,38 +143,3 @@ def test_a_pdf_asks_for_nothing(tmp_path: Path) -> None:
     assert "<img" not in html
     assert "<link" not in html
     assert "url(" not in html
-=======
-        run = assessment()
-        record.keep(store, "run-1", record.to_document("run-1", run, "7:abcdef"), run)
-        report = build.report(store, Ledger(store), "run-1")
-    page = tmp_path / "page.html"
-    page.write_text(pages.page(report, language), encoding="utf-8")
-    assert read_by_everybody(chromium, page) == []
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_everybody_can_read_the_report_of_a_rollout(chromium: Browser, tmp_path: Path, language: str) -> None:
-    """One with all that a page of it may hold: an emergency, a failure, a rehearsal, services that were away."""
-    seen = Probing(
-        at=START, services=(Probed(service="db", target="tcp 192.0.2.9:5432", hosts=("ange.db1",), answered=9),)
-    )
-    with Store.open(tmp_path / "state") as store:
-        state = rollouts.with_packages(store, emergency="CVE-2027-0001 is exploited")
-        rollouts.rehearsed(store, state)
-        failed: list[Exception] = [HostFailed("ange.web1", "its post-install script failed")]
-        rollouts.run(store, state, rollouts.Keeps(World(), trouble={("install", "ange.web1"): failed}))
-        told = replace(story(store, Ledger(store), STOCK, state.plan.id, START), probing=seen)
-    page = tmp_path / "rollout.html"
-    page.write_text(sheets.story_page(told, language), encoding="utf-8")
-    assert read_by_everybody(chromium, page) == []
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_everybody_can_read_the_report_of_a_year(chromium: Browser, tmp_path: Path, language: str) -> None:
-    with Store.open(tmp_path / "state") as store:
-        stock = periods.year(store, hosts=60, each=12)
-        text = sheets.account_page(periods.account(store, tmp_path, stock), language)
-    page = tmp_path / "year.html"
-    page.write_text(text, encoding="utf-8")
-    assert read_by_everybody(chromium, page) == []
->>>>>>> main
