@@ -1,4 +1,4 @@
-"""Compliance reports as people meet them: in a real Chromium, wide and narrow, light and dark, with axe-core as the judge."""
+"""Compliance reports as people meet them: in a real Chromium, wide and narrow, light and dark, judged by axe-core."""
 
 from __future__ import annotations
 

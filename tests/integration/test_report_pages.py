@@ -1,4 +1,4 @@
-"""Reports on patching as people meet them: in a real Chromium, wide and narrow, light and dark, with axe-core as the judge."""
+"""Reports on patching as people meet them: in a real Chromium, wide and narrow, light and dark, judged by axe-core."""
 
 from __future__ import annotations
 
