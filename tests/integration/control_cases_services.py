@@ -236,7 +236,14 @@ NEEDS_A_VM: tuple[Case, ...] = (
         mended="cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept",
         observed="not approved: 192.0.2.9",
     ),
-    edited("TIM-04", "/etc/chrony/chrony.conf", "$auser root", "root", _CHRONY),
+    Case(
+        control="TIM-04",
+        broken="cp -p /etc/chrony/chrony.conf /root/kept; echo 'user root' >> /etc/chrony/chrony.conf; "
+        "systemctl restart chrony",
+        mended=f"cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept; {_CHRONY}",
+        observed="root",
+        also=frozenset({"TIM-03", "TIM-05"}),  # as root it refuses the folder of the socket that chronyc asks through
+    ),
     Case(
         control="TIM-05",
         broken="cp -p /etc/chrony/chrony.conf /root/kept; sed -i /^server/d /etc/chrony/chrony.conf; "
