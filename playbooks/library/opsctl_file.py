@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module: one file with its content, owner and mode, checked before it is put in place, in a single run.
+"""Ansible module: files with their content, owner and mode, checked before they are put in place, in a single run.
 
 `template` and `copy` start Python on the host twice where nothing changes and up to five times where something does;
 this starts it once. The content comes from the control side: `lookup('ansible.builtin.template', ...)`.
@@ -14,19 +14,22 @@ short_description: One file, checked and put in place at once
 description:
   - Writes the content beside the file, runs the check on it, and moves it into place; missing folders are made (0755).
   - A crash leaves the old file or the new one. A link at the path is replaced, never written through.
+  - With O(files) several files are written in one run, in their order; the first that is refused ends it.
 options:
+  files:
+    description: Several files, each with the options below; instead of them.
+    type: list
+    elements: dict
+    suboptions: {}
   path:
     description: The file.
     type: path
-    required: true
   content:
     description: Its whole content.
     type: str
-    required: true
   mode:
     description: Its mode, as four octal digits in quotes.
     type: str
-    required: true
   owner:
     description: Its owner.
     type: str
@@ -51,8 +54,13 @@ EXAMPLES = """
 """
 RETURN = """
 path:
-  description: The file.
+  description: The file, where there is one.
   type: str
+  returned: without O(files)
+written:
+  description: The files that were changed, or in check mode would be.
+  type: list
+  elements: str
   returned: always
 """
 
@@ -112,28 +120,52 @@ def shown(path, before, was, content, attributes):
     return parts
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "content": {"type": "str", "required": True},
-            "mode": {"type": "str", "required": True},
-            "owner": {"type": "str", "default": "root"},
-            "group": {"type": "str", "default": "root"},
-            "validate": {"type": "str", "default": ""},
-        },
-        supports_check_mode=True,
-    )
-    given = module.params
+OPTIONS = {
+    "path": {"type": "path"},
+    "content": {"type": "str"},
+    "mode": {"type": "str"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+    "validate": {"type": "str", "default": ""},
+}
+
+
+def bring(module, given):
+    """One file to what is given; its difference where there is one, else None."""
     path, content = given["path"], given["content"].encode("utf-8")
     attributes = (pwd.getpwnam(given["owner"]).pw_uid, grp.getgrnam(given["group"]).gr_gid, int(given["mode"], 8))
     before, was = there(path)
-    changed = before != content or was != attributes
-    if changed and not module.check_mode:
+    if before == content and was == attributes:
+        return None
+    if not module.check_mode:
         put(module, path, content, attributes, given["validate"])
-    answer = {"changed": changed, "path": path}
-    if changed and module._diff:
-        answer["diff"] = shown(path, before, was, given["content"], attributes)
+    return shown(path, before, was, given["content"], attributes)
+
+
+def main():
+    needed = [("path", "content", "mode")]
+    module = AnsibleModule(
+        argument_spec={
+            **OPTIONS,
+            "files": {"type": "list", "elements": "dict", "options": OPTIONS, "required_together": needed},
+        },
+        required_together=needed,
+        required_one_of=[("path", "files")],
+        mutually_exclusive=[("path", "files")],
+        supports_check_mode=True,
+    )
+    given = module.params
+    written, diff = [], []
+    for file in given["files"] or [given]:
+        found = bring(module, file)
+        if found is not None:
+            written.append(file["path"])
+            diff += found
+    answer = {"changed": bool(written), "written": written}
+    if given["path"]:
+        answer["path"] = given["path"]
+    if diff and module._diff:
+        answer["diff"] = diff
     module.exit_json(**answer)
 
 

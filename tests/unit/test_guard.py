@@ -220,6 +220,7 @@ def test_the_script_imports_the_standard_library_alone() -> None:
         "__future__",
         "contextlib",
         "fcntl",
+        "glob",
         "json",
         "os",
         "shutil",
