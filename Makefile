@@ -28,10 +28,11 @@ soak: setup                ## the long series that make test leaves out
 
 setup: $(READY)
 
-$(READY): pyproject.toml requirements/dev.txt .ci/system-packages
+$(READY): pyproject.toml requirements/dev.txt requirements/files.txt .ci/system-packages
 	sh .ci/system-packages
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(VENV)/bin/pip install --quiet --require-hashes --no-deps -r requirements/files.txt
 	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 

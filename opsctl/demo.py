@@ -135,7 +135,7 @@ def run(folder: Path, lab: str, tell: Tell) -> Summary:
                 load.stop()
         took.append((step.title, f"{time.monotonic() - started:.0f} s"))
     rows = (*took, *_figures(load), ("in all", f"{time.monotonic() - began:.0f} s"))
-    reports = tuple(sorted((workspace / "reports").glob("*.html")))
+    reports = tuple(sorted((workspace / "reports").rglob("*.html")))
     return Summary(rows=rows, reports=reports, workspace=workspace, lab=lab)
 
 

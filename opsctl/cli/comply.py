@@ -10,6 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
+from opsctl.cli.proof import VERBS, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -36,16 +37,27 @@ def command() -> None:
 def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
-    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. Exit codes:
-    0 all is well, 6 findings, 1 incomplete (a host did not answer, or something could not be judged).
+    A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
+    that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
+    did not answer, or something could not be judged).
     """
+    from opsctl.compliance import waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
 
     hosts = select(app, selection, managed_only=False)
     catalogue, chosen, left = _chosen(app, profile, controls)
     order = Order(
-        hosts=hosts, profile=chosen, catalogue=catalogue, operator=app.who, selection=selection, deselected=left
+        hosts=hosts,
+        profile=chosen,
+        catalogue=catalogue,
+        operator=app.who,
+        selection=selection,
+        deselected=left,
+        waivers=waiverfile.current(
+            app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
+        ),
+        host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
     found = audit(
         order,
@@ -80,17 +92,26 @@ def _chosen(
 
 def _print(found: Audit) -> None:
     from opsctl.cli import findings
+    from opsctl.compliance import waivers
 
     findings.show(found)
+    waived = sum(finding.disposition == "waived" for finding in found.findings)
+    if waived:
+        line(f"{waived} failures are waived")
+    for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
+        for warning in waiving.warnings(one):
+            note(f"warning: {warning}")
     line(f"run {found.id}: {found.outcome}; kept with SHA-256 {found.sha256}")
     line(f"ledger head after the run {found.ledger_head}")
     note(f"what next: opsctl comply report {found.id} --to DIR   (every host by name)")
 
 
 def _document(found: Audit) -> Mapping[str, Any]:
+    from opsctl.compliance import waivers
     from opsctl.model.finding import count
 
     assessment, coverage = found.assessment, found.assessment.coverage
+    judged = {(finding.result.host, finding.result.control): finding for finding in found.findings}
     return {
         "run": found.id,
         "sha256": found.sha256,
@@ -104,6 +125,9 @@ def _document(found: Audit) -> Mapping[str, Any]:
         },
         "faults": assessment.faults,
         "counts": count(assessment.results),
+        "waivers": [
+            waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)
+        ],
         "results": [
             {
                 "host": result.host,
@@ -112,6 +136,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
                 "observed": result.observed,
                 "expected": result.expected,
                 "reason": result.reason,
+                **waiving.disposition(judged.get((result.host, result.control))),
             }
             for result in assessment.results
         ],
@@ -212,16 +237,25 @@ def report(
 
     Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
     interrupted. A smaller run has to be named.
+
+    The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
+    opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
     from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports
+    from opsctl.report import build, exports, seal
+    from opsctl.state import reportkey
 
     passed_over: tuple[str, ...] = ()
     if run_id is None:
         run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
     built = build.report(app.store, app.ledger, run_id)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    written = exports.write(built, folder, formats or ("html", "json"), languages, app.settings.own_content)
+    place = folder / f"compliance-{built.run}"
+    seal.clear(place)
+    written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
+    key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
+    sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
+    written += sealed.files
     files = [{"path": str(file), "sha256": digest} for file, digest in written]
     if output == "json":
         heads = {"ledger_head": built.ledger_head, "ledger_entry": built.ledger_entry}
@@ -230,6 +264,8 @@ def report(
                 "run": built.run,
                 "scope": scope_words(built.assessment.scope),
                 **heads,
+                "chain": sealed.chain,
+                "signer": sealed.signer,
                 "files": files,
                 "passed_over": passed_over,
             }
@@ -238,6 +274,8 @@ def report(
     for file, digest in written:
         line(f"{digest}  {file}")
     _tell_run(built)
+    line(f"chain of runs {sealed.chain}")
+    line(f"signed with   {sealed.signer or 'nothing: opsctl ledger key makes a key'}")
     for reason in passed_over:
         note(f"newer, not taken: {reason}")
 
@@ -253,3 +291,7 @@ def _tell_run(built: Report) -> None:
     )
     line(f"ledger head before the run {built.ledger_head}")
     line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")
+
+
+for verb in VERBS:
+    command.add_command(verb)

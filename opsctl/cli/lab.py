@@ -29,17 +29,18 @@ def command() -> None:
 @name_option
 @click.option("--hosts", "count", type=int, help="A fleet of so many equal hosts instead of the demo's seven.")
 @click.option("--only", metavar="HOST,...", help="Only these of the demo's hosts, and their jump hosts.")
+@click.option("--vm", "machines", type=int, default=0, help="So many virtual machines beside them, with own kernels.")
 @click.option("--disk", default="512m", show_default=True, help="Size of each host's disk, in memory.")
 @dry_run_option
 @pass_app
-def up(app: App, *, name: str, count: int | None, only: str | None, disk: str, dry_run: bool) -> None:
+def up(app: App, *, name: str, count: int | None, only: str | None, machines: int, disk: str, dry_run: bool) -> None:
     """Boot a fleet of real Debian hosts. The first time, make what they boot from."""
     from opsctl import lab
     from opsctl.lab import machine
 
-    plan = _plan(count, only)
+    plan = _plan(count, only, machines)
     _refuse_beside_real_tenants(app)
-    machine.refuse_unless_fit()
+    machine.refuse_unless_fit(machines=machines > 0)
     out.note(f"lab {name}: {out.some(len(plan.hosts), 'host')}: {', '.join(host.name for host in plan.hosts)}")
     if dry_run:
         return
@@ -57,14 +58,18 @@ def _row(host: LabHost) -> tuple[str, ...]:
     return host.name, host.tenant, host.role, host.address, host.jump
 
 
-def _plan(count: int | None, only: str | None) -> Fleet:
+def _plan(count: int | None, only: str | None, machines: int) -> Fleet:
     from opsctl import lab
 
     if count is not None and only:
         raise UsageError("--hosts and --only do not go together")
+    if machines and count == 0:
+        return lab.with_machines(None, machines)
     if count is not None:
-        return lab.generic(count)
-    return lab.only(lab.demo(), filter(None, only.split(","))) if only is not None else lab.demo()
+        plan = lab.generic(count)
+    else:
+        plan = lab.only(lab.demo(), filter(None, only.split(","))) if only is not None else lab.demo()
+    return lab.with_machines(plan, machines) if machines else plan
 
 
 def _refuse_beside_real_tenants(app: App) -> None:

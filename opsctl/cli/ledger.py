@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsctl.cli.app import App, output_option, pass_app
+from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_option
 from opsctl.cli.output import as_json, line, note, table
 
 if TYPE_CHECKING:
@@ -87,6 +87,40 @@ def head(app: App, output: str) -> None:
     line(found)
     if not found.seq:
         note("the ledger is empty")
+
+
+@command.command()
+@dry_run_option
+@yes_option
+@output_option
+@pass_app
+def key(app: App, /, *, dry_run: bool, yes: bool, output: str) -> None:
+    """Print the public key with which reports are verified, on stdout. Where there is no key yet, one is made.
+
+    Hand it to auditors and partners by another way than the reports, and tell them the fingerprint as well. The private
+    half stays beside the store, readable by its group alone; no backup of the store holds it.
+    """
+    from opsctl.report import verify as room
+    from opsctl.state import reportkey
+
+    found = reportkey.load(app.settings.state)
+    if found is None:
+        path = app.settings.state / reportkey.FILE
+        note(f"there is no key yet: an Ed25519 key will be made, {path}")
+        if dry_run:
+            note("nothing was done (--dry-run)")
+            return
+        app.confirm("Make it?", yes=yes)
+        with app.ledger.act("ledger key", (), {}, app.who, app.now) as act:
+            found = reportkey.make(app.settings.state)
+            act.detail["fingerprint"] = room.fingerprint(room.public_key(found.public.encode()))
+        note(f"made; keep a copy of {path} where you keep other secrets\nledger: {act.head}")
+    fingerprint = room.fingerprint(room.public_key(found.public.encode()))
+    if output == "json":
+        as_json({"public": found.public, "fingerprint": fingerprint})
+        return
+    line(found.public.rstrip())
+    note(f"fingerprint: {fingerprint}")
 
 
 def _document(entry: Entry) -> dict[str, object]:

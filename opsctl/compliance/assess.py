@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from opsctl import __version__, content
@@ -28,6 +28,7 @@ from opsctl.model.finding import (
     Profile,
     Scope,
     ScopedHost,
+    Waiver,
 )
 from opsctl.model.host import Host, Inventory
 from opsctl.ssh.session import Transport
@@ -41,7 +42,10 @@ def quiet(_line: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to assess: hosts (managed or not), the tailored profile, and what the report says of the choice."""
+    """What to assess: hosts (managed or not), the tailored profile, and what the report says of the choice.
+
+    `host_keys` are the fingerprints of each host's approved keys, `waivers` what is accepted of its failures.
+    """
 
     hosts: tuple[Host, ...]
     profile: Profile
@@ -49,6 +53,8 @@ class Order:
     operator: str
     selection: Mapping[str, tuple[str, ...]]
     deselected: tuple[tuple[str, str], ...] = ()
+    host_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
 
 
 def assess(
@@ -60,12 +66,16 @@ def assess(
     now: Callable[[], datetime],
     last_good: Mapping[str, datetime] | None = None,
     say: Say = quiet,
+    live: bool = False,
 ) -> Assessment:
-    """Check every managed host of the order. Changes nothing on any host."""
+    """Check every managed host of the order. Changes nothing on any host.
+
+    `live`: every command is run when its check asks for it; what was learned is neither used nor added to.
+    """
     started = now()
     digest = content.digest(settings.own_content)
     managed = [host for host in order.hosts if host.managed]
-    learned = Learned(settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
+    learned = Learned(None if live else settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
     answers = Answers(transport, managed, learned)
     run = _Run(order, inventory, settings, answers, learned, say)
     interrupted = False
@@ -92,6 +102,7 @@ def assess(
         results=tuple(_ordered(results, order)),
         faults=tuple(faults),
         interrupted=interrupted,
+        waivers=order.waivers,
     )
 
 
@@ -217,7 +228,13 @@ def _scope(order: Order, inventory: Inventory, digest: str) -> Scope:
         profile_title_sv=order.profile.title_sv,
         benchmarks=order.catalogue.benchmarks,
         hosts=tuple(
-            ScopedHost(key=h.key, tenant=inventory.tenant(h.tenant).title, role=h.role, platform=h.platform)
+            ScopedHost(
+                key=h.key,
+                tenant=inventory.tenant(h.tenant).title,
+                role=h.role,
+                platform=h.platform,
+                host_keys=order.host_keys.get(h.key, ()),
+            )
             for h in order.hosts
         ),
         controls=order.profile.controls,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from opsctl import content
@@ -29,22 +31,34 @@ def load(own: Path | None = None) -> Catalogue:
     document.number("version", 1, low=1, high=1)
     names = document.section("benchmarks")
     benchmarks = {key: names.text(key) for key in names.keys()}  # noqa: SIM118 - a Section is no dict
-    built = _built(folder(own))
+    built = _versions(folder(own))
     controls = tuple(_control(entry, built) for entry in document.sections("checks"))
     document.done()
     _refuse_twice(controls, path, problems)
-    for missing in sorted(built - {control.id for control in controls}):
+    for missing in sorted(built.keys() - {control.id for control in controls}):
         problems.note(str(path), f"{missing} has a check function and no entry")
     problems.finish(ConfigError, "the catalogue of controls is not usable")
     return Catalogue(controls=controls, benchmarks=benchmarks, digest=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _built(checks: Path) -> set[str]:
-    """The controls that a check function names in its marker."""
-    return {found for file in checks.glob("check_*.py") for found in _MARK.findall(file.read_text(encoding="utf-8"))}
+def _versions(checks: Path) -> dict[str, str]:
+    """The controls that a check function names in its marker, each with the version of what it is made of.
+
+    That is its own file and those that all checks share: another helper may judge in another way.
+    """
+    shared = hashlib.sha256()
+    for file in sorted(checks.glob("*.py")):
+        if not file.name.startswith("check_"):
+            shared.update(file.read_bytes())
+    found: dict[str, str] = {}
+    for file in sorted(checks.glob("check_*.py")):
+        text = file.read_bytes()
+        version = hashlib.sha256(shared.digest() + text).hexdigest()[:16]
+        found |= dict.fromkeys(_MARK.findall(text.decode("utf-8")), version)
+    return found
 
 
-def _control(entry: Section, built: set[str]) -> Control:
+def _control(entry: Section, built: Mapping[str, str]) -> Control:
     maps = entry.section("maps")
     control = Control(
         id=entry.text("id", required=True, pattern=ID),
@@ -53,15 +67,16 @@ def _control(entry: Section, built: set[str]) -> Control:
         severity=entry.one_of("severity", SEVERITIES, "high"),
         check=entry.text("check", required=True),
         check_sv=entry.text("check_sv"),
+        plain=entry.text("plain", required=True),
+        plain_sv=entry.text("plain_sv", required=True),
         remediation_role=entry.name("remediation_role", required=True),
         remediation_variable=entry.text("remediation_variable"),
         where=entry.one_of("where", ("host", "control"), "host"),
         maps={name: maps.texts(name) for name in maps.keys()},  # noqa: SIM118 - a Section is no dict
         values=entry.section("values").values(),
-        built=False,
     )
     entry.done()
-    return Control(**{**vars(control), "built": control.id in built})
+    return replace(control, built=control.id in built, check_version=built.get(control.id, ""))
 
 
 def _refuse_twice(controls: tuple[Control, ...], path: Path, problems: Problems) -> None:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opsctl.compliance.batch import Answers, why
+from opsctl.compliance.redact import redacted
 from opsctl.errors import OpsctlError
 from opsctl.model.finding import RESULTS, CheckResult, Evidence
 
@@ -177,7 +178,7 @@ def _time(value: object) -> datetime:
 
 
 def _bounded(value: object) -> str:
-    return visible(str(value)[:_LONGEST_TEXT])
+    return redacted(visible(str(value)[:_LONGEST_TEXT]))
 
 
 def visible(text: str) -> str:

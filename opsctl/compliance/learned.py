@@ -22,16 +22,19 @@ Asked = tuple[str, str]  # control, command
 
 
 class Learned:
-    """What each host was asked; `note` adds to this run's, `save` writes it down in place of what was known."""
+    """What each host was asked; `note` adds to this run's, `save` writes it down in place of what was known.
 
-    def __init__(self, file: Path, content: str) -> None:
+    Without a file nothing was known, nothing is sent ahead, and nothing is written down.
+    """
+
+    def __init__(self, file: Path | None, content: str) -> None:
         self._file = file
         self._content = content
         self._before: dict[str, dict[Asked, None]] = {}
         self._now: dict[str, dict[Asked, None]] = {}
         # A cache that cannot be read is an empty one.
         with contextlib.suppress(OSError, ValueError, AttributeError, TypeError, LookupError):
-            document = json.loads(_own_text(file))
+            document = json.loads(_own_text(file)) if file else {}
             commands = [(str(control), str(command)) for control, command in document["commands"]]
             if document["content"] == content:
                 self._before = {
@@ -40,11 +43,15 @@ class Learned:
 
     def covers(self, controls: Iterable[str]) -> bool:
         """Whether every one of these controls has been met before, on whatever host."""
+        if self._file is None:
+            return True  # there is nothing to learn for
         met = {control for asked in (*self._before.values(), *self._now.values()) for control, _ in asked}
         return met.issuperset(controls)
 
     def of(self, host: str, controls: Iterable[str]) -> tuple[str, ...]:
         """The commands of these controls for this host, each once."""
+        if self._file is None:
+            return ()
         wanted = frozenset(controls)
         known = {**self._before, **self._now}
         mine = known[host] if host in known else _common(known)
@@ -58,6 +65,8 @@ class Learned:
 
     def save(self) -> None:
         """What this run asked for takes the place of what was known of the same host and control."""
+        if self._file is None:
+            return
         merged = dict(self._before)
         for host, asked in self._now.items():
             renewed = {control for control, _ in asked}

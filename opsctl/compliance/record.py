@@ -29,6 +29,7 @@ from opsctl.model.finding import (
     Finding,
     Scope,
     ScopedHost,
+    Waiver,
     count,
 )
 from opsctl.model.host import Inventory
@@ -38,7 +39,8 @@ from opsctl.state.store import Store, stamp
 
 KIND = "compliance"
 FACT = "compliance"
-VERSION = 1
+# 2: plain texts and versions of the checks, the hosts' keys, waivers. Form 1 is read as it was, without them.
+VERSION = 2
 UNREADABLE = "the other runs can be read: opsctl comply list; was the store changed? opsctl ledger verify"
 
 
@@ -96,7 +98,7 @@ def audit(
                 last_good=last_good(store),
                 say=say,
             )
-            findings = waivers.judge(assessment.results, (), assessment.ended)
+            findings = waivers.judge(assessment.results, assessment.waivers, assessment.ended)
             document = to_document(run_id, assessment, before)
             keep(store, run_id, document, assessment)
             kept = sha256(stored(store, run_id))
@@ -199,10 +201,12 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
             results=tuple(_result(entry, pieces) for entry in document["results"]),
             faults=tuple(document["faults"]),
             interrupted=bool(document["interrupted"]),
+            waivers=tuple(_waiver(entry) for entry in document.get("waivers", ())),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
-            f"its document is not what form {VERSION} should be ({type(error).__name__}: {error})", hint=UNREADABLE
+            f"its document is not what form {document['version']} should be ({type(error).__name__}: {error})",
+            hint=UNREADABLE,
         ) from error
 
 
@@ -211,7 +215,7 @@ def _refuse_another_form(version: object) -> None:
         raise StoreError("its document does not say in which form it was kept", hint=UNREADABLE)
     if version > VERSION:
         raise StoreError(
-            f"it was kept by a newer opsctl, in form {version}; this one reads form {VERSION}",
+            f"it was kept by a newer opsctl, in form {version}; this one reads forms up to {VERSION}",
             hint="use the opsctl that made it, or a newer one",
         )
 
@@ -225,11 +229,19 @@ def _scope(raw: Mapping[str, Any]) -> Scope:
         **{
             **raw,
             "controls": tuple(_control(entry) for entry in raw["controls"]),
-            "hosts": tuple(ScopedHost(**entry) for entry in raw["hosts"]),
+            "hosts": tuple(_host(entry) for entry in raw["hosts"]),
             "selection": {name: tuple(words) for name, words in raw["selection"].items()},
             "deselected": tuple((name, reason) for name, reason in raw["deselected"]),
         }
     )
+
+
+def _host(raw: Mapping[str, Any]) -> ScopedHost:
+    return ScopedHost(**{**raw, "host_keys": tuple(raw.get("host_keys", ()))})
+
+
+def _waiver(raw: Mapping[str, Any]) -> Waiver:
+    return Waiver(**{**raw, "hosts": tuple(raw["hosts"]), "expires": _time(raw["expires"])})
 
 
 def _control(raw: Mapping[str, Any]) -> Control:

@@ -3,6 +3,7 @@
     from opsctl import lab
 
     fleet = lab.up("trial", lab.demo())                 # or lab.generic(3), lab.only(lab.demo(), ["ange-web1"])
+    lab.with_machines(lab.demo(), 1)                    # a plan with a virtual machine beside its containers
     lab.description("trial")                            # the same Fleet, from any process
     lab.execute("trial", "ange-web1", ["systemctl", "--failed"])
     lab.break_("trial", "ange-web1", "disk");  lab.mend("trial", "ange-web1")
@@ -39,7 +40,7 @@ from opsctl.lab.control import (
     withdraw,
 )
 from opsctl.lab.faults import FAULTS
-from opsctl.lab.fleet import Fleet, LabHost, demo, equal, generic, only
+from opsctl.lab.fleet import Fleet, LabHost, demo, equal, generic, only, with_machines
 from opsctl.lab.instance import down, up
 from opsctl.lab.place import DEFAULT_NAME
 
@@ -73,5 +74,6 @@ __all__ = [
     "status",
     "stock",
     "up",
+    "with_machines",
     "withdraw",
 ]

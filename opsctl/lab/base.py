@@ -61,8 +61,7 @@ def ensure(place: Place, *, say: Say, groups: Sequence[Path] = ()) -> Base:
     base = Base(folder=place.cache / recipe.digest())
     with held(place.cache / f"{recipe.digest()}.lock", what="the lab's base", patience=_PATIENCE):
         if not base.folder.is_dir():
-            for left in place.cache.glob(f"building-{recipe.digest()}-*"):
-                _remove_unfinished(left)
+            remove_unfinished_of(place.cache, recipe.digest())
             building = place.cache / f"building-{recipe.digest()}-{place.name}"
             Build(cache=place.cache, folder=building, groups=groups, say=say).all()
             building.rename(base.folder)
@@ -83,6 +82,12 @@ def remove_unfinished(place: Place) -> None:
     for left in place.cache.glob(f"building-*-{place.name}"):
         if _builder(left) == place.name:
             _remove_unfinished(left)
+
+
+def remove_unfinished_of(cache: Path, digest: str) -> None:
+    """Removes what killed builds of this recipe left, whichever lab began them. Under the recipe's lock."""
+    for left in cache.glob(f"building-{digest}-*"):
+        _remove_unfinished(left)
 
 
 def _builder(building: Path) -> str:

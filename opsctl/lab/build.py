@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from opsctl.lab import archive, asfound, mounts, packages, recipe, sources
+from opsctl.lab import archive, asfound, packages, recipe, sources
 from opsctl.lab.command import run
 from opsctl.lab.fetch import Deb, Fetcher
+from opsctl.lab.layer import Layer, inside, install
 from opsctl.lab.locks import held
 
 Say = Callable[[str], None]
@@ -89,15 +90,8 @@ class Build:
         for package in recipe.OWN_PACKAGES:
             packages.build(package, recipe.FIXED, own / "fixed")
         packages.build(recipe.NEW_PACKAGE, recipe.OLD, own / "fixed")
-        self._inside(self.root, own / "old", "dpkg", "--install", *(f"/mnt/{deb.name}" for deb in old))
-
-    def _inside(self, root: Path, debs: Path, *command: str) -> None:
-        """Runs a program in a root file system that is not booted and has no network; `debs` is at /mnt."""
-        apart = ("--register=no", "--keep-unit", "--as-pid2", "--private-network", "--settings=no", "--link-journal=no")
-        plain = ("--quiet", "--resolv-conf=off", "--timezone=off", "--console=pipe")
-        given = ("--setenv=DEBIAN_FRONTEND=noninteractive", "--setenv=LC_ALL=C.UTF-8", f"--bind-ro={debs}:/mnt")
-        nspawn = ("systemd-nspawn", *plain, *apart, *given, f"--directory={root}")
-        run(*nspawn, *command, groups=self.groups, timeout=_PATIENCE)
+        files = (f"/mnt/{deb.name}" for deb in old)
+        inside(self.root, own / "old", "dpkg", "--install", *files, groups=self.groups)
 
     def _debian(self, fetcher: Fetcher) -> tuple[set[Path], set[Path]]:
         """Builds the layers, and fetches what is installed, what is pending on it, and what roles will install."""
@@ -108,19 +102,15 @@ class Build:
             debs = fetcher.install(self.root, wanted, security=role in recipe.CURRENT_ROLES)
             release |= {deb.path for deb in debs if not deb.security}
             security |= {deb for deb in debs if deb.security}
-            with self._layer(role) as merged:
-                files = (f"/mnt/{deb.path.name}" for deb in debs)
-                self._inside(merged, self.debs, "apt-get", "-q", "-y", "--no-install-recommends", "install", *files)
+            with Layer(folder=self.folder, name=role, root=self.root) as merged:
+                install(merged, self.debs, (deb.path for deb in debs), groups=self.groups)
                 if without := recipe.ROLE_WITHOUT.get(role):
-                    self._inside(merged, self.debs, "dpkg", "--purge", *without)
+                    inside(merged, self.debs, "dpkg", "--purge", *without, groups=self.groups)
                 security |= set(fetcher.upgrade(merged))
         for wanted in recipe.WANTED_PACKAGES:
             release |= set(_files(fetcher.install(self.root, wanted, security=False)))
             security |= set(fetcher.install(self.root, wanted, security=True))
         return release, {deb.path for deb in security if deb.security}
-
-    def _layer(self, role: str) -> _Layer:
-        return _Layer(folder=self.folder, role=role, root=self.root)
 
     def _archive(self, release: set[Path], security: set[Path]) -> None:
         own = self.folder / "own"
@@ -129,27 +119,6 @@ class Build:
         archive.fill(archive.SECURITY, top, [*sorted(security), *sorted((own / "fixed").iterdir())], groups=self.groups)
         for pocket in archive.POCKETS:
             archive.publish(pocket, top, self.cache / "key", groups=self.groups)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layer:
-    """The overlay of a role's layer over the root, mounted while it is being filled."""
-
-    folder: Path
-    role: str
-    root: Path
-
-    def __enter__(self) -> Path:
-        upper, work, merged = self.folder / "layers" / self.role, self.folder / "work", self.folder / "merged"
-        for folder in (upper, work):
-            folder.mkdir(parents=True, exist_ok=True)
-        mounts.overlay(merged, lower=(self.root,), upper=upper, work=work)
-        return merged
-
-    def __exit__(self, *_: object) -> None:
-        mounts.unmount_below(self.folder)
-        for name in ("work", "merged"):
-            shutil.rmtree(self.folder / name)
 
 
 def _files(debs: tuple[Deb, ...]) -> list[Path]:

@@ -14,19 +14,23 @@ from opsctl.lab import machine as this_machine
 from opsctl.lab import network, recipe, snapshots
 from opsctl.lab.base import of_lab
 from opsctl.lab.command import clean_environment
-from opsctl.lab.fleet import Fleet
+from opsctl.lab.fleet import Fleet, LabHost
 from opsctl.lab.hosts import Machine, wait, wait_until_up
 from opsctl.lab.locks import held
 from opsctl.lab.mirror import Mirror
 from opsctl.lab.network import Subnet
 from opsctl.lab.place import RUN, Place
+from opsctl.lab.vm.machine import VirtualMachine
 
 PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostStatus:
-    """One host as it is now. `pid1` is its systemd's id on this machine (0: off), `memory` is in bytes."""
+    """One host as it is now. `pid1` is its systemd's id on this machine (0: off), `memory` is in bytes.
+
+    Of a virtual machine, `pid1` is QEMU's.
+    """
 
     name: str
     tenant: str
@@ -84,12 +88,16 @@ def description(name: str) -> Fleet:
 def machines(lab: Fleet) -> tuple[Machine, ...]:
     """The lab's hosts as things that can be started and stopped."""
     place = Place(name=lab.name)
-    return tuple(Machine(place=place, host=host) for host in lab.hosts)
+    return tuple(_machine(place, host) for host in lab.hosts)
 
 
 def one(name: str, host: str) -> Machine:
     """One host of the lab `name`; raises UnknownName."""
-    return Machine(place=Place(name=name), host=description(name).host(host))
+    return _machine(Place(name=name), description(name).host(host))
+
+
+def _machine(place: Place, host: LabHost) -> Machine:
+    return VirtualMachine(place=place, host=host) if host.vm else Machine(place=place, host=host)
 
 
 def status(name: str) -> LabStatus:
@@ -108,7 +116,7 @@ def _status(lab: Fleet, item: Machine) -> HostStatus:
         tenant=item.host.tenant,
         address=item.host.address,
         role=item.host.role,
-        pid1=item.unit.leader() or 0,
+        pid1=item.pid() or 0,
         ssh=item.answers(through=jump),
         memory=item.groups.memory(item.host.name),
         faults=every.known(item),
@@ -127,11 +135,10 @@ def enter(name: str, host: str, argv: Sequence[str]) -> list[str]:
     return _enter(one(name, host), argv)
 
 
-def _enter(item: Machine, argv: Sequence[str]) -> list[str]:
-    leader = item.unit.leader()
-    if leader is None:
+def _enter(item: Machine, argv: Sequence[str], *, text: bool = False) -> list[str]:
+    if item.pid() is None:
         raise LabError(f"{item.host.name} is off", hint=f"opsctl lab mend {item.host.name} --name {item.place.name}")
-    return ["nsenter", "--all", "--wdns=/root", "--target", str(leader), "--", *argv]
+    return item.enter(argv, text=text)
 
 
 def _inside(
@@ -139,7 +146,7 @@ def _inside(
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            _enter(item, argv),
+            _enter(item, argv, text=text is not None),
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
@@ -189,9 +196,9 @@ def boot_id(name: str, host: str) -> str:
 def reboot(name: str, host: str, *, patience: float = PATIENCE) -> None:
     """Reboots a host from within, and returns when it is up with a new boot id."""
     item = one(name, host)
-    before = item.unit.leader()
-    execute(name, host, ["systemctl", "reboot"])
-    wait(lambda: item.unit.leader() not in (before, None), patience, f"{host} did not start again")
+    before = item.since()
+    execute(name, host, ["systemctl", "--no-block", "reboot"])
+    wait(lambda: item.since() not in (before, None), patience, f"{host} did not start again")
     wait_until_up([item], patience=patience)
 
 

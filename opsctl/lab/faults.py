@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from opsctl.errors import LabError
+from opsctl.errors import LabError, Refused
 from opsctl.lab import network
 from opsctl.lab.hosts import Machine, wait_until_up
 
 Inside = Callable[[Sequence[str]], object]
 SLOW_SHARE = 0.05
-_FILLER = "var/tmp/opsctl-lab-filler"
 _LOCK_UNIT = "opsctl-lab-dpkg-lock.service"
 _LOCK = """\
 import fcntl, os, signal, socket
@@ -36,6 +35,8 @@ signal.pause()
 
 def cause(machine: Machine, fault: str, inside: Inside) -> None:
     """Causes one fault; `inside` runs a program on the host. The fault is written down before it is caused."""
+    if fault == "disk" and machine.filler is None:
+        raise Refused(f"{machine.host.name} is a virtual machine: only a container's disk can be filled")
     record = machine.place.faults(machine.host.name) / fault
     record.parent.mkdir(parents=True, exist_ok=True)
     record.touch()
@@ -52,7 +53,8 @@ def known(machine: Machine) -> tuple[str, ...]:
 def mend(machine: Machine, inside: Inside, *, patience: float = 60.0) -> None:
     """Removes every fault there can be, written down or not, and returns when the host is up."""
     _let_go(machine)
-    (machine.root / _FILLER).unlink(missing_ok=True)
+    if machine.filler:
+        machine.filler.unlink(missing_ok=True)
     started = not machine.unit.runs()
     if started:
         machine.start()
@@ -72,7 +74,8 @@ def forget(machine: Machine) -> None:
     """
     _let_go(machine)
     with suppress(FileNotFoundError):
-        os.truncate(machine.root / _FILLER, 0)
+        if machine.filler:
+            os.truncate(machine.filler, 0)
     _strike_out(machine)
 
 
@@ -92,7 +95,8 @@ def _link(machine: Machine, _inside: Inside) -> None:
 
 
 def _disk(machine: Machine, _inside: Inside) -> None:
-    fill(machine.root / _FILLER)
+    if machine.filler:
+        fill(machine.filler)
 
 
 def fill(path: Path, most: int = 1 << 40) -> None:

@@ -23,10 +23,14 @@ AUTOMATION_USER = "opsctl"
 
 @dataclass(frozen=True, kw_only=True)
 class LabHost(Host):
-    """A host of a lab: `index` counts from 1 in the fleet, `fingerprint` (SHA256:...) was read from its disk."""
+    """A host of a lab: `index` counts from 1 in the fleet, `fingerprint` (SHA256:...) was read from its disk.
+
+    `vm`: a virtual machine with a kernel of its own, not a container.
+    """
 
     index: int = 0
     fingerprint: str = ""
+    vm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +155,27 @@ def generic(count: int) -> Fleet:
         for number in range(1, count + 1)
     ]
     return _numbered(rows)
+
+
+def with_machines(plan: Fleet | None, count: int) -> Fleet:
+    """The plan, where there is one, and beside it `count` virtual machines of the role application: vm-01, ..."""
+    hosts = plan.hosts if plan else ()
+    if count < 0 or not 1 <= len(hosts) + count <= MOST_HOSTS:
+        raise UsageError(f"a lab holds 1 to {MOST_HOSTS} hosts, not {len(hosts) + count}")
+    machines = (
+        LabHost(
+            name=f"vm-{number:02d}",
+            tenant="ange",
+            role="application",
+            ring="canary",
+            address="",
+            platform="debian-12",
+            services=(Service(name="opslab", port=8099),),
+            vm=True,
+        )
+        for number in range(1, count + 1)
+    )
+    return _numbered((*hosts, *machines))
 
 
 def equal(tenant: Tenant, prefix: str, count: int) -> Fleet:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +17,12 @@ from pathlib import Path
 from opsctl.errors import LabError
 from opsctl.lab import mounts
 from opsctl.lab.cgroups import Groups
+from opsctl.lab.command import run
 from opsctl.lab.fleet import LabHost
 from opsctl.lab.place import Place
 from opsctl.lab.units import Unit, send
 
+_FILLER = "var/tmp/opsctl-lab-filler"
 _CLONE_NEWNET = 0x40000000
 REBOOT = "133"  # how systemd-nspawn ends when the host wants to start again
 
@@ -62,6 +64,27 @@ class Machine:
         work.mkdir()
         mounts.overlay(self.root, lower=layers, upper=self.place.upper(self.host.name), work=work)
 
+    def stands(self) -> bool:
+        """True while the host has its disk."""
+        return self.root.is_mount()
+
+    @property
+    def filler(self) -> Path | None:
+        """The file that can fill the disk, where this machine can reach it."""
+        return self.root / _FILLER
+
+    def save_disk(self, to: Path) -> None:
+        """Copies what the host, which is off, has written into a folder that is not there yet."""
+        _copy(self.place.upper(self.host.name), to)
+
+    def load_disk(self, kept: Path, layers: Iterable[Path]) -> None:
+        """Puts a disk that was saved back in; the host is off."""
+        mounts.unmount_below(self.root)
+        upper = self.place.upper(self.host.name)
+        shutil.rmtree(upper, ignore_errors=True)
+        _copy(kept, upper)
+        self.lay_over(layers)
+
     def start(self) -> None:
         """Boots the host; returns before it is up."""
         if self.unit.runs():
@@ -95,10 +118,22 @@ class Machine:
 
     def cut_power(self, *, patience: float = 15.0) -> None:
         """Ends the host at once, as a power cut does."""
-        pid = self.unit.leader()
+        pid = self.pid()
         if pid is not None:
-            send(pid, signal.SIGKILL, lambda number: number == self.unit.leader())
+            send(pid, signal.SIGKILL, lambda number: number == self.pid())
         wait(lambda: not self.unit.runs(), patience, f"{self.host.name} did not end")
+
+    def pid(self) -> int | None:
+        """The process of this machine whose end is the host's; None while it is off."""
+        return self.unit.leader()
+
+    def since(self) -> object:
+        """Changes with each boot; None while the host is off."""
+        return self.unit.leader()
+
+    def enter(self, argv: Sequence[str], *, text: bool = False) -> list[str]:
+        """The command line that runs `argv` in the host, which is on, as root; `text`: and reads its input."""
+        return ["nsenter", "--all", "--wdns=/root", "--target", str(self.pid()), "--", *argv]
 
     def listening(self) -> frozenset[int]:
         """The TCP ports on which the host listens for others, seen from inside: firewalls do not count."""
@@ -111,8 +146,11 @@ class Machine:
         if leader is None:
             return False
         proc = Path("/proc", str(leader))
-        wanted = {22, *(service.port for service in self.host.services)}
-        return wanted <= _listening(proc) and not _exists(proc / "root/run/nologin")
+        return self.wanted_ports() <= _listening(proc) and not _exists(proc / "root/run/nologin")
+
+    def wanted_ports(self) -> frozenset[int]:
+        """The ports on which the host listens once it is up."""
+        return frozenset({22, *(service.port for service in self.host.services)})
 
     def answers(self, *, through: Machine | None = None, timeout: float = 1.0) -> bool:
         """True when sshd answers over the network: this machine's, or that of the jump host `through`."""
@@ -135,6 +173,11 @@ class Machine:
             return False
 
 
+def _copy(source: Path, target: Path) -> None:
+    # cp keeps what an overlay writes down in device nodes and trusted attributes: deletions, opaque folders
+    run("cp", "--archive", "--no-target-directory", source, target)
+
+
 def _enter_network(leader: int) -> None:
     handle = os.open(f"/proc/{leader}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -152,14 +195,17 @@ def _exists(path: Path) -> bool:
 
 
 def _listening(proc: Path) -> frozenset[int]:
-    found = set()
+    found: set[int] = set()
     for name in ("tcp", "tcp6"):
         with suppress(OSError):
-            for line in (proc / "net" / name).read_text().splitlines()[1:]:
-                words = line.split()
-                if words[3] == "0A":
-                    found.add(int(words[1].rpartition(":")[2], 16))
+            found |= listening_in((proc / "net" / name).read_text().splitlines())
     return frozenset(found)
+
+
+def listening_in(lines: Iterable[str]) -> frozenset[int]:
+    """The ports of sockets that listen (state 0A), from lines of proc(5) net/tcp and net/tcp6."""
+    rows = (line.split() for line in lines)
+    return frozenset(int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == "0A")
 
 
 def wait(condition: Callable[[], bool], patience: float, otherwise: str) -> None:

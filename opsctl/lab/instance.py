@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -20,15 +20,33 @@ from opsctl.lab.base import Base
 from opsctl.lab.cgroups import Groups
 from opsctl.lab.command import run
 from opsctl.lab.control import machines
-from opsctl.lab.fleet import Fleet
+from opsctl.lab.fleet import Fleet, LabHost
 from opsctl.lab.hosts import wait_until_up
 from opsctl.lab.locks import held
 from opsctl.lab.mirror import Mirror
 from opsctl.lab.network import Subnet
 from opsctl.lab.place import CACHE, Place
+from opsctl.lab.vm import base as vm_base
+from opsctl.lab.vm import recipe as vm_recipe
+from opsctl.lab.vm.base import MachineBase
+from opsctl.lab.vm.machine import VirtualMachine
 from opsctl.model.host import Account
 
 DISK = "512m"
+_SECONDS_A_MACHINE = 240.0  # to boot a virtual machine where others work too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation:
+    """What a lab's hosts boot from; `machines` is there where it has virtual machines."""
+
+    base: Base
+    machines: MachineBase | None
+
+    def layers(self, host: LabHost) -> tuple[Path, ...]:
+        """What a host's file system is put together from, topmost first."""
+        layers = self.base.layers(host.role)
+        return (self.machines.layer, *layers) if self.machines and host.vm else layers
 
 
 def quiet(_line: str) -> None:
@@ -52,7 +70,7 @@ def up(
     lies or is made. Raises Refused when this machine is not fit or the lab stands with other hosts, LabError when
     something does not work.
     """
-    machine.refuse_unless_fit()
+    machine.refuse_unless_fit(machines=any(host.vm for host in plan.hosts))
     place = Place(name=name, cache=cache)
     with held(place.lock, what=f"the lab {name}"):
         if standing := _standing(place, plan):
@@ -101,7 +119,7 @@ def _standing(place: Place, plan: Fleet) -> Fleet | None:
     if [host.key for host in lab.hosts] != [host.key for host in plan.hosts]:
         names = ", ".join(host.name for host in lab.hosts)
         raise Refused(f"the lab {place.name} stands with other hosts: {names}", hint="take it down, or use --name")
-    if not all(item.root.is_mount() for item in machines(lab)) or not Path("/sys/class/net", place.bridge).exists():
+    if not all(item.stands() for item in machines(lab)) or not Path("/sys/class/net", place.bridge).exists():
         return None  # the machine itself was started anew since
     for item in machines(lab):
         item.start()
@@ -115,6 +133,9 @@ def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str, avo
     groups = Groups(group=place.group)
     groups.make(base.BUILD)
     built = base.ensure(place, say=say, groups=groups.box(base.BUILD))
+    machine_base = None
+    if any(host.vm for host in plan.hosts):
+        machine_base = vm_base.ensure(place, built, say=say, groups=groups.box(base.BUILD))
     network.make_bridge(place.bridge, subnet)
     mirror = Mirror(place=place, address=str(subnet.gateway))
     mirror.lay_out(built)
@@ -124,7 +145,7 @@ def _raise(place: Place, plan: Fleet, say: Callable[[str], None], disk: str, avo
     )
     lab = _with_people(place, lab)
     say(f"booting {len(lab.hosts)} host{'' if len(lab.hosts) == 1 else 's'} on {subnet.network}")
-    lab = _boot(place, lab, built, subnet, disk)
+    lab = _boot(place, lab, Foundation(base=built, machines=machine_base), subnet, disk)
     beside = place.description.with_suffix(".new")
     beside.write_text(lab.to_json())
     beside.replace(place.description)
@@ -145,6 +166,7 @@ def _claim(place: Place, plan: Fleet, avoid: Sequence[IPv4Network]) -> Subnet:
         subnet = network.choose(place.code, [*claimed, *avoid, *network.taken_by_machine()])
         place.folder.mkdir(parents=True, mode=0o700)
         intent = {"subnet": str(subnet.network), "hosts": len(plan.hosts), "base": str(place.cache / recipe.digest())}
+        intent["machines"] = vm_recipe.digest()
         place.intent.write_text(json.dumps(intent))
         total = len(plan.hosts) + sum(int(str(intent.get("hosts", 0))) for intent in intents)
         machine.raise_inotify(place, total)
@@ -180,27 +202,29 @@ def _key(path: Path, comment: str) -> str:
     return path.with_suffix(".pub").read_text().strip()
 
 
-def _boot(place: Place, lab: Fleet, built: Base, subnet: Subnet, disk: str) -> Fleet:
+def _boot(place: Place, lab: Fleet, built: Foundation, subnet: Subnet, disk: str) -> Fleet:
     groups = Groups(group=place.group)
     hosts = []
     key = lab.identity_file.with_suffix(".pub").read_text().strip()
     for item in machines(lab):
-        item.mount(built.layers(item.host.role), disk)
+        item.mount(built.layers(item.host), disk)
         seed.furnish(item.root, item.host, lab, gateway=str(subnet.gateway), key=key)
-        snapshots.keep_as_found(item)
         hosts.append(replace(item.host, fingerprint=seed.fingerprint(item.root)))
+        if isinstance(item, VirtualMachine) and built.machines:
+            item.make_disk(built.machines)
+        snapshots.keep_as_found(item)
     lab = replace(lab, hosts=tuple(hosts))
     lines = (f"{host.key} {host.fingerprint}\n" for host in lab.hosts)
     lab.fingerprints_file.write_text("".join(lines))
     for item in machines(lab):
         item.start()
-    groups.weigh(len(hosts))
+    groups.weigh(sum(vm_recipe.WEIGHT if host.vm else 1 for host in hosts))
     wait_until_up(machines(lab), patience=_patience(lab))
     return lab
 
 
 def _patience(lab: Fleet) -> float:
-    return 60.0 + 3.0 * len(lab.hosts)
+    return 60.0 + sum(_SECONDS_A_MACHINE if host.vm else 3.0 for host in lab.hosts)
 
 
 # --- down ------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ TOOLS = {
     "setsid": "util-linux",
     "mount": "mount",
 }
+# What a lab with virtual machines needs besides.
+MACHINE_TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mke2fs": "e2fsprogs"}
 OWN_TENANTS = frozenset({"ange", "sundsvall"})
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _INSTANCES_A_HOST = 16
@@ -32,12 +34,16 @@ _INSTANCES_SPARE = 128
 _KIB_A_HOST = 1 << 20
 
 
-def refuse_unless_fit(*, user: int | None = None, path: str | None = None) -> None:
-    """Raises Refused when labs cannot stand here: not root, or programs missing (with the packages to install)."""
+def refuse_unless_fit(*, user: int | None = None, path: str | None = None, machines: bool = False) -> None:
+    """Raises Refused when labs cannot stand here: not root, or programs missing (with the packages to install).
+
+    `machines`: the lab is to have virtual machines.
+    """
     if (os.geteuid() if user is None else user) != 0:
         raise Refused("a lab boots real hosts: only root can do that", hint="run it as root, on a machine for trials")
     search = path or f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool, path=search)})
+    tools = TOOLS | (MACHINE_TOOLS if machines else {})
+    missing = sorted({package for tool, package in tools.items() if not shutil.which(tool, path=search)})
     if missing:
         raise Refused(f"not installed: {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
 

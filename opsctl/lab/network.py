@@ -81,6 +81,13 @@ def make_bridge(bridge: str, subnet: Subnet) -> None:
     run("ip", "link", "set", bridge, "up")
 
 
+def make_tap(link: str, bridge: str) -> None:
+    """Makes the link of a virtual machine, on the bridge; one that is there already is kept."""
+    if not Path("/sys/class/net", link).exists():
+        run("ip", "tuntap", "add", "dev", link, "mode", "tap")
+    run("ip", "link", "set", link, "master", bridge, "up")
+
+
 def forwards(bridge: str) -> bool:
     """True when the machine would forward what the bridge receives (somebody switched it on afterwards)."""
     with suppress(FileNotFoundError):

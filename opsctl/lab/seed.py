@@ -43,7 +43,8 @@ def fingerprint(root: Path) -> str:
 def network_text(host: LabHost) -> str:
     """No gateway: nothing of a lab has a way out."""
     quiet = "LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n"
-    return f"[Match]\nName=host0\n[Network]\nAddress={host.address}/24\n{quiet}"
+    link = "eth0" if host.vm else "host0"
+    return f"[Match]\nName={link}\n[Network]\nAddress={host.address}/24\n{quiet}"
 
 
 def sources_text(mirror: str) -> str:

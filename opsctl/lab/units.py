@@ -91,9 +91,13 @@ class Unit:
         return None
 
     def nspawn(self) -> int | None:
+        return self.child("systemd-nspawn")
+
+    def child(self, comm: str) -> int | None:
+        """What the supervisor runs, once it is the program that is meant."""
         for outer in self.supervisors():
             for inner in _children(outer):
-                if _comm(inner) == "systemd-nspawn":
+                if _comm(inner) == comm:
                     return inner
         return None
 

@@ -29,7 +29,8 @@ class Control:
     """A requirement with a stable id; `maps` names the sections of each benchmark that it supports.
 
     `values` are its bounds and lists, as a profile may tailor them. `built` tells whether a check function exists:
-    what is not built is never claimed.
+    what is not built is never claimed. `plain` says what it means, and why it matters, to somebody who knows no IT.
+    `check_version` is the beginning of the SHA-256 over the files that the check is made of.
     """
 
     id: str
@@ -39,11 +40,14 @@ class Control:
     remediation_role: str
     title_sv: str = ""
     check_sv: str = ""
+    plain: str = ""
+    plain_sv: str = ""
     remediation_variable: str = ""
     maps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     values: Mapping[str, Setting] = field(default_factory=dict)
     where: str = "host"
     built: bool = False
+    check_version: str = ""
 
     @property
     def order(self) -> tuple[int, str]:
@@ -105,7 +109,10 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """An accepted failure. `hosts` are shell patterns over `tenant.host`; `expires` is in UTC."""
+    """An accepted failure. `hosts` are shell patterns over the tenant's names; `expires` is in UTC.
+
+    `flaw` says why its approver's signature does not count (one that counts has none); `where` is its file and line.
+    """
 
     control: str
     tenant: str
@@ -114,6 +121,9 @@ class Waiver:
     owner: str
     approver: str
     expires: datetime
+    signature: str = ""
+    flaw: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +160,16 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class ScopedHost:
-    """A host as it was when the run began; `tenant` is the municipality's name for readers."""
+    """A host as it was when the run began; `tenant` is the municipality's name for readers.
+
+    `host_keys` are the fingerprints of its approved keys: whoever answered showed one of them.
+    """
 
     key: str
     tenant: str
     role: str
     platform: str
+    host_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +200,10 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """One run over a fleet. `faults` says what is missing from it; a run with faults is incomplete."""
+    """One run over a fleet. `faults` says what is missing from it; a run with faults is incomplete.
+
+    `waivers` are those of its tenants as they stood then, also what did not count.
+    """
 
     scope: Scope
     started: datetime
@@ -195,6 +212,7 @@ class Assessment:
     results: tuple[CheckResult, ...]
     faults: tuple[str, ...] = ()
     interrupted: bool = False
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -140,7 +140,7 @@ def report(store: Store, ledger: Ledger, run_id: str) -> Report:
         run=run_id,
         document=document,
         assessment=assessment,
-        findings=waivers.judge(assessment.results, (), assessment.ended),
+        findings=waivers.judge(assessment.results, assessment.waivers, assessment.ended),
         ledger_head=str(document["ledger_head"]),
         ledger_entry=str(Head(seq=entry.seq, hash=entry.hash)) if entry else "",
         sha256=digest,

@@ -134,11 +134,15 @@ def test_nothing_kept_yet_is_said(capsys: Capture, tmp_path: Path) -> None:
 def test_report_writes_pages_and_json_of_the_latest_run(capsys: Capture, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(["comply", "report", "--to", str(out), "-o", "json"]) == 0
-    files = document(capsys)["files"]
-    assert {Path(one["path"]).name.split(".", 1)[1] for one in files} == {"sv.html", "en.html", "json"}
+    found = document(capsys)
+    names = [Path(one["path"]).name for one in found["files"]]
+    assert {name.split(".", 1)[1] for name in names if name.startswith("compliance-")} == {"sv.html", "en.html", "json"}
+    assert {Path(one["path"]).parent for one in found["files"]} == {out / f"compliance-{found['run']}"}
+    assert {"SHA256SUMS", "CHAIN", "seal.json", "verify.py", "VERIFY.txt"} <= set(names)
     assert run(["comply", "report", "--to", str(tmp_path / "two"), "--format", "html", "--lang", "sv"]) == 0
-    assert [file.name.split(".", 1)[1] for file in (tmp_path / "two").iterdir()] == ["sv.html"]
+    assert [file.name.split(".", 1)[1] for file in (tmp_path / "two").rglob("*.html")] == ["sv.html"]
     told = capsys.readouterr().out
+    assert "signed with   nothing: opsctl ledger key makes a key" in told
     assert "ledger head before the run 3:0123456789abcdef" in told
     assert "2020-02-02 12:00 UTC, incomplete: profile standard, whole: 5 hosts in scope, 2 assessed" in told
 
@@ -165,13 +169,13 @@ def test_a_smaller_run_is_reported_only_by_its_name_and_says_its_scope(capsys: C
 def test_one_run_that_cannot_be_read_hides_no_other(workspace: Path, capsys: Capture) -> None:
     with Store.open(workspace / ".state") as store:
         newer = store.new_run(record.KIND, "{}", LONG_AGO)
-        store.save_report(newer, record.KIND, '{"version": 2}', LONG_AGO)
+        store.save_report(newer, record.KIND, json.dumps({"version": record.VERSION + 1}), LONG_AGO)
     assert run(["comply", "list"]) == 0
     shown = capsys.readouterr()
     lines = [line.split() for line in shown.out.splitlines() if line.startswith(" 2020")]
     assert sorted(line[3] for line in lines) == ["incomplete", "unreadable"]
     assert all(line[1:3] == ["2020-02-02", "12:00"] for line in lines), "UTC, to the minute"
-    assert f"run {newer} cannot be read: it was kept by a newer opsctl, in form 2" in shown.err
+    assert f"run {newer} cannot be read: it was kept by a newer opsctl, in form {record.VERSION + 1}" in shown.err
     assert run(["comply", "list", "-o", "json"]) == 0
     runs = {one["run"]: one for one in document(capsys)["runs"]}
     assert (runs[newer]["outcome"], runs[newer]["started"]) == ("unreadable", "2020-02-02T12:00:00Z")

@@ -115,14 +115,14 @@ def test_the_report_of_such_a_run_counts_it_too(
         lab.mend(fleet.name, "host-03")
     assert code == 1
     assert run(["-C", str(workspace), "comply", "report", found["run"], "--to", str(tmp_path)]) == 0
-    document = json.loads(next(tmp_path.glob("*.json")).read_text())
+    document = json.loads(next(tmp_path.rglob("compliance-*.json")).read_text())
     assert document["assessment_sha256"] == found["sha256"]
     assert document["summary"]["hosts"] == {
         "total": 3, "assessed": 2, "unreachable": 1, "excluded": 0, "quarantined": 0
     }  # fmt: skip
     (absent,) = document["assessment"]["coverage"]["unreachable"]
     assert absent["last_good"], "it was assessed before"
-    swedish = next(tmp_path.glob("*.sv.html")).read_text()
+    swedish = next(tmp_path.rglob("*.sv.html")).read_text()
     assert "Rapporten är ofullständig" in swedish
     assert absent["host"] in swedish
 

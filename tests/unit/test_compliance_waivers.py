@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsctl.compliance.waivers import judge, unused
-from opsctl.model.finding import RESULTS, CheckResult, Waiver, count
+from opsctl.compliance.waivers import judge, standings, unused
+from opsctl.model.finding import RESULTS, Assessment, CheckResult, Waiver, count
+from tests.unit.test_report import assessment
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -66,3 +68,41 @@ def test_every_failure_becomes_a_finding_and_nothing_else_does(kinds: list[str])
     results = [result(kind) for kind in kinds]
     assert len(judge(results, [waiver()], NOW)) == kinds.count("fail")
     assert sum(count(results).values()) == len(kinds)
+
+
+def test_a_waiver_that_nobody_signed_leaves_the_failure_open_and_is_shown() -> None:
+    bad = waiver(flaw="nobody has signed it", expires=NOW + timedelta(days=900))
+    (finding,) = judge([result()], [bad], NOW)
+    assert (finding.disposition, finding.waiver) == ("open", bad)
+    assert judge([result()], [bad, waiver()], NOW)[0].disposition == "waived", "a signed one counts before it"
+    over = waiver(expires=NOW)
+    assert judge([result()], [bad, over], NOW)[0].disposition == "expired"
+
+
+def whole(*results: CheckResult) -> Assessment:
+    base = assessment()
+    return replace(base, scope=replace(base.scope, selection={}, deselected=()), results=results)
+
+
+def test_a_waiver_is_idle_only_where_the_run_could_have_seen_it_at_work() -> None:
+    part = replace(whole(), scope=replace(whole().scope, selection={"limit": ("x",)}))
+
+    def idle(run: Assessment) -> bool:
+        return standings(run, [waiver()], NOW)[0].idle
+
+    assert idle(whole())
+    assert idle(whole(result("pass")))
+    assert not idle(whole(result("fail")))
+    assert not idle(whole(result("pass"), result("notchecked", host="ange.ange-web2"))), "nobody knows"
+    assert not idle(part), "it was not looked for"
+    assert idle(replace(part, results=(result("pass"),)))
+    assert standings(whole(result()), [waiver()], NOW)[0].fits == ("ange.ange-web1",)
+
+
+@given(st.sampled_from(RESULTS), st.booleans(), st.timedeltas(timedelta(days=-9), timedelta(days=9)))
+def test_only_a_failure_under_a_signed_waiver_that_still_holds_is_waived(
+    word: str, signed: bool, ahead: timedelta
+) -> None:
+    known = waiver(flaw="" if signed else "nobody has signed it", expires=NOW + ahead)
+    waived = [finding.disposition == "waived" for finding in judge([result(word)], [known], NOW)]
+    assert waived == ([signed and ahead > timedelta(0)] if word == "fail" else [])

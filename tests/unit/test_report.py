@@ -291,7 +291,10 @@ def test_a_run_that_is_not_there_is_told(store: Store) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"version": 99}', "run old cannot be read: it was kept by a newer opsctl, in form 99; this one reads form 1"),
+        (
+            '{"version": 99}',
+            "run old cannot be read: it was kept by a newer opsctl, in form 99; this one reads forms up to 2",
+        ),
         ('{"run": "old"}', "run old cannot be read: its document does not say in which form it was kept"),
         ('{"version": true}', "does not say in which form"),
         ('{"version": 1}', "run old cannot be read: its document is not what form 1 should be"),
@@ -320,9 +323,21 @@ def test_the_form_of_a_kept_document_changes_only_with_its_version() -> None:
         "evidence": sorted(document["evidence"][0]),
     }
     digest = hashlib.sha256(json.dumps(form).encode()).hexdigest()[:16]
-    assert (record.VERSION, digest) == (1, "5db101bb341acd58"), (
+    assert (record.VERSION, digest) == (2, "98cdb9682a6adb08"), (
         "raise VERSION, teach from_document the old form, then this line"
     )
+
+
+def test_a_run_that_was_kept_in_form_1_is_read_as_it_was() -> None:
+    document: Any = json.loads(record.canonical(record.to_document("run-1", assessment(), "1:ab")))
+    document["version"] = 1
+    del document["waivers"]
+    for entry in document["scope"]["controls"]:
+        for name in ("plain", "plain_sv", "check_version"):
+            del entry[name]
+    for entry in document["scope"]["hosts"]:
+        del entry["host_keys"]
+    assert record.from_document(document) == assessment()
 
 
 def test_a_link_that_waits_where_a_report_goes_is_not_written_through(report: build.Report, tmp_path: Path) -> None:
@@ -338,7 +353,7 @@ def test_without_a_name_it_is_the_latest_whole_run_of_the_profile(store: Store) 
     keep(store, "run-4", whole(30, scope={"deselected": (("SSH-02", NOT_SELECTED),)}))
     keep(store, "run-5", whole(40, scope={"profile": "lab"}))
     keep(store, "run-6", whole(50, interrupted=True))
-    store.save_report("run-7", record.KIND, '{"version": 2}', NOW + timedelta(hours=1))
+    store.save_report("run-7", record.KIND, '{"version": 3}', NOW + timedelta(hours=1))
     found, passed_over = build.latest(store, "standard")
     assert found == "run-2"
     assert [reason.split(" ")[1] for reason in passed_over] == ["run-7", "run-6", "run-5", "run-4", "run-3"]

@@ -1,0 +1,160 @@
+"""`opsctl comply recheck` and `sample`: does a host still say what a kept run says of it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from opsctl.cli.app import App, output_option, pass_app
+from opsctl.cli.output import as_json, line, note, progress, table
+
+if TYPE_CHECKING:
+    from opsctl.compliance.sample import Again
+    from opsctl.model.finding import Assessment, CheckResult, Evidence
+
+EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
+run_option = click.option(
+    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole run of comply.profile]"
+)
+
+
+@click.command("recheck")
+@click.argument("host", metavar="HOST")
+@click.argument("control", metavar="CONTROL")
+@run_option
+@output_option
+@pass_app
+def recheck(app: App, *, host: str, control: str, run_id: str | None, output: str) -> int:
+    """Check one control on one host again, live. Shown beside what a kept run says; changes nothing.
+
+    Exit codes: 0 the same result, 6 another one, 1 the host could not be asked, or one of the two could not be judged.
+    """
+    from opsctl.compliance import again
+
+    run_id, kept = _kept(app, run_id)
+    looks = _looked(app, "comply recheck", {}, [again.one(kept, run_id, host, control)], run_id, kept)
+    code = _finish(looks, run_id, output, {})
+    if output == "table":
+        (look,) = looks
+        rows = [("result", look.old.result, look.new.result)]
+        rows += [
+            (name, getattr(look.old, name), getattr(look.new, name)) for name in ("observed", "expected", "reason")
+        ]
+        rows.append(("time (UTC)", f"{look.old.at:%Y-%m-%d %H:%M:%S}", f"{look.new.at:%Y-%m-%d %H:%M:%S}"))
+        table([f"{look.old.control} on {look.old.host}", f"run {run_id}", "now"], [row for row in rows if any(row[1:])])
+        for number, (old, new) in enumerate(_beside(look), 1):
+            table([f"evidence {number}", f"run {run_id}", "now"], _evidence_rows(old, new))
+        line(_word(look))
+    return code
+
+
+@click.command("sample")
+@click.option("--n", "count", type=click.IntRange(1, 10_000), default=25, show_default=True, help="So many results.")
+@click.option("--seed", required=True, metavar="TEXT", help="The same one draws the same results again.")
+@run_option
+@click.option("--draw-only", is_flag=True, help="Only show what is drawn; ask no host.")
+@output_option
+@pass_app
+def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bool, output: str) -> int:
+    """Draw results of a kept run, and check each of them again, live. Changes nothing.
+
+    An auditor names the seed: SHA-256 over "SEED RUN HOST CONTROL" is taken of every result, the smallest are drawn, so
+    that anybody can draw the same ones. Exit codes: 0 all the same, 6 something differs, 1 not all could be asked.
+    """
+    from opsctl.compliance import sample as room
+
+    run_id, kept = _kept(app, run_id)
+    drawn = room.draw(kept, run_id, count=count, seed=seed)
+    head = {"seed": seed, "n": count, "drawn": len(drawn)}
+    if draw_only:
+        if output == "json":
+            as_json({"run": run_id, **head, "results": [_plain(result) for result in drawn]})
+        else:
+            table(["host", "control", "result"], [(one.host, one.control, one.result) for one in drawn])
+        return 0
+    looks = _looked(app, "comply sample", head, drawn, run_id, kept)
+    code = _finish(looks, run_id, output, head)
+    if output == "table":
+        columns = ["host", "control", f"run {run_id}", "now", "", "observed now"]
+        rows = [[x.old.host, x.old.control, x.old.result, x.new.result, x.word, _said(x.new)] for x in looks]
+        table(columns, rows, empty="the run has no result that could be drawn")
+        words = [look.word for look in looks]
+        told = ", ".join(f"{words.count(word)} {word}" for word in ("same", "differs", "unknown"))
+        line(f"{len(looks)} drawn with seed {seed}: {told}")
+    return code
+
+
+def _kept(app: App, run_id: str | None) -> tuple[str, Assessment]:
+    from opsctl.compliance import record
+    from opsctl.report import build
+
+    name = run_id or build.latest(app.store, app.settings.text("comply.profile"))[0]
+    return name, record.read(app.store, name)[1]
+
+
+def _looked(
+    app: App, verb: str, detail: dict[str, Any], asked: Sequence[CheckResult], run_id: str, kept: Assessment
+) -> tuple[Again, ...]:
+    """Each result again, entered in the ledger: who asked which host for what, and what came of it."""
+    from opsctl.compliance import again, catalogue
+    from opsctl.compliance import sample as room
+
+    known = catalogue.load(app.settings.own_content)
+    told = {**detail, "run": run_id, "results": [f"{result.host} {result.control}" for result in asked]}
+    with app.ledger.act(verb, [result.host for result in asked], told, app.who, app.now) as act:
+        looks = again.look(
+            asked, kept, catalogue=known, operator=app.who, transport=app.transport, inventory=app.inventory,
+            settings=app.settings, now=app.now, say=progress,
+        )  # fmt: skip
+        act.outcome = room.outcome(looks)
+        act.detail["words"] = [look.word for look in looks]
+    note(f"ledger: {act.head}")
+    return looks
+
+
+def _finish(looks: Sequence[Again], run_id: str, output: str, head: dict[str, Any]) -> int:
+    from opsctl.compliance import sample as room
+
+    outcome = room.outcome(looks)
+    if output == "json":
+        pairs = [{"word": look.word, "old": _plain(look.old), "new": _plain(look.new)} for look in looks]
+        as_json({"run": run_id, **head, "looks": pairs}, outcome=outcome)
+    return EXIT[outcome]
+
+
+def _plain(result: CheckResult) -> dict[str, Any]:
+    return {**vars(result), "evidence": [vars(piece) for piece in result.evidence]}
+
+
+def _said(result: CheckResult) -> str:
+    from textwrap import shorten
+
+    return shorten(result.observed or result.reason, 100, placeholder=" ...")
+
+
+def _beside(look: Again) -> list[tuple[Evidence | None, Evidence | None]]:
+    """The evidence of both looks, what came of the same command beside each other."""
+    old = {piece.command: piece for piece in look.old.evidence}
+    new = {piece.command: piece for piece in look.new.evidence}
+    return [(old.get(command), new.get(command)) for command in dict.fromkeys((*old, *new))]
+
+
+def _evidence_rows(old: Evidence | None, new: Evidence | None) -> list[tuple[str, str, str]]:
+    def both(name: str) -> tuple[str, str, str]:
+        first, second = ("not asked" if one is None else str(getattr(one, name)) for one in (old, new))
+        return name, first, second
+
+    return [both(name) for name in ("command", "exit_code", "output", "sha256", "how")]
+
+
+def _word(look: Again) -> str:
+    return {
+        "same": "the same result as in the run",
+        "differs": f"not as in the run: {look.old.result} then, {look.new.result} now",
+        "unknown": f"nothing can be said: {look.new.reason or look.old.reason}",
+    }[look.word]
+
+
+VERBS = (recheck, sample)

@@ -1,0 +1,1 @@
+"""Virtual machines of a lab: hosts with a kernel of their own, QEMU without KVM, beside the containers."""
