@@ -52,8 +52,13 @@ CASES = (
     sshd("SSH-13", "Banner none", "banner none"),
     sshd("SSH-14", "AllowTcpForwarding yes", "allowtcpforwarding yes"),
     sshd("SSH-15", "IgnoreRhosts no", "ignorerhosts no"),
-    sshd("SSH-16", "LogLevel QUIET", "loglevel QUIET"),
-    sshd("SSH-17", "MaxStartups 10:30:100", "maxstartups 10:30:100"),
+    sshd("SSH-16", "LogLevel QUIET", "loglevel SILENT"),
+    Case(  # the one setting of which sshd takes the last value, not the first
+        control="SSH-17",
+        broken="umask 077; echo 'MaxStartups 10:30:100' > /etc/ssh/sshd_config.d/zz-broken.conf",
+        mended="rm /etc/ssh/sshd_config.d/zz-broken.conf",
+        observed="maxstartups 10:30:100",
+    ),
     sshd("SSH-18", "PermitUserEnvironment yes", "permituserenvironment yes"),
     Case(
         control="USR-01",
