@@ -106,6 +106,8 @@ OPTIONS = (
     Option(name="netbox.cluster", default="tag:cluster-", meaning="where the hosts that carry one service come from"),
     Option(name="netbox.jump", default="", meaning="where the host to go through comes from: a name that is known already"),
     Option(name="netbox.port", default="", meaning="where the port of its sshd comes from"),
+    Option(name="netbox.reboot", default="", meaning="where it comes from whether a rollout restarts it"),
+    Option(name="netbox.balancer", default="", meaning="where the load balancer in front of it comes from: a name, or none"),
     Option(name="netbox.serves", default="", meaning="where the tenants come from that a service is for, of the service"),
     Option(name="netbox.translate", default=(), meaning="NetBox's words for ours: WHAT:VALUE=MEANT, as ring:0=canary"),
     Option(
@@ -169,6 +171,8 @@ OPTIONS = (
            meaning="alerts (names) that say nothing of a host's health, as one that updates wait"),
     Option(name="comply.profile", default="standard", meaning="profile that comply run uses"),
     Option(name="comply.max_list_age_days", default=7, meaning="package lists older than this are an error", low=1),
+    Option(name="comply.timestamp_url", default="", meaning="RFC 3161 authority that stamps each run's head; empty: none"),
+    Option(name="comply.timestamp_ca", default="", meaning="file with the certificates, in PEM, that its stamps must lead to"),
     Option(name="report.languages", default=("sv", "en"), meaning="languages of the reports for auditors"),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}

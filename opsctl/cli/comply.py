@@ -10,7 +10,7 @@ import click
 
 from opsctl.cli.app import App, output_option, pass_app, select, selection_options
 from opsctl.cli.output import as_json, line, note, progress, table
-from opsctl.cli.proof import VERBS, waiving
+from opsctl.cli.proof import VERBS, sending, waiving
 
 if TYPE_CHECKING:
     from opsctl.compliance.record import Audit
@@ -32,21 +32,33 @@ def command() -> None:
 @selection_options
 @click.option("--profile", metavar="NAME", help="Which controls, with which values (default: setting comply.profile).")
 @click.option("--control", "controls", multiple=True, metavar="ID", help="Only this control (repeatable).")
+@click.option(
+    "--severity", "severities", multiple=True, type=click.Choice(["high", "medium", "low"]), help="Only such controls."
+)
 @output_option
 @pass_app
-def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str, **selection: tuple[str, ...]) -> int:
+def run(
+    app: App,
+    /,
+    profile: str | None,
+    controls: tuple[str, ...],
+    severities: tuple[str, ...],
+    output: str,
+    **selection: tuple[str, ...],
+) -> int:
     """Check hosts now, and keep what was found. Nothing on any host is changed.
 
     A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
     that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
     did not answer, or something could not be judged).
     """
-    from opsctl.compliance import waiverfile
+    from opsctl.compliance import profiles, waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
 
-    hosts = select(app, selection, managed_only=False)
-    catalogue, chosen, left = _chosen(app, profile, controls)
+    catalogue, found = _profile(app, profile)
+    hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
+    chosen, left = profiles.narrow(found, controls, severities)
     order = Order(
         hosts=hosts,
         profile=chosen,
@@ -59,7 +71,7 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         ),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
-    found = audit(
+    kept = audit(
         order,
         transport=app.transport,
         inventory=app.inventory,
@@ -70,24 +82,22 @@ def run(app: App, /, profile: str | None, controls: tuple[str, ...], output: str
         say=progress,
     )
     if output == "json":
-        as_json(_document(found), outcome=found.outcome)
+        as_json(_document(kept), outcome=kept.outcome)
     else:
-        _print(found)
-    return EXIT[found.outcome]
+        _print(kept)
+    sending.send_where_wanted(app, kept.id)
+    return EXIT[kept.outcome]
 
 
-def _chosen(
-    app: App, name: str | None, controls: tuple[str, ...]
-) -> tuple[Catalogue, Profile, tuple[tuple[str, str], ...]]:
+def _profile(app: App, name: str | None) -> tuple[Catalogue, Profile]:
     from opsctl.compliance import catalogue as catalogues
     from opsctl.compliance import profiles
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own)
+    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own, app.settings.inventories)
     days = app.settings.number("comply.max_list_age_days")
-    profile = profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
-    return catalogue, *profiles.narrow(profile, controls)
+    return catalogue, profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _print(found: Audit) -> None:
@@ -202,7 +212,7 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 
     own = app.settings.own_content
     catalogue = catalogues.load(own)
-    shown = profiles.load(profile, catalogue, own).controls if profile else catalogue.controls
+    shown = profiles.load(profile, catalogue, own, app.settings.inventories).controls if profile else catalogue.controls
     if output == "json":
         as_json({"controls": [vars(control) for control in shown], "sha256": catalogue.digest})
         return
@@ -211,6 +221,29 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
         [[c.id, c.severity, "yes" if c.built else "", c.title, c.remediation_role] for c in shown],
     )
     line(f"{len(shown)} controls, {sum(control.built for control in shown)} of them can be checked")
+
+
+@command.command("profiles")
+@output_option
+@pass_app
+def list_profiles(app: App, /, output: str) -> None:
+    """The profiles that a run can be made with. Each one is a selection of controls with its values."""
+    from opsctl.compliance import catalogue as catalogues
+    from opsctl.compliance import profiles
+
+    own, inventories = app.settings.own_content, app.settings.inventories
+    catalogue = catalogues.load(own)
+    found = [profiles.load(name, catalogue, own, inventories) for name in profiles.names(own, inventories)]
+    if output == "json":
+        as_json({"profiles": [{**vars(one), "controls": [c.id for c in one.controls]} for one in found]})
+        return
+    table(
+        ["profile", "controls", "extends", "about", "title"],
+        [
+            [one.name, len(one.controls), one.extends, ", ".join([one.tenant, *one.roles]).strip(", "), one.title]
+            for one in found
+        ],
+    )
 
 
 @command.command()
@@ -242,7 +275,7 @@ def report(
     opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
     from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports, seal
+    from opsctl.report import build, exports, seal, witness
     from opsctl.state import reportkey
 
     passed_over: tuple[str, ...] = ()
@@ -253,6 +286,7 @@ def report(
     place = folder / f"compliance-{built.run}"
     seal.clear(place)
     written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
+    witness.put(place, app.store, built.run)
     key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
     sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
     written += sealed.files

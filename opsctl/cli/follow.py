@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opsctl.cli.app import App
+    from opsctl.model.rollout import Plan
     from opsctl.rollout.looking import Looking
     from opsctl.rollout.standing import Standing
 
 FOLLOW_SECONDS = 0.5
+REHEARSED = "patch"  # the one kind of plan that can be rehearsed
 
 
 def status(
@@ -28,7 +30,7 @@ def status(
     """How one rollout of this kind stands, once or until it rests; without a name the list of them."""
     journal = Journal(app.store)
     if rollout_id is None and not watch:
-        _listing(journal, kind, output)
+        _listing(app, journal, kind, output)
         return
     look = looking(app).at(_named(journal, kind, rollout_id))
     if watch:
@@ -37,7 +39,7 @@ def status(
         as_json(standing_document(app, look))
     else:
         table(shown.HOST_COLUMNS, shown.host_rows(look.state))
-        for text in standing.told(look):
+        for text in told(app, look):
             line(text)
         if moved(app, look):
             note(f"{GROUND_MOVED}; the plan stays as it was frozen")
@@ -73,13 +75,33 @@ def _named(journal: Journal, kind: str, rollout_id: str | None) -> str:
     return newest_going(found, busy).plan.id
 
 
-def _listing(journal: Journal, kind: str, output: str) -> None:
-    found = journal.all(kind)
+def _listing(app: App, journal: Journal, kind: str, output: str) -> None:
+    found = [(one, journal.at_work(one.plan.id), rehearsal_of(app, one.plan)) for one in journal.all(kind)]
     if output == "json":
-        as_json({"rollouts": [shown.summary(one, journal.at_work(one.plan.id)) for one in found]})
-    else:
-        rows = [shown.rollout_row(one, journal.at_work(one.plan.id)) for one in found]
-        table(shown.ROLLOUT_COLUMNS, rows, empty="no plans yet")
+        as_json({"rollouts": [{**shown.summary(one, busy), **summary} for one, busy, (_, summary) in found]})
+        return
+    tried = ("rehearsed",) if kind == REHEARSED else ()
+    rows = [(*shown.rollout_row(one, busy), *map(_outcome, summary.values())) for one, busy, (_, summary) in found]
+    table((*shown.ROLLOUT_COLUMNS, *tried), rows, empty="no plans yet")
+
+
+def _outcome(summary: object) -> str:
+    return str(summary["outcome"]) if isinstance(summary, dict) else ""
+
+
+def rehearsal_of(app: App, plan: Plan) -> tuple[list[str], dict[str, object]]:
+    """Whether a plan was rehearsed, as a line and as a member of JSON; neither where its kind cannot be."""
+    if plan.kind != REHEARSED:
+        return [], {}
+    from opsctl.patch import rehearsal
+
+    found = rehearsal.load(app.store, plan)
+    return [rehearsal.told(found)], {"rehearsal": rehearsal.summary(found)}
+
+
+def told(app: App, look: Standing) -> list[str]:
+    """The lines under the hosts of a rollout."""
+    return [*standing.told(look), *rehearsal_of(app, look.state.plan)[0]]
 
 
 def looking(app: App) -> Looking:
@@ -109,6 +131,7 @@ def standing_document(app: App, look: Standing) -> dict[str, object]:
         "kept_until": look.kept,
         "probing": shown.probing_document(look.probed),
         "approval": wire.as_document(look.approval),
+        **rehearsal_of(app, look.state.plan)[1],
     }
 
 
@@ -120,7 +143,7 @@ def watched(app: App, rollout: str) -> Standing:
 def _screen(app: App, rollout: str) -> Standing:
     with screen() as draw:
         for look in _follow(app, rollout):
-            lines_under = standing.told(look)
+            lines_under = told(app, look)
             rows, hidden = standing.watched(look, height() - len(lines_under) - 6)
             draw(standing.WATCH_COLUMNS, rows, [*([hidden] if hidden else []), *lines_under])
     return look
@@ -135,7 +158,7 @@ def follow_lines(app: App, rollout: str) -> Standing:
         for step in changes(before, look.state):
             line(f"{step.at:%Y-%m-%dT%H:%M:%SZ} {step.host + ': ' if step.host else ''}{step.text}")
         before = look.state
-    for text in standing.told(look):
+    for text in told(app, look):
         line(text)
     return look
 

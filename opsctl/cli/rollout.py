@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opsctl.cli.app import GROUND_MOVED
 from opsctl.cli.follow import status
 from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.errors import Incomplete, Locked, Refused
+from opsctl.errors import Incomplete, Locked, Refused, StalePlan
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import lines, shown
 from opsctl.rollout.journal import Journal
@@ -158,6 +158,7 @@ def resume(
     yes: bool,
     output: str,
     detach: bool = False,
+    accept_moved: bool = False,
 ) -> None:
     """Go on with a rollout that stopped, from its own copy of the inventory."""
     from opsctl.inventory import snapshot
@@ -173,11 +174,19 @@ def resume(
     gone = ride.no_longer_ours(means, state.plan)
     for host, why in gone.items():
         note(f"{host}: {why}; what still waits for it is skipped")
+    moved = "; ".join(rider.moved(means, state.plan))
+    if moved and (dry_run or accept_moved):
+        note(f"changed since {state.plan.id} was made: {moved}")
     if dry_run:
         if output == "json":
-            as_json(shown.document(state, ""))
+            as_json({**shown.document(state, ""), **({"moved": moved} if moved else {})})
         note("nothing was done (--dry-run)")
         return
+    if moved and not accept_moved:
+        raise StalePlan(
+            f"{state.plan.id} no longer fits: {moved}",
+            hint=f"put that back; or go on with it as it is now: {lines.resume(state.plan)} --accept-moved",
+        )
     app.confirm(f"Go on with {some(len(state.open_hosts), 'host')}{' and the failed ones' if retry else ''}?", yes=yes)
     if detach:
         again = [rider.kind, "resume", state.plan.id, *(["--retry"] if retry else []), "--yes"]
@@ -186,7 +195,7 @@ def resume(
     ready, taken = ride.take_up_again(rider, means, state.plan.id, retry=retry, gone=gone)
     for host in taken.left:
         progress(f"{host}: failed before, left as it is (--retry tries it again)")
-    finish(app, ride.resume(rider, means, ready, telling(app, ready.state.plan)), output)
+    finish(app, ride.resume(rider, means, ready, telling(app, ready.state.plan), moved=moved), output)
 
 
 def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None:
@@ -235,6 +244,7 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
     done = asking.abort(state)
     if done.wish is None and (why := gating.lift(app.settings, state.plan.id)):
         note(f"its silences could not be lifted and end by themselves: {why}")
+    tell_people(app, done)
     left = in_the_middle(done.state) if done.wish is None else ()
     tell_asked(app, done, output, outcome="incomplete" if left else "ok")
     if left:
@@ -260,6 +270,7 @@ def pause(app: App, rider: Rider, rollout_id: str, *, reason: str, dry_run: bool
     left = {host.host for host in state.hosts if host.stage is not Stage.DONE}
     items = [item for item in state.plan.hosts if item.host in left]
     done = asking.pause(state, rider.limits(means), lambda: ride.keeps(means, state.plan, items))
+    tell_people(app, done)
     tell_asked(app, done, output)
 
 
@@ -325,6 +336,23 @@ def tell_asked(app: App, done: Asked, output: str, *, outcome: str = "ok") -> No
         line(f"{plan}: {wish}: {heard}")
         note(f"follow it: {lines.attach(plan)}")
     note(f"ledger: {done.head}")
+
+
+def tell_people(app: App, done: Asked) -> None:
+    """Whoever hears of the steps of a rollout hears also that it was stopped while no process was at it."""
+    from opsctl.errors import SetupError
+    from opsctl.inventory import snapshot
+    from opsctl.model.host import Inventory
+    from opsctl.rollout.telling import told_of_a_stop
+
+    if done.wish is not None:
+        return
+    try:
+        inventory = snapshot.load(app.store, done.state.plan.id) or app.inventory
+    except SetupError:
+        inventory = Inventory()
+    for one in told_of_a_stop(app.settings, app.store, done.state, inventory, app.now):
+        note(f"notification to {one.target}: {one.why or 'sent'}")
 
 
 def described(hosts: Sequence[HostState]) -> str:

@@ -31,6 +31,7 @@ from opsctl.model.host import (
 _SERVICE_ORDER = attrgetter("name", "port", "protocol")
 # Left out where they are empty: what holds nothing of them has the digest that it always had.
 _SINCE = frozenset({"handling", "gates", "failure_budget", "wave_budget"})
+_HOST_SINCE = ("reboot", "balancer")
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
     "sites": Site,
@@ -58,6 +59,9 @@ def encode(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> dict[str, Any]:
 def encode_host(host: Host) -> dict[str, Any]:
     """Every field of a host as JSON knows it."""
     found = dict(vars(host))
+    for name in _HOST_SINCE:
+        if not found[name]:
+            del found[name]
     found["windows"] = sorted(host.windows)
     found["tags"] = sorted(host.tags)
     found["services"] = [

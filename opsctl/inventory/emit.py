@@ -43,7 +43,7 @@ _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site",
 _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
 # One encoder for all: json.dumps makes a new one for each value.
 _JSON = json.JSONEncoder(ensure_ascii=False)
-_SHOWN = (*_TEXTS, "criticality", "status", "jump", *_NETBOX)
+_SHOWN = (*_TEXTS, "criticality", "status", "jump", "reboot", "balancer", *_NETBOX)
 _DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
 
 

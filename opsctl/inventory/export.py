@@ -16,8 +16,8 @@ from opsctl.model.host import Host, Inventory, Service
 
 COLUMNS = (
     "key", "tenant", "name", "address", "address6", "port", "role", "platform", "ring", "organisation", "site",
-    "region", "cluster", "vm_cluster", "windows", "owner", "criticality", "services", "tags", "jump", "status",
-    "managed", "record", "stale",
+    "region", "cluster", "vm_cluster", "windows", "owner", "criticality", "services", "tags", "jump", "reboot",
+    "balancer", "status", "managed", "record", "stale",
 )  # fmt: skip
 # A spreadsheet takes a cell that begins so for a formula, and runs it (OWASP, CSV injection). Where the decimal mark is
 # a comma, as in Sweden, it splits lines at semicolons: then what follows one begins a cell too.

@@ -6,10 +6,9 @@ import re
 
 from opsctl.documents import NAME, NAME_RULE, Section
 from opsctl.inventory.words import sound
-from opsctl.model.handling import NO_BALANCER, PLACEHOLDERS, REBOOTS, Handling
+from opsctl.model.handling import HOOKS, NO_BALANCER, PLACEHOLDERS, REBOOTS, Handling
 
-_COMMANDS = ("before", "drain", "undrain", "on_failure")
-_SAYS = ("reboot", "balancer", *_COMMANDS)
+_SAYS = ("reboot", "balancer", *HOOKS)
 _RULE = "a list: the program with its whole path, then its words; {" + "}, {".join(PLACEHOLDERS) + "} stand for values"
 
 
@@ -21,7 +20,7 @@ def handling(section: Section) -> Handling:
         role=section.name("role"),
         host=section.name("host"),
         reboot=section.one_of("reboot", ("", *REBOOTS), ""),
-        balancer=_balancer(section),
+        balancer=balancer(section),
         before=_command(section, "before"),
         drain=_command(section, "drain"),
         undrain=_command(section, "undrain"),
@@ -38,7 +37,8 @@ def handling(section: Section) -> Handling:
     return one
 
 
-def _balancer(section: Section) -> str:
+def balancer(section: Section) -> str:
+    """The name of a load balancer, `none`, or nothing."""
     found = section.text("balancer")
     if found and found != NO_BALANCER and not NAME.fullmatch(found):
         section.wrong(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from opsctl.documents import Problems, Section, read
+from opsctl.inventory import handlingfile
 from opsctl.inventory.tenantfile import HOST_REFERENCE
 from opsctl.inventory.words import free_text, host_address, json_object, json_text, names, sound, web_address
+from opsctl.model.handling import REBOOTS
 from opsctl.model.host import CRITICALITIES, Host, Quarantined, Service
 
 # The statuses of NetBox, so that the file source and NetBox speak alike; only `active` is managed.
@@ -115,6 +117,8 @@ def _host(section: Section, tenant: str) -> Host:
         criticality=section.one_of("criticality", CRITICALITIES, "normal"),
         services=_services(section),
         jump=section.text("jump", pattern=HOST_REFERENCE, allowed="a host's name, or TENANT.HOST"),
+        reboot=section.one_of("reboot", ("", *REBOOTS), ""),
+        balancer=handlingfile.balancer(section),
         **_from_netbox(section),
     )
 

@@ -21,10 +21,11 @@ from opsctl.inventory.hostfile import PLATFORM, STATUSES
 from opsctl.inventory.record import Port, Record, canonical
 from opsctl.inventory.tenantfile import HOST_REFERENCE
 from opsctl.inventory.words import address_fault, sound
+from opsctl.model.handling import NO_BALANCER, REBOOTS
 from opsctl.model.host import CRITICALITIES, Host, Service, Tenant
 
 # The values that a mapping may give; each is an option netbox.NAME.
-MAPPED = ("ring", "windows", "owner", "criticality", "cluster", "jump", "port")
+MAPPED = ("ring", "windows", "owner", "criticality", "cluster", "jump", "port", "reboot", "balancer")
 ATTRIBUTES = ("cluster", "region", "site", "role")
 TRANSLATED = (*MAPPED, "role", "platform", "site", "status", "organisation")
 # Custom fields that opsctl writes itself: they would make every sync differ from the one before.
@@ -191,6 +192,8 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
         services=_services(record, chosen, tenants),
         port=_port(_single("port", record, chosen, regions)),
         jump=_jump(_single("jump", record, chosen, regions), tenant),
+        reboot=_one_of("reboot", _single("reboot", record, chosen, regions), REBOOTS),
+        balancer=_balancer(_single("balancer", record, chosen, regions)),
         status=status,
         tags=tuple(_free("a tag", tag) for tag in record.tags),
         custom=_custom(record, chosen),
@@ -308,6 +311,11 @@ def _jump(value: str, tenant: Tenant) -> str:
     if dot and other != tenant.name and name not in {site.jump for site in tenant.sites}:
         raise Unusable(f"jump {name!r} is another tenant's host, and no site of tenant.yml is reached through it")
     return name.removeprefix(f"{tenant.name}.")
+
+
+def _balancer(value: str) -> str:
+    """A name, or the word for none: whether such a load balancer is there, `quarantine` says."""
+    return value if value == NO_BALANCER else _word("balancer", value)
 
 
 def _single(what: str, record: Record, chosen: Rules, regions: Mapping[str, str]) -> str:

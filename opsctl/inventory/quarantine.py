@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from opsctl.errors import UnknownName
 from opsctl.inventory.mapping import Rules, Unusable, to_host, visible
 from opsctl.inventory.record import Record
-from opsctl.model.host import Host, Inventory, Quarantined, Tenant
+from opsctl.model.handling import NO_BALANCER
+from opsctl.model.host import BALANCER_ROLE, Host, Inventory, Quarantined, Tenant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +107,22 @@ def _settle(
 
 
 def _lost_ways(hosts: Mapping[str, Host], others: Sequence[Host], tenants: Sequence[Tenant]) -> dict[str, str]:
-    """By record, why there is no way through a host's own jump hosts."""
+    """By record, why there is no way through a host's own jump hosts, or no load balancer where one is named."""
     whole = Inventory(tenants=tuple(tenants), hosts=(*others, *hosts.values()))
     keys = frozenset(host.key for host in whole)
-    return {record: why for record, host in hosts.items() if host.jump and (why := _jump_fault(host, whole, keys))}
+    fronts = {host.key for host in whole if host.role == BALANCER_ROLE}
+    return {
+        record: why
+        for record, host in hosts.items()
+        if (why := (host.jump and _jump_fault(host, whole, keys)) or _balancer_fault(host, fronts))
+    }
+
+
+def _balancer_fault(host: Host, fronts: Collection[str]) -> str:
+    """A load balancer that is not there: the host would be changed without being taken out of service first."""
+    if host.balancer in ("", NO_BALANCER) or f"{host.tenant}.{host.balancer}" in fronts:
+        return ""
+    return f"balancer {host.balancer!r}: {host.tenant} has no host of this name and role {BALANCER_ROLE}"
 
 
 def _jump_fault(host: Host, whole: Inventory, keys: Collection[str]) -> str:

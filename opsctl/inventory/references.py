@@ -23,8 +23,13 @@ def check_references(tenants: Sequence[TenantFile], hosts: Sequence[Located], pr
         if entry.tenant.name in inhabited:
             mine = [located.host for located in hosts if located.host.tenant == entry.tenant.name]
             _check_tenant(entry, mine, keys, problems)
+    fronts: dict[str, set[str]] = {}
+    for located in hosts:
+        if located.host.role == BALANCER_ROLE:
+            fronts.setdefault(located.host.tenant, set()).add(located.host.name)
     for located in hosts:
         _check_host(located, by_name[located.host.tenant], keys)
+        _check_balancer(located, fronts.get(located.host.tenant, ()))
         _check_served(located, by_name.keys())
     if len(problems.found) == before:
         _check_circles([entry.tenant for entry in tenants], hosts)
@@ -58,6 +63,12 @@ def _check_handling(entry: TenantFile, hosts: Sequence[Host], problems: Problems
         if one.balancer not in ("", NO_BALANCER, *fronts):
             told = f"handling: {one.name}: no host with role {BALANCER_ROLE} is called {one.balancer!r}"
             problems.note(entry.lines[one], told, _known([*fronts, NO_BALANCER]))
+
+
+def _check_balancer(located: Located, fronts: Collection[str]) -> None:
+    if located.host.balancer not in ("", NO_BALANCER, *fronts):
+        told = f"balancer: no host with role {BALANCER_ROLE} is called {located.host.balancer!r}"
+        located.section.wrong("balancer", told, _known([*sorted(fronts), NO_BALANCER]))
 
 
 def _check_host(located: Located, tenant: Tenant, keys: frozenset[str]) -> None:

@@ -18,7 +18,7 @@ SEVERITIES = ("high", "medium", "low")
 DISPOSITIONS = ("open", "expired", "waived")
 
 # Why a control of the profile is missing from a run that was narrowed to some of them.
-NOT_SELECTED = "not selected (--control)"
+NOT_SELECTED = "not selected (--control, --severity)"
 
 Setting = int | str | tuple[str, ...]
 Said = TypeVar("Said")
@@ -70,12 +70,20 @@ class Catalogue:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A selection of controls, each with the values that hold in it."""
+    """A selection of controls, each with the values that hold in it.
+
+    `tenant` and `roles`: whose hosts it is about, where not all. `without`: controls of the profile it extends that it
+    leaves out, each with the reason.
+    """
 
     name: str
     title: str
     controls: tuple[Control, ...]
     title_sv: str = ""
+    extends: str = ""
+    tenant: str = ""
+    roles: tuple[str, ...] = ()
+    without: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +202,7 @@ class Scope:
     @property
     def whole(self) -> bool:
         """Whether it was every host of the inventory, with every control of the profile."""
-        narrowed = any(reason == NOT_SELECTED for _, reason in self.deselected)
+        narrowed = any(reason.startswith("not selected") for _, reason in self.deselected)
         return not narrowed and not any(self.selection.values())
 
 

@@ -8,6 +8,7 @@ REBOOTS = ("never", "if-required", "always")
 NO_BALANCER = "none"
 PLACEHOLDERS = ("host", "address", "tenant", "rollout")
 HOOK_SECONDS = 300
+HOOKS = ("before", "drain", "undrain", "on_failure")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,15 @@ class Handled:
     hooks: Hooks = NO_HOOKS
 
 
-def handled(entries: tuple[Handling, ...], host: str, role: str) -> Handled:
-    """What the entries of a tenant say of one of its hosts."""
-    own = sorted((one for one in entries if one.covers(host, role)), key=lambda one: one.rank)
+def handled(entries: tuple[Handling, ...], host: str, role: str, *, reboot: str = "", balancer: str = "") -> Handled:
+    """What the entries of a tenant say of one of its hosts.
+
+    `reboot` and `balancer` are what the inventory says of the host itself: it comes after an entry for this very host,
+    and before those for its role and for all.
+    """
+    ranked = sorted((one for one in entries if one.covers(host, role)), key=lambda one: one.rank)
+    itself = Handling(name=host, host=host, reboot=reboot, balancer=balancer)
+    own = [*(one for one in ranked if one.host), itself, *(one for one in ranked if not one.host)]
     drains = next((one for one in own if one.drain), Handling(name=""))
     return Handled(
         reboot=next((one.reboot for one in own if one.reboot), ""),

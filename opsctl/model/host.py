@@ -60,6 +60,9 @@ class Host:
     criticality: str = "normal"
     services: tuple[Service, ...] = ()
     jump: str = ""
+    # How it is handled while it is changed, where that is said of it alone (model/handling.py).
+    reboot: str = ""
+    balancer: str = ""
     status: str = "active"
     # What NetBox adds. `vm_cluster` is the hypervisors that carry it; `custom` and `context` are JSON objects.
     address6: str = ""

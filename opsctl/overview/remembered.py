@@ -120,12 +120,12 @@ def alarms(store: Store, known: Iterable[Known], now: datetime) -> Iterator[Wait
 
 def unapproved(store: Store, known: Iterable[Known], now: datetime) -> Iterator[Waiting]:
     """Rollouts that have begun and still lack a second person's approval."""
-    from opsctl.rollout import approval
+    from opsctl.rollout import approval, lines
 
     for one in known:
         found = approval.of(store, one.state, now) if one.state.started_at else None
         if found and found.wanted:
-            yield Waiting(what=f"{one.name}: {found}", command=f"opsctl patch approve {one.state.plan.id}")
+            yield Waiting(what=f"{one.name}: {found}", command=lines.approve(one.state.plan.id))
 
 
 def unfinished(store: Store, *, at_work: bool) -> Iterator[Waiting]:
@@ -190,7 +190,7 @@ def of_hosts(store: Store, inventory: Inventory, known: Sequence[Known], now: da
         what = f"{plan.kind} plan {plan.id} for {some(len(plan.hosts), 'host')} is not started"
         lacks = approval.of(store, fresh.state, now).word is Word.MISSING
         if lacks:
-            approve = f"opsctl patch approve {plan.id}"
+            approve = lines.approve(plan.id)
             yield Waiting(what=f"{what}; a second person must approve it", command=approve)
         else:
             yield Waiting(what=what, command=lines.begin(plan))

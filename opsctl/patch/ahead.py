@@ -24,14 +24,21 @@ _AT_LEAST = timedelta(hours=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One host's turn as its owner is told of it: `end` is that of its window, `down` says that its service is away."""
+    """One host's turn as its owner is told of it: `end` is that of its window.
+
+    `away` is how long what it alone answers for is expected to be away; none where others carry that meanwhile.
+    """
 
     host: Host
     begin: datetime
     end: datetime
     takes: timedelta
-    down: bool
+    away: timedelta
     reboot: bool
+
+    @property
+    def down(self) -> bool:
+        return bool(self.away)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +69,12 @@ def _turn(plan: Plan, item: HostPlan, host: Host, hours: Hours, now: datetime) -
     begin = max(item.opens_at or plan.start_at or now, now)
     takes = timedelta(seconds=item.expected_seconds)
     until = hours.may_start(host, begin, takes, emergency=bool(plan.emergency)).until
-    # A host behind a load balancer is drained first: others carry its service.
+    away = timedelta(seconds=item.downtime_seconds)
+    if not away and item.reboot_expected and not (item.drains or host.cluster):
+        away = takes  # nobody knows how long its restart takes: within the whole of its change
     return Turn(
-        host=host, begin=begin, end=until or begin + max(takes, _AT_LEAST), takes=takes,
-        down=item.reboot_expected and not item.drain_through, reboot=item.reboot_expected,
+        host=host, begin=begin, end=until or begin + max(takes, _AT_LEAST), takes=takes, away=away,
+        reboot=item.reboot_expected,
     )  # fmt: skip
 
 
@@ -96,16 +105,21 @@ def _about(turn: Turn, hours: Hours, spoken: list[SimpleNamespace]) -> About:
 
 
 def _told(turn: Turn, hours: Hours, t: SimpleNamespace) -> str:
-    tenant, minutes = turn.host.tenant, -(-int(turn.takes.total_seconds()) // 60)
+    tenant = turn.host.tenant
     names = ", ".join(service.name for service in turn.host.services)
     parts = [
         f"{t.ahead_when}: {hours.local(tenant, turn.begin)} {t.until} {hours.local(tenant, turn.end)}",
-        f"{t.ahead_takes} {minutes} {t.ahead_minutes}",
+        f"{t.ahead_takes} {minutes(turn.takes)} {t.ahead_minutes}",
         f"{t.ahead_services}: {names}" if names else "",
         t.ahead_reboot if turn.reboot else "",
-        f"{t.ahead_down}: {t.ahead_takes} {minutes} {t.ahead_minutes}" if turn.down else t.ahead_no_down,
+        f"{t.ahead_down}: {t.ahead_takes} {minutes(turn.away)} {t.ahead_minutes}" if turn.down else t.ahead_no_down,
     ]
     return "; ".join(filter(None, parts))
+
+
+def minutes(length: timedelta) -> int:
+    """A length of time for people who plan by it: rounded up."""
+    return -(-int(length.total_seconds()) // 60)
 
 
 def _calendar(

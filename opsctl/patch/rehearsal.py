@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from opsctl.model import wire
+from opsctl.model.handling import HOOKS
 from opsctl.model.rollout import PackageChange, Plan, Stage
 from opsctl.patch.doubles import Double, NotRehearsed
 from opsctl.state.store import Store
@@ -76,12 +77,22 @@ class Rehearsal:
             return "failed"
         return "incomplete" if "incomplete" in found or self.not_rehearsed or not self.trials else "ok"
 
+    @property
+    def well(self) -> int:
+        """Trials on true doubles that came to a good end."""
+        return sum(trial.outcome == "ok" for trial in self.trials)
 
-def cannot_foresee(doubles: Iterable[Double]) -> tuple[str, ...]:
-    """What no rehearsal can tell, and what this plan has of that."""
+
+def cannot_foresee(doubles: Iterable[Double], plan: Plan) -> tuple[str, ...]:
+    """What no rehearsal can tell, and what this plan has of that.
+
+    The commands of `handling` are not run: they act on what stands around the real hosts, never on a double.
+    """
     kernels = {change.name for double in doubles for change in double.packages if _is_kernel(change)}
     booted = (f"of this plan: {', '.join(sorted(kernels))} were installed, and nothing was booted from them",)
-    return (*CANNOT_FORESEE, *(booted if kernels else ()))
+    hooks = sorted({word for item in plan.hosts for word in HOOKS if getattr(item.hooks, word)})
+    left = (f"of this plan: its commands were not run ({', '.join(hooks)}): they act on the real hosts' surroundings",)
+    return (*CANNOT_FORESEE, *(booted if kernels else ()), *(left if hooks else ()))
 
 
 def _is_kernel(change: PackageChange) -> bool:
@@ -100,10 +111,28 @@ def load(store: Store, plan: Plan) -> Rehearsal | None:
     return found if found is not None and found.plan_hash == plan.hash else None
 
 
+def document(found: Rehearsal | None) -> dict[str, object] | None:
+    """A rehearsal for programs; docs/how-to/patch-night.md shows one."""
+    if found is None:
+        return None
+    trials = [{**wire.as_document(trial), "outcome": trial.outcome} for trial in found.trials]
+    return {**wire.as_document(found), "trials": trials, "outcome": found.outcome}
+
+
+def summary(found: Rehearsal | None) -> dict[str, object] | None:
+    """Of a rehearsal what a look at the rollout wants."""
+    if found is None:
+        return None
+    return {
+        "outcome": found.outcome, "ended": found.ended, "by": found.by, "doubles": len(found.trials),
+        "well": found.well, "not_rehearsed": len(found.not_rehearsed),
+    }  # fmt: skip
+
+
 def told(found: Rehearsal | None) -> str:
     """In one line whether a plan was rehearsed, when, by whom, and with which outcome."""
     if found is None:
         return "never rehearsed (opsctl patch rehearse)"
-    trials = f"{sum(trial.outcome == 'ok' for trial in found.trials)} of {len(found.trials)} doubles well"
+    trials = f"{found.well} of {len(found.trials)} doubles well"
     left = f", {len(found.not_rehearsed)} hosts without one" if found.not_rehearsed else ""
     return f"rehearsed {found.ended:%Y-%m-%d %H:%MZ} by {found.by}: {found.outcome} ({trials}{left})"

@@ -98,7 +98,7 @@ def rehearse(means: Means, given: Cast, folders: Sequence[Path], say: Callable[[
             by=means.who,
             trials=trials,
             not_rehearsed=given.not_rehearsed,
-            cannot_foresee=rehearsal.cannot_foresee(given.doubles),
+            cannot_foresee=rehearsal.cannot_foresee(given.doubles, plan),
         )
         rehearsal.keep(means.store, done)
         act.outcome = done.outcome

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from opsctl import __version__
 from opsctl.model import wire
 from opsctl.model.calendar import ZONE
-from opsctl.patch import punctual
+from opsctl.patch import punctual, rehearsal
 from opsctl.patch.account import CURRENT, Account
 from opsctl.patch.story import Story
 from opsctl.report import exports, pages
@@ -24,9 +24,10 @@ MOST_HOSTS, MOST_UPDATES = 200, 25
 # A sign beside each word, and the colours of the compliance report: colour alone never carries the meaning.
 LOOKS = {
     "done": "pass", "pass": "pass", "failed": "fail", "fail": "fail", "unknown": "error", "inconclusive": "notchecked",
-    "skipped": "notchecked",
+    "skipped": "notchecked", "ok": "pass", "incomplete": "notchecked",
 }  # fmt: skip
-SIGNS = {"done": "✓", "pass": "✓", "failed": "✗", "fail": "✗", "unknown": "?", "inconclusive": "?", "skipped": "–"}
+SIGNS = {"done": "✓", "pass": "✓", "failed": "✗", "fail": "✗", "unknown": "?", "inconclusive": "?", "skipped": "–",
+         "ok": "✓", "incomplete": "?"}  # fmt: skip
 
 
 def account_page(account: Account, language: str, own: Path | None = None) -> str:
@@ -51,7 +52,7 @@ def account_page(account: Account, language: str, own: Path | None = None) -> st
 
 def story_page(story: Story, language: str, own: Path | None = None) -> str:
     """The page of a rollout in `sv` or `en`."""
-    told = ("notified",) if story.notified else ()
+    tried, told = ("rehearsal",) if story.rehearsal else (), ("notified",) if story.notified else ()
     return _page(
         "patch.rollout.html.j2",
         language,
@@ -59,7 +60,8 @@ def story_page(story: Story, language: str, own: Path | None = None) -> str:
         story=story,
         state=story.state,
         plan=story.state.plan,
-        sections=("summary", "acts", "problems", "services", "order", "gates", *told, "details", "method"),
+        sections=("summary", "acts", "problems", "services", *tried, "order", "gates", *told, "details", "method"),
+        rehearsed=rehearsal.told(story.rehearsal),
     )
 
 
@@ -169,6 +171,7 @@ def story_json(story: Story) -> str:
         log=story.log,
         approval=story.approval,
         probing=story.probing,
+        rehearsal=rehearsal.document(story.rehearsal),
         acts=story.acts,
         ledger_head=story.ledger_head,
     )

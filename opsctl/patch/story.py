@@ -11,6 +11,8 @@ from functools import cached_property
 from opsctl.model.host import Inventory
 from opsctl.model.probing import Probed, Probing
 from opsctl.model.rollout import HostPlan, HostState, RolloutState, Stage
+from opsctl.patch import rehearsal
+from opsctl.patch.rehearsal import Rehearsal
 from opsctl.rollout import approval, probing
 from opsctl.rollout.execute import outcome_of
 from opsctl.rollout.journal import GATE, NOTIFIED, STAGE, Journal
@@ -68,6 +70,7 @@ class Story:
     ledger_head: str
     approval: str = ""
     probing: Probing | None = None
+    rehearsal: Rehearsal | None = None
 
     @property
     def outcome(self) -> str:
@@ -120,6 +123,7 @@ def story(
         ledger_head=str(ledger.head()),
         approval=str(approval.of(store, state, now)),
         probing=probing.kept(journal, state.plan.id),
+        rehearsal=rehearsal.load(store, state.plan),
     )
 
 

@@ -47,8 +47,8 @@ def document(word: Word) -> dict[str, object]:
         "hosts": [
             {
                 "host": turn.host.key, "services": [service.name for service in turn.host.services],
-                "begins": turn.begin, "ends": turn.end, "minutes": -(-int(turn.takes.total_seconds()) // 60),
-                "down": turn.down, "reboot": turn.reboot,
+                "begins": turn.begin, "ends": turn.end, "minutes": ahead.minutes(turn.takes),
+                "down": turn.down, "down_seconds": int(turn.away.total_seconds()), "reboot": turn.reboot,
             }
             for turn in word.turns
         ],
@@ -59,7 +59,7 @@ def send(means: Means, plan: Plan, told: Sequence[Word]) -> tuple[list[Delivery]
     """Tell each owner now; every attempt, and the ledger's head. A target that fails is no error here."""
     made: list[Delivery] = []
     with means.ledger.act("patch notify", _hosts(told), _detail(plan, told), means.who, means.clock) as act:
-        made += told_now(means, [word.notice for word in told])
+        made += told_now(means.settings, means.store, [word.notice for word in told], means.clock)
         failed = sorted({f"{one.target}: {one.why}" for one in made if one.why})
         act.outcome = "incomplete" if failed or not made else "ok"
         act.detail |= {"delivered": sum(not one.why for one in made), "failed": failed}

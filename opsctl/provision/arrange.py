@@ -107,6 +107,7 @@ def arranged(
         start_at=wish.at,
         emergency=wish.emergency,
         down=down,
+        approval=planning.approval_rings(arrangement.waves, means.inventory),
         variables_digest=variables.digest(look.read_for(planned)) if look and planned else "",
     )
 

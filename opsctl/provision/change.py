@@ -126,7 +126,8 @@ class ProvisionChange:
 
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
-            contact.wait_until_well(self._transport, host, state.reference)
+            seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
+            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
         return contact.health_of_all(self._transport, hosts)

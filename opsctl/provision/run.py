@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from opsctl.errors import Incomplete
+from opsctl.errors import Incomplete, Refused
+from opsctl.model.approval import SECOND_PERSON
 from opsctl.model.host import Host
 from opsctl.model.rollout import Plan
 from opsctl.model.run import PlaybookRun
+from opsctl.provision import variables
 from opsctl.provision.arrange import KIND, Wish, arranged, limits, pace, timing_of
 from opsctl.provision.change import ProvisionChange
 from opsctl.provision.playbook import OnEvent, check_run, keep
-from opsctl.rollout import claims, ride
+from opsctl.rollout import approval, claims, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress
@@ -37,7 +39,15 @@ def rider(on_event: OnEvent | None = None) -> Rider:
             on_event=on_event,
         )
 
-    return Rider(kind=KIND, limits=limits, change=change)
+    return Rider(kind=KIND, limits=limits, change=change, moved=_moved)
+
+
+def _moved(means: Means, made: Plan) -> tuple[str, ...]:
+    """Of a saved plan, what a resume would read anew and find changed; what was begun at once promised nothing."""
+    if not made.variables_digest:
+        return ()
+    content = () if means.content_digest == made.content_digest else ("playbooks, roles or checks have changed",)
+    return (*variables.moved(means, made), *content)
 
 
 def plan(means: Means, hosts: Sequence[Host], wish: Wish, *, check: bool = False) -> Plan:
@@ -49,6 +59,15 @@ def plan(means: Means, hosts: Sequence[Host], wish: Wish, *, check: bool = False
     now = means.clock()
     timing = None if check else timing_of(means, now, emergency=bool(wish.emergency))
     return arranged(means, hosts, wish, timing, now_or_never=True)
+
+
+def refuse_unapproved(made: Plan) -> None:
+    """Raise Refused where a ring wants a second person, who can only approve a plan that is kept."""
+    if made.approval and not approval.may_follow(made):
+        raise Refused(
+            f"ring {', '.join(made.approval)} {SECOND_PERSON}: not without a saved plan",
+            hint="opsctl provision plan; then provision approve and provision apply with its name",
+        )
 
 
 def run(means: Means, made: Plan, observe: Callable[[Progress], None], *, on_event: OnEvent | None = None) -> Ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from opsctl.inventory import snapshot
@@ -18,8 +17,6 @@ from opsctl.rollout import ride, stale
 from opsctl.rollout.means import Means
 from opsctl.rollout.ride import Ready
 from opsctl.state.store import Store
-
-_VARIABLES = "variables"
 
 
 def save_plan(means: Means, hosts: Sequence[Host], wish: Wish, *, on_event: OnEvent | None = None) -> RolloutState:
@@ -43,7 +40,7 @@ def _kept(means: Means, made: Plan, look: Look) -> RolloutState:
     with means.store.transaction():
         state = ride.keep(means, made)
         foreseen.keep(means.store, made, look.found.values(), means.clock())
-        means.store.put_fact(f"rollout:{made.id}", _VARIABLES, json.dumps(look.read_for(hosts)), means.clock())
+        variables.keep(means, made, look.read_for(hosts))
     return state
 
 
@@ -54,7 +51,7 @@ def ready(means: Means, plan_id: str, *, on_event: OnEvent | None = None) -> Rea
     # Compared first without the hosts: that says more than a host which is gone from the inventory.
     stale.refuse_stale(made, means.inventory, means.content_digest, before=before)
     hosts = [means.inventory.host(item.host) for item in made.hosts]
-    stale.refuse_stale(made, means.inventory, means.content_digest, more=_variables_moved(means, made, hosts))
+    stale.refuse_stale(made, means.inventory, means.content_digest, more=variables.moved(means, made))
     silent = ride.silent(means, [*hosts, *ride.fellows(rider(), means, hosts)])
     answering = [host for host in hosts if host.key not in silent]
     looked = [item for item in made.hosts if item.foreseen]
@@ -63,14 +60,6 @@ def ready(means: Means, plan_id: str, *, on_event: OnEvent | None = None) -> Rea
         moved = tuple(_hosts_moved(means.store, made, run))
         stale.refuse_stale(made, means.inventory, means.content_digest, more=moved)
     return Ready(state=state, down=silent)
-
-
-def _variables_moved(means: Means, made: Plan, hosts: Sequence[Host]) -> Iterable[str]:
-    if not made.variables_digest:
-        return ()
-    now, fact = variables.digests(hosts, means.settings), means.store.fact(f"rollout:{made.id}", _VARIABLES)
-    before = fact.value if fact and isinstance(fact.value, dict) else {}
-    return () if variables.digest(now) == made.variables_digest else (variables.what_moved(before, now),)
 
 
 def _hosts_moved(store: Store, made: Plan, run: PlaybookRun) -> Iterable[str]:

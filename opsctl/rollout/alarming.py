@@ -10,9 +10,9 @@ from opsctl.model.host import Inventory
 from opsctl.rollout.deliver import deliver
 from opsctl.rollout.journal import NOTIFIED, Journal
 from opsctl.rollout.notice import Notice, Occasion
-from opsctl.rollout.notify import Deliver, Delivery, Notifier, notifying
+from opsctl.rollout.notify import Deliver, Delivery
 from opsctl.rollout.occasions import about
-from opsctl.rollout.telling import note
+from opsctl.rollout.telling import told_now
 from opsctl.rollout.watchdog import Alarm
 from opsctl.state.store import Store
 
@@ -29,20 +29,8 @@ def tell(
     send: Deliver = deliver,
 ) -> list[Delivery]:
     """Send each alarm that nobody was told of within the last hour; every attempt, which is kept with its rollout."""
-    made: list[Delivery] = []
-
-    def keep(delivery: Delivery) -> None:
-        made.append(delivery)
-        note(store, delivery)
-
-    notifier = Notifier(
-        settings, store.redactor, clock=lambda: now, say=lambda _text: None, keep=keep, send=send
-    )  # fmt: skip
-    with notifying(notifier) as say:
-        for alarm in alarms:
-            if not _told_lately(store, alarm.rollout, now):
-                say(_notice(alarm, store, inventory))
-    return made
+    wanted = [_notice(alarm, store, inventory) for alarm in alarms if not _told_lately(store, alarm.rollout, now)]
+    return told_now(settings, store, wanted, lambda: now, send=send)
 
 
 def _told_lately(store: Store, rollout: str, now: datetime) -> bool:

@@ -83,9 +83,9 @@ def how(plan: Plan, operators: Operators) -> str:
     people = ", ".join(may_approve(plan, operators))
     who = f"who may: {people}" if people else f"nobody may yet: {operators.path} names the keys of those who may"
     return (
-        f"{who}: opsctl patch approve {plan.id}; where the key lies on another machine: "
+        f"{who}: {lines.approve(plan.id)}; where the key lies on another machine: "
         f"{signing.command(message(plan), f'{plan.id}.sig')} "
-        f"and here: opsctl patch approve {plan.id} --signature {plan.id}.sig"
+        f"and here: {lines.approve(plan.id)} --signature {plan.id}.sig"
     )
 
 
@@ -114,7 +114,7 @@ def refuse_own(plan: Plan, who: str) -> None:
     if signing.plain(person_of(who)) == signing.plain(person_of(plan.made_by)):
         raise Refused(
             f"{who} planned {plan.id}: a second person must approve it, from another login",
-            hint=f"signed on another machine it can be handed in: opsctl patch approve {plan.id} --signature FILE",
+            hint=f"signed on another machine it can be handed in: {lines.approve(plan.id)} --signature FILE",
         )
 
 
@@ -135,7 +135,8 @@ def keep(means: Means, approval: Approval) -> Head | None:
     detail |= {"person": approval.person, "key": approval.key, "signature": approval.signature}
     plan = means.journal.load(approval.plan).plan
     hosts = [item.host for item in plan.hosts]
-    with means.ledger.act("patch approve", hosts, detail, means.who, means.clock) as act, means.store.transaction():
+    verb = f"{plan.kind} approve"
+    with means.ledger.act(verb, hosts, detail, means.who, means.clock) as act, means.store.transaction():
         others = tuple(one for one in given(means.store, plan) if one.key != approval.key)
         kept = _Kept(approvals=(*others, approval))
         means.store.put_fact(f"rollout:{approval.plan}", FACT, wire.dumps(kept), means.clock())
@@ -183,4 +184,4 @@ def waits(means: Means, plan: Plan) -> Callable[[HostPlan], str]:
     """Why a host that was not begun with must wait for a second person; judged once, where a run begins."""
     why = lacking(means, plan)
     rings: Mapping[str, str] = {item.host: wave.ring for wave in plan.waves for item in wave.hosts} if why else {}
-    return lambda item: f"{why}: opsctl patch approve {plan.id}" if rings.get(item.host) in plan.approval else ""
+    return lambda item: f"{why}: {lines.approve(plan.id)}" if rings.get(item.host) in plan.approval else ""

@@ -63,8 +63,9 @@ class _Boot:
 
 
 def handling_of(inventory: Inventory, host: Host) -> Handled:
-    """What the host's tenant says of how it is handled while it is changed."""
-    return handled(inventory.tenant(host.tenant).handling, host.name, host.role)
+    """What its tenant, and the inventory of the host itself, say of how it is handled while it is changed."""
+    entries = inventory.tenant(host.tenant).handling
+    return handled(entries, host.name, host.role, reboot=host.reboot, balancer=host.balancer)
 
 
 def named_balancers(inventory: Inventory) -> dict[str, str]:

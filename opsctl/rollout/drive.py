@@ -7,7 +7,6 @@ state is in the store before its effect begins, so whatever happens to this proc
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from opsctl.rollout.change import Change, Claim
 from opsctl.rollout.claims import Claims
 from opsctl.rollout.flight import Flight, Outcome, event_of
 from opsctl.rollout.heeding import Heeding, why_not_skipped
+from opsctl.rollout.holding import MONITORING, Holding, who_waits
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
@@ -35,7 +35,6 @@ _QUIET = frozenset({Stage.PLANNED, Stage.LEASED, Stage.SILENCED})
 _GLANCE = 0.5  # seconds between looks at the stop flag, the wishes and the leases
 # Stopped, but not over: what it claims stays claimed for a while.
 _KEEPS = frozenset({Status.PAUSED, Status.HALTED, Status.INTERRUPTED})
-_MONITORING = "monitoring does not answer"
 _BATCH = ""  # the key under which the one effect of a whole batch flies
 
 
@@ -91,19 +90,17 @@ class Driver:
         self._flight = Flight()
         self._flying: dict[str, Step] = {}
         self._prepared: set[str] = set()
-        self._waiting: dict[str, str] = {}
-        self._wave = {item.host: w for w, _, _, batch in state.plan.batches() for item in batch.hosts}
-        self._closed: set[str] = set()
         self._claiming = Claims(state.plan, parts.leases, parts.limits, parts.clock)
         self._claims: Mapping[str, Claim] = {}
         self._heeding = Heeding(parts.journal.wishes, state.plan.id, parts.clock)
         self._beat: Callable[[], None] = lambda: None
-        self._failed = Counter(self._wave[one.host] for one in state.hosts if one.counts_against_budget)
-        self._out = {key for key in (*parts.down, *self._now) if self._is_out(key)}
+        self._holding = Holding(
+            state.plan, self._now, limits=parts.limits, closed=parts.closed, alerting=parts.alerting, down=parts.down,
+            gone=parts.gone, stopped=parts.stop.is_set, nothing_new=lambda: self._nothing_new,
+        )  # fmt: skip
         self._quiet = Quiet(parts.silencer, self._hosts, lambda text: self._say("", text))
         self._decided = state.status is Status.HALTED  # a person has seen what stopped it, and goes on
         self._unanswered = ""  # what monitoring could not tell: nothing new starts without it
-        self._alerts_unknown = ""
         self._between = Between(
             state.plan, parts.change, {k: one for k, one in self._hosts.items() if k not in parts.gone}, self._now,
             gate=parts.gate, clock=parts.clock, glance=self._glance, shut=parts.closed,
@@ -189,7 +186,7 @@ class Driver:
                 continue
             self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
             self._work_on(batch)
-            self._unanswered = self._unanswered or self._alerts_unknown
+            self._unanswered = self._unanswered or self._holding.alerts_unknown
             verdict = self._gate(w, wave, batch)
             self._parts.journal.note_gate(self._plan.id, w, b, str(verdict.answer), verdict.reason, self._parts.clock())
             if not verdict.passed:
@@ -207,7 +204,7 @@ class Driver:
             return asked
         if self._unanswered and any(map(self._open, self._now)):
             return Status.PAUSED, self._unanswered
-        waiting = {host: why for host, why in self._waiting.items() if not self._now[host].resting}
+        waiting = {host: why for host, why in self._holding.waiting.items() if not self._now[host].resting}
         if waiting:
             return Status.PAUSED, who_waits(waiting)
         drained = [state.host for state in self._now.values() if state.drained]
@@ -232,7 +229,7 @@ class Driver:
         """Only at a resume: silences of hosts in the middle may have ended. Such hosts are finished also without."""
         chosen = [key for key, state in self._now.items() if state.stage in SILENCED and key not in self._parts.gone]
         if chosen and (why := self._quiet.again(chosen, self._claiming.until)):
-            self._unanswered = f"{_MONITORING}: {why}"
+            self._unanswered = f"{MONITORING}: {why}"
 
     def _reconcile(self) -> None:
         """Hosts whose fate is unknown are taken up where they were lost: each step asks the host itself first."""
@@ -257,48 +254,16 @@ class Driver:
         while True:
             state = self._now[key]
             step = machine.next_step(state, drains=self._items[key].drains)
-            if step is None or self._holds_back(state, step):
+            if step is None or self._holding.holds_back(state, step):
                 return False
             if step is Step.INSTALL and self._parts.change.together and key not in self._prepared:
-                self._out.add(key)  # the others of the batch that are asked now go out together with it
+                self._holding.leaves(key)  # the others of the batch that are asked now go out together with it
                 return True
             if step in machine.EFFECTS:
                 self._save(machine.begin(state, step, self._parts.clock()))
                 self._fly(key, step, self._effect(key, step))
                 return False
             self._save(machine.advance(state, Event(kind=machine.ended(step), at=self._parts.clock())))
-
-    def _holds_back(self, state: HostState, step: Step) -> bool:
-        """Nothing new starts after a stop or with the budget spent; what is drained goes on to its undrain."""
-        if self._parts.stop.is_set() and not state.drained and step is not Step.FINISH:
-            return True
-        if not state.untouched:
-            return False
-        if self._spent or self._nothing_new or self._shut(state.host):
-            return True
-        if step not in (Step.DRAIN, Step.INSTALL):
-            return False
-        why = self._why_not(state.host)
-        if why:
-            self._waiting[state.host] = why
-        return bool(why)
-
-    def _why_not(self, key: str) -> str:
-        """Why a host may not leave its service now; alerts that nobody can tell are no good ones."""
-        try:
-            alerting, self._alerts_unknown = self._parts.alerting(), ""
-        except OpsctlError as error:
-            self._alerts_unknown = f"{_MONITORING}: {error.message}"
-            return self._alerts_unknown
-        return self._parts.limits.why_not(key, self._out | alerting, self._undone(key))
-
-    @property
-    def _spent(self) -> bool:
-        """Too many have failed, over all or in one wave."""
-        whole = self._failed.total() >= self._plan.failure_budget
-        return whole or any(
-            wave.budget and self._failed[w] >= wave.budget for w, wave in enumerate(self._plan.waves, 1)
-        )
 
     @property
     def _nothing_new(self) -> bool:
@@ -308,34 +273,7 @@ class Driver:
         """Nothing of this batch may start now, and nothing of it has."""
         waiting = [item.host for item in batch.hosts if self._open(item.host)]
         none = self._nothing_new
-        return all(self._now[key].untouched and (none or bool(self._shut(key))) for key in waiting)
-
-    def _shut(self, key: str) -> str:
-        """Why nothing may start on a host now: its window or a freeze, or an earlier ring that waits for its own."""
-        why = self._parts.closed(self._items[key])
-        (self._closed.add if why else self._closed.discard)(key)
-        if not why and (first := [other for other in self._closed if self._wave[other] < self._wave[key]]):
-            why = f"an earlier ring has not had its turn ({min(first)})"
-        if why:
-            self._waiting[key] = why
-        return why
-
-    def _undone(self, key: str) -> set[str]:
-        """The hosts of this rollout that come before this one and are not done."""
-        before = self._parts.limits.after.get(key, frozenset()) & self._now.keys()
-        return {other for other in before if self._now[other].stage is not Stage.DONE}
-
-    def _is_out(self, key: str) -> bool:
-        """Down, drained, failed or unknown, or in the middle of its own change."""
-        state = self._now.get(key)
-        if state is None or state.stage is Stage.PLANNED:
-            return key in self._parts.down or bool(state and state.drained)
-        if state.stage is Stage.SKIPPED:
-            away = key in self._parts.down or key in self._parts.gone
-            return away or state.drained or not state.untouched
-        if state.stage is Stage.DONE:
-            return False
-        return state.stage in (Stage.FAILED, Stage.UNKNOWN) or not state.untouched or key in self._parts.down
+        return all(self._now[key].untouched and (none or bool(self._holding.shut(key))) for key in waiting)
 
     def _open(self, key: str) -> bool:
         return machine.next_step(self._now[key], drains=False) is not None
@@ -387,7 +325,7 @@ class Driver:
             return
         if outcome.step is Step.SILENCE and error is not None:
             # Nothing was touched, and nothing will be: the host stays as it is.
-            self._unanswered = f"{_MONITORING}: {outcome.key} is not silenced: {_message(error)}"
+            self._unanswered = f"{MONITORING}: {outcome.key} is not silenced: {_message(error)}"
             return
         self._save(
             machine.advance(self._now[outcome.key], event_of(outcome, self._now[outcome.key], self._parts.clock()))
@@ -420,9 +358,8 @@ class Driver:
         self._parts.journal.save_host(self._plan.id, state)
         before = self._now[state.host]
         shown = state.stage is not before.stage
-        self._failed[self._wave[state.host]] += state.counts_against_budget - before.counts_against_budget
         self._now[state.host] = state
-        (self._out.add if self._is_out(state.host) else self._out.discard)(state.host)
+        self._holding.moved(before, state)
         if state.stage is Stage.SILENCED:
             self._quiet.holds(state.host)
         elif state.stage in (Stage.FAILED, Stage.SKIPPED):
@@ -443,15 +380,3 @@ def _in_the_middle(state: HostState) -> bool:
 
 def _message(error: BaseException) -> str:
     return error.message if isinstance(error, OpsctlError) else type(error).__name__
-
-
-def who_waits(waiting: Mapping[str, str], most: int = 5) -> str:
-    """Each reason once, with the hosts that wait for it."""
-    by_reason: dict[str, list[str]] = {}
-    for host, why in waiting.items():
-        by_reason.setdefault(why, []).append(host)
-    told = []
-    for why, hosts in by_reason.items():
-        rest = f" and {len(hosts) - most} more" if len(hosts) > most else ""
-        told.append(f"{', '.join(hosts[:most])}{rest} {'waits' if len(hosts) == 1 else 'wait'}: {why}")
-    return "; ".join(told)

@@ -150,16 +150,18 @@ def execute(
     gate: Callable[[gates.Question], gates.Verdict] = lambda _question: gates.PASSED,
     silencer: Silencer | None = None,
     during: AbstractContextManager[None] | None = None,
+    moved: str = "",
 ) -> Ended:
     """Run a rollout until it ends or stops. Raises Locked where somebody else is at it or holds one of its hosts.
 
     `keep` is called once nobody else can be at it, before its first entry and effect. `tell` sends notices, and returns
-    at once. `during` goes on while hosts are worked on.
+    at once. `during` goes on while hosts are worked on. `moved`: what is other than the plan says, for the ledger.
     """
     plan = state.plan
     detail: dict[str, object] = {"rollout": plan.id, "plan_hash": plan.hash}
     detail |= {"ticket": plan.ticket} if plan.ticket else {}
     detail |= {"emergency": plan.emergency} if plan.emergency else {}
+    detail |= {"accepted": moved} if moved else {}
     with on_signals(lambda text: observe(Progress(host="", text=text, at=clock()))) as stop:
         parts = Drivers(
             journal=Journal(store),

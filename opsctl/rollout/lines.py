@@ -21,6 +21,10 @@ def begin(made: Plan) -> str:
     return f"opsctl {BEGINS.get(made.kind, made.kind)} {made.id}"
 
 
+def approve(rollout: str) -> str:
+    return f"opsctl {kind_of(rollout)} approve {rollout}"
+
+
 def resume(made: Plan) -> str:
     return f"opsctl {made.kind} resume {made.id}"
 

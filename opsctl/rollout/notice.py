@@ -19,7 +19,7 @@ _MARKUP = str.maketrans({"<": "‹", ">": "›"})
 
 
 class Occasion(StrEnum):
-    """When somebody is told. `ahead` goes to nobody who did not ask for it by name."""
+    """When somebody is told. `ahead` and `audit` go to nobody who did not ask for them by name."""
 
     START = "start"
     GATE = "gate"
@@ -28,6 +28,11 @@ class Occasion(StrEnum):
     END = "end"
     STALLED = "stalled"
     AHEAD = "ahead"
+    AUDIT = "audit"
+
+
+# What is not about how a rollout goes.
+_BY_NAME = frozenset({Occasion.AHEAD, Occasion.AUDIT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,7 @@ class Route:
 
     def wants(self, notice: Notice) -> bool:
         events = self.words.get("event", ())
-        if notice.occasion not in events and (events or notice.occasion is Occasion.AHEAD):
+        if notice.occasion not in events and (events or notice.occasion in _BY_NAME):
             return False
         return not self.narrow or bool(self.hosts(notice))
 

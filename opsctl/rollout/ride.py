@@ -17,8 +17,9 @@ from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
 from opsctl.rollout import approval, claims, contact, gating, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
-from opsctl.rollout.drive import Progress, who_waits
+from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
+from opsctl.rollout.holding import who_waits
 from opsctl.rollout.hook import Hooking
 from opsctl.rollout.hooked import Hooked
 from opsctl.rollout.limits import Limits
@@ -35,7 +36,8 @@ class Rider:
     """One kind of change: its name, who may be out of service together, and what carries a plan of it out.
 
     `keeps`: one that stands still keeps its hosts from others; not where it is run again under another name instead.
-    `ended` hears of each rollout of it that stopped or ended.
+    `ended` hears of each rollout of it that stopped or ended. `moved` tells what a resume would read otherwise than the
+    plan does.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Rider:
     change: Callable[[Means, Plan], Change]
     keeps: bool = True
     ended: Callable[[Means, RolloutState], None] = lambda _means, _state: None
+    moved: Callable[[Means, Plan], tuple[str, ...]] = lambda _means, _plan: ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +178,11 @@ def start(
     return _run(rider, means, rollout, observe, verb=verb or lines.BEGINS[rider.kind], keep=keep_copy)
 
 
-def resume(rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None]) -> Ended:
-    """Go on with what `take_up_again` gave."""
-    return _run(rider, means, rollout, observe, verb=f"{rider.kind} resume")
+def resume(
+    rider: Rider, means: Means, rollout: Ready, observe: Callable[[Progress], None], *, moved: str = ""
+) -> Ended:
+    """Go on with what `take_up_again` gave. `moved`: what is other than the plan says, as a person knows."""
+    return _run(rider, means, rollout, observe, verb=f"{rider.kind} resume", moved=moved)
 
 
 def _run(
@@ -188,6 +193,7 @@ def _run(
     *,
     verb: str,
     keep: Callable[[], None] = lambda: None,
+    moved: str = "",
 ) -> Ended:
     plan = rollout.state.plan
     hours, waits = schedule(means, plan), approval.waits(means, plan)
@@ -197,6 +203,7 @@ def _run(
             rollout.state,
             Hooked(rider.change(means, plan), plan, _hooking(means, plan)),
             verb=verb,
+            moved=moved,
             who=means.who,
             store=means.store,
             ledger=means.ledger,

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 
 from opsctl.model import wire
+from opsctl.model.handling import HOOKS
 from opsctl.model.probing import Probing
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Stage, Status
 from opsctl.rollout.limits import listed
@@ -98,7 +99,7 @@ def handling_lines(made: Plan) -> list[str]:
     """The commands around the change of hosts, each once with its hosts, and the downtime that is planned."""
     found: dict[str, list[str]] = {}
     for item in made.hosts:
-        for word in ("before", "drain", "undrain", "on_failure"):
+        for word in HOOKS:
             if command := getattr(item.hooks, word):
                 found.setdefault(f"{word}: {shlex.join(command)} (at most {item.hooks.seconds} s)", []).append(
                     item.host

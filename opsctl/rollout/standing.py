@@ -11,7 +11,7 @@ from opsctl.model.approval import Standing as Approval
 from opsctl.model.approval import Word
 from opsctl.model.probing import Probing
 from opsctl.model.rollout import UNTOUCHED, Batch, HostPlan, HostState, RolloutState, Stage, Status
-from opsctl.rollout import machine, runbook, shown
+from opsctl.rollout import lines, machine, runbook, shown
 from opsctl.rollout.execute import raise_unless_ok
 from opsctl.rollout.limits import listed
 from opsctl.rollout.resume import how_to_go_on
@@ -160,7 +160,7 @@ def told(look: Standing) -> list[str]:
     if upcoming := next_up(look.state):
         found.append(f"next: {upcoming}")
     if approved := str(look.approval):
-        wanted = f": opsctl patch approve {look.state.plan.id}" if look.approval.wanted else ""
+        wanted = f": {lines.approve(look.state.plan.id)}" if look.approval.wanted else ""
         found.append(f"{approved}{wanted}")
     if look.left:
         found.append(f"window left: {look.left}")

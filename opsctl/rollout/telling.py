@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
+from opsctl.config import Settings
+from opsctl.model.host import Inventory
+from opsctl.model.rollout import RolloutState
+from opsctl.rollout import occasions
+from opsctl.rollout.deliver import deliver
 from opsctl.rollout.drive import Progress
 from opsctl.rollout.journal import NOTIFIED, Journal
 from opsctl.rollout.means import Means
 from opsctl.rollout.notice import Notice
-from opsctl.rollout.notify import Delivery, Notifier, notifying
+from opsctl.rollout.notify import Deliver, Delivery, Notifier, notifying
 from opsctl.state.store import Store
 
 
@@ -33,7 +39,14 @@ def note(store: Store, delivery: Delivery) -> None:
     Journal(store).log.add(delivery.rollout, NOTIFIED, detail, delivery.at)
 
 
-def told_now(means: Means, notices: Sequence[Notice]) -> list[Delivery]:
+def told_now(
+    settings: Settings,
+    store: Store,
+    notices: Sequence[Notice],
+    clock: Callable[[], datetime],
+    *,
+    send: Deliver = deliver,
+) -> list[Delivery]:
     """Tell everybody who wants these notices, now, waiting a bounded time; each attempt, which is kept too.
 
     For those who have no rollout of their own under way.
@@ -42,18 +55,25 @@ def told_now(means: Means, notices: Sequence[Notice]) -> list[Delivery]:
 
     def keep(delivery: Delivery) -> None:
         made.append(delivery)
-        note(means.store, delivery)
+        note(store, delivery)
 
-    seconds = means.settings.number("notify.timeout")
+    patience = float(settings.number("notify.timeout") * (len(notices) + 1))
     notifier = Notifier(
-        means.settings,
-        means.store.redactor,
-        clock=means.clock,
-        say=lambda _text: None,
-        keep=keep,
-        patience=float(seconds * (len(notices) + 1)),
+        settings, store.redactor, clock=clock, say=lambda _text: None, keep=keep, send=send, patience=patience
     )
     with notifying(notifier) as tell:
         for notice in notices:
             tell(notice)
     return made
+
+
+def told_of_a_stop(
+    settings: Settings, store: Store, state: RolloutState, inventory: Inventory, clock: Callable[[], datetime],
+    *, send: Deliver = deliver,
+) -> list[Delivery]:  # fmt: skip
+    """Tell that a rollout was paused or aborted while no process was at it, which would have told of it itself.
+
+    Nobody is told of a plan that never began, but where somebody was told of it ahead.
+    """
+    heard = state.started_at is not None or bool(Journal(store).log.of(state.plan.id, kind=NOTIFIED))
+    return told_now(settings, store, [occasions.ended(state, inventory)] if heard else [], clock, send=send)

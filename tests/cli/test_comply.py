@@ -233,3 +233,48 @@ def test_a_place_that_cannot_be_written_is_told(capsys: Capture, tmp_path: Path)
     (tmp_path / "file").write_text("")
     assert run(["comply", "report", "--to", str(tmp_path / "file")]) in (1, 2)
     assert "file" in capsys.readouterr().err
+
+
+def own_profile(workspace: Path, text: str) -> Path:
+    file = workspace / "inventories" / "example-ange" / "profiles" / "eget.yml"
+    file.parent.mkdir()
+    file.write_text(f"version: 1\nname: eget\ntitle: Own\n{text}", encoding="utf-8")
+    return file
+
+
+def test_a_typing_error_in_a_tenants_profile_is_told_with_its_line_and_no_host_is_asked(
+    workspace: Path, capsys: Capture
+) -> None:
+    file = own_profile(workspace, "extends: standard\ncontrols:\n  - id: SHS-01\n")
+    assert run(["comply", "run", "--profile", "eget", "--tenant", "example-ange"]) == 3
+    told = capsys.readouterr().err
+    assert f"{file}:6: no control is called 'SHS-01'" in told
+    assert "asking" not in told
+
+
+def test_a_tenants_profile_is_about_its_own_hosts(workspace: Path, capsys: Capture) -> None:
+    own_profile(workspace, "extends: standard\nroles: [web]\n")
+    assert run(["comply", "run", "--profile", "eget"]) == 3
+    assert "example-ange's own" in capsys.readouterr().err
+    chosen = ["--profile", "eget", "--tenant", "example-ange", "--control", "SSH-01"]
+    assert run(["comply", "run", *chosen, "-o", "json"]) == 1
+    found = document(capsys)
+    away = {one["host"] for one in found["coverage"]["unreachable"]}
+    assert away == {"example-ange.ange-web1", "example-ange.ange-web2"}
+
+
+def test_profiles_are_listed_with_what_they_are_about(workspace: Path, capsys: Capture) -> None:
+    own_profile(workspace, "extends: strict\nroles: [web]\n")
+    assert run(["comply", "profiles"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"eget +\d+ +strict +example-ange, web +Own", shown)
+    assert run(["comply", "profiles", "-o", "json"]) == 0
+    found = {one["name"]: one for one in document(capsys)["profiles"]}
+    assert "SSH-01" in found["standard"]["controls"]
+
+
+def test_a_run_can_be_narrowed_to_severe_controls(capsys: Capture) -> None:
+    assert run(["comply", "run", "--limit", "ange-web1", "--severity", "high", "-o", "json"]) == 1
+    judged = {one["control"] for one in document(capsys)["results"]}
+    assert "SSH-01" in judged
+    assert "SSH-06" not in judged

@@ -16,8 +16,11 @@ import pytest
 
 from opsctl.cli.app import App
 from opsctl.cli.main import run
+from opsctl.cli.proof import explaining
+from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import record
 from opsctl.model.finding import Assessment
+from opsctl.report import explain as room
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 from tests.unit.test_report import assessment
@@ -331,3 +334,81 @@ def test_a_sample_is_the_same_for_the_same_seed(workspace: Path, capsys: Capture
     assert found["outcome"] == "incomplete", "nobody answers"
     assert run(["comply", "sample", "--n", "2"]) == 2, "the seed comes from the auditor"
     assert not [one for one in said(capsys, ["comply", "list"])["runs"] if one["run"] != run_id], "it is no run"
+
+
+# --- one control, and regular runs ------------------------------------------------------------------------------------
+
+
+def test_explain_tells_what_why_how_and_who_fails_now(workspace: Path, capsys: Capture) -> None:
+    assert run(["comply", "explain", "ssh-01"]) == 0
+    told = capsys.readouterr().out
+    assert "Now: no whole run asked for it yet" in told
+    assert not (workspace / ".state").exists(), "looking makes no store"
+    run_id = keep(workspace, fleet())
+    assert run(["comply", "explain", "SSH-01"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "SSH-01, high: Root cannot log in over SSH",
+        "What and why: The all-powerful account root cannot be used",
+        "(by tests/compliance/check_ssh.py: check_",
+        "How it is mended: role ssh",
+        "CIS Debian Linux 12 Benchmark v1.1.0: 5.1.20",
+        f"Now (run {run_id}): passes on 0 hosts",
+        "fails on 2 hosts:",
+        "not known of 1 host: example-ange.ange-db1: no route",
+    ):
+        assert part in told, part
+    assert run(["comply", "explain", "SSH-01", "--lang", "sv"]) == 0
+    told = capsys.readouterr().out
+    assert "Vad och varför: Det allsmäktiga kontot root" in told
+    assert "brister på 2 servrar" in told
+    found = said(capsys, ["comply", "explain", "SSH-01"])
+    assert (found["run"], len(found["hosts"]), found["control"]["id"]) == (run_id, 3, "SSH-01")
+
+
+def test_explain_knows_every_control_and_offers_the_nearest_name(workspace: Path, capsys: Capture) -> None:
+    catalogue = catalogues.load()
+    for control in catalogue.controls[::16]:
+        found = room.explain(control.id, own=None, store=None, profile="standard")
+        assert bool(found.source) == control.built
+        assert bool(found.profiles) <= control.built
+    assert run(["comply", "explain", "SSH-1"]) == 3
+    assert "is it SSH-1" in capsys.readouterr().err
+
+
+def test_the_words_of_explain_are_there_in_both_languages() -> None:
+    assert explaining.WORDS["en"].keys() == explaining.WORDS["sv"].keys()
+
+
+def test_a_schedule_is_written_after_a_word_and_systemd_takes_it(
+    workspace: Path, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPSCTL_SSH_CONNECT_TIMEOUT")
+    into = tmp_path / "units"
+    into.mkdir()
+    assert run(["comply", "export-schedule"]) == 3
+    assert "ssh.identity is empty" in capsys.readouterr().err
+    with (workspace / "opsctl.yml").open("a") as file:
+        file.write("ssh: {identity: key}\n")
+    assert run(["comply", "export-schedule"]) == 3
+    assert "opsctl comply run, once by hand" in capsys.readouterr().err
+    keep(workspace, fleet())
+    words = ["comply", "export-schedule", "--every", "month", "--at", "04:15", "--profile", "standard"]
+    assert run([*words, "--into", str(into), "--dry-run"]) == 0
+    assert run([*words, "--into", str(into)]) == 2
+    assert not list(into.iterdir())
+    assert run([*words, "--into", str(into), "--yes"]) == 0
+    service, timer = sorted(into.iterdir())
+    text = service.read_text()
+    assert f'"-C" "{workspace}" "comply" "run" "--profile" "standard"\n' in text
+    assert "SuccessExitStatus=6" in text
+    assert f'ReadWritePaths="{workspace}/.state"' in text
+    assert "OnCalendar=*-*-01 04:15:00 UTC" in timer.read_text()
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(service), str(timer)], capture_output=True, text=True, check=False
+        )
+        mine = [line for line in done.stderr.splitlines() if "opsctl-comply" in line]
+        assert (done.returncode, mine) == (0, [])
+    assert run(["comply", "export-schedule", "--at", "25:00"]) == 2
+    assert run(["comply", "export-schedule", "--profile", "nosuch"]) == 3

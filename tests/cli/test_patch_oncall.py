@@ -29,6 +29,8 @@ from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 from opsctl.state.wishes import Kind, Wishes
 from tests.cli.test_patch import NOW, begun, keep, workspace
+from tests.cli.test_patch_report import targets
+from tests.unit.receivers import web_server
 
 __all__ = ["workspace"]
 FIRST, SECOND = "ange.ange-web1", "ange.ange-web2"
@@ -67,6 +69,27 @@ def test_a_pause_of_a_stalled_rollout_keeps_its_hosts_and_status_says_until_when
         assert {lease.name for lease in Leases(store).held()} >= {FIRST, SECOND}
     assert run(["patch", "pause", plan, "--yes"]) == 3
     assert "is paused already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verb", "subject"), [("abort", "was aborted"), ("pause", "is paused")])
+def test_a_stop_of_a_rollout_whose_process_is_dead_is_told_to_whom_its_steps_are_told(
+    workspace: Path, capsys: pytest.CaptureFixture[str], verb: str, subject: str
+) -> None:
+    with web_server() as web:
+        targets(workspace, f"hook: json://127.0.0.1:{web.port}/\n", "tenant:ange = hook")
+        plan = killed(workspace)
+        run(["patch", verb, plan, "--reason", "the phones are down", "--yes"])
+    (told,) = web.posts
+    assert f"{plan} {subject}" in told["title"]
+    assert "the phones are down" in told["message"]
+    assert "notification to hook: sent" in capsys.readouterr().err
+
+
+def test_nobody_is_told_that_a_plan_of_which_nobody_has_heard_was_taken_back(workspace: Path) -> None:
+    with web_server() as web:
+        targets(workspace, f"hook: json://127.0.0.1:{web.port}/\n", "tenant:ange = hook")
+        assert run(["patch", "abort", keep(workspace), "--yes"]) == 0
+    assert web.posts == []
 
 
 def test_a_rollout_at_work_is_asked_to_pause_or_abort_and_the_answer_says_how_to_follow_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,20 +14,28 @@ from pathlib import Path
 import pytest
 
 from opsctl import config, content
+from opsctl.cli.app import App
 from opsctl.cli.main import run
+from opsctl.errors import Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.rollout import HostPlan, HostState, Plan, Stage, Status
-from opsctl.provision import foreseen
+from opsctl.provision import foreseen, variables
 from opsctl.provision.foreseen import Foreseen, TaskChange
+from opsctl.provision.run import refuse_unapproved
 from opsctl.rollout import claims
 from opsctl.rollout import limits as limiting
 from opsctl.rollout import plan as planning
 from opsctl.rollout.journal import Journal
 from opsctl.state.leases import Leases
+from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 HOST = "ange.ange-web1"
+EMPTY = Plan(
+    id="provision-1", hash="h", kind="provision", made_at=NOW, made_by="anna", inventory_digest="d", content_digest="c",
+    waves=(),
+)  # fmt: skip
 
 
 def own_address() -> str:
@@ -59,7 +68,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         yield folder
 
 
-def keep(workspace: Path, *, alter: bool = False) -> Plan:
+def keep(workspace: Path, *, alter: bool = False, approval: tuple[str, ...] = (), read: str = "") -> Plan:
     """A plan over both hosts, as `provision plan` would keep it."""
     settings = config.load(workspace, {})
     inventory = files.load(settings)
@@ -70,7 +79,7 @@ def keep(workspace: Path, *, alter: bool = False) -> Plan:
             inventory, limiting.of(inventory), pace=pace,
         ),
         kind="provision", now=NOW, made_by="anna", inventory_digest=inventory.digest,
-        content_digest=content.digest(), pace=pace, failure_budget=1,
+        content_digest=content.digest(), pace=pace, failure_budget=1, approval=approval, variables_digest=read,
     )  # fmt: skip
     with Store.open(settings.state) as store:
         Journal(store).add(replace(made, failure_budget=9) if alter else made)
@@ -80,9 +89,9 @@ def keep(workspace: Path, *, alter: bool = False) -> Plan:
     return made
 
 
-def begun(workspace: Path) -> Plan:
+def begun(workspace: Path, *, read: str = "") -> Plan:
     """A provisioning whose process was killed while its first host installed."""
-    made = keep(workspace)
+    made = keep(workspace, read=read)
     with Store.open(config.load(workspace, {}).state) as store:
         journal = Journal(store)
         journal.save_status(journal.load(made.id), Status.RUNNING, NOW)
@@ -229,3 +238,63 @@ def test_hosts_that_do_not_answer_make_a_plan_incomplete_and_are_named(
     assert told["outcome"] == "incomplete"
     assert [one["host"] for one in told["plan"]["left_out"]] == [HOST, "ange.ange-web2"]
     assert told["empty_because"].startswith("unreachable: ")
+
+
+def test_a_ring_that_wants_a_second_person_begins_only_with_their_signature(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("anna", "bo"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+    lines = [f"{name} {(tmp_path / name).with_suffix('.pub').read_text().strip()}" for name in ("anna", "bo")]
+    (workspace / "inventories/operators").write_text("\n".join(lines) + "\n")
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(App, "who", "bo")
+    made = keep(workspace, approval=("broad",))
+    assert run(["provision", "apply", made.id, "--yes"]) == 3
+    told = capsys.readouterr().err
+    assert "ring broad needs a second person" in told
+    assert f"who may: bo: opsctl provision approve {made.id}" in told
+    assert run(["provision", "approve", made.id, "--key", str(tmp_path / "anna"), "--yes"]) == 3
+    assert "anna planned it" in capsys.readouterr().err
+    assert run(["provision", "approve", made.id, "--key", str(tmp_path / "bo"), "--yes"]) == 0
+    assert f"{made.id} is approved by bo" in capsys.readouterr().out
+    assert run(["provision", "status", made.id, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["approval"]["word"] == "given"
+    assert run(["provision", "apply", made.id, "--yes"]) != 3, "it begins, and finds that its hosts are away"
+    with Store.open(config.load(workspace, {}).state) as store:
+        assert Ledger(store).entries(verb="provision approve")[0].detail["person"] == "bo"
+
+
+def test_without_a_saved_plan_nobody_could_approve_so_the_short_way_is_refused() -> None:
+    made = replace(EMPTY, approval=("broad",))
+    with pytest.raises(Refused, match="ring broad needs a second person: not without a saved plan"):
+        refuse_unapproved(made)
+    refuse_unapproved(replace(made, emergency="CVE-2027-0001 is exploited"))
+    refuse_unapproved(EMPTY)
+
+
+def test_a_resume_is_refused_where_variables_moved_and_says_which_and_how_to_go_on_all_the_same(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = begun(workspace, read=variables.digest({}))
+    assert run(["provision", "resume", made.id, "--dry-run"]) == 0
+    assert "changed since" not in capsys.readouterr().err
+    (workspace / "inventories/ange/host_vars").mkdir()
+    (workspace / "inventories/ange/host_vars/ange-web1.yml").write_text("ssh_max_auth_tries: 5\n")
+    assert run(["provision", "resume", made.id, "--dry-run"]) == 0
+    assert "ange/host_vars/ange-web1.yml is new" in capsys.readouterr().err
+    assert run(["provision", "resume", made.id, "--yes"]) == 3
+    told = capsys.readouterr().err
+    assert f"{made.id} no longer fits: ange/host_vars/ange-web1.yml is new" in told
+    assert f"opsctl provision resume {made.id} --accept-moved" in told
+    assert run(["provision", "resume", made.id, "--accept-moved", "--yes"]) == 5, "its host is away"
+    with Store.open(config.load(workspace, {}).state) as store:
+        entry = Ledger(store).entries(verb="provision resume")[0]
+    assert entry.detail["accepted"] == "ange/host_vars/ange-web1.yml is new"
+
+
+def test_what_was_begun_at_once_is_resumed_with_the_variables_as_they_are(workspace: Path) -> None:
+    made = begun(workspace)
+    (workspace / "inventories/ange/host_vars").mkdir()
+    (workspace / "inventories/ange/host_vars/ange-web1.yml").write_text("ssh_max_auth_tries: 5\n")
+    assert run(["provision", "resume", made.id, "--yes"]) == 5, "its host is away"

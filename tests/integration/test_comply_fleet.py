@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from opsctl import lab
 from opsctl.cli.main import run
 from opsctl.compliance import catalogue, profiles
 from opsctl.config import load
+from opsctl.inventory import files
 from opsctl.ssh.session import close_shared
 
 pytestmark = pytest.mark.lab
@@ -135,3 +138,75 @@ def test_the_ledger_holds_each_run_and_is_whole(workspace: Path, capsys: Capture
     entries = json.loads(capsys.readouterr().out)["entries"]
     runs = [entry for entry in entries if entry["verb"] == "comply" and entry["outcome"]]
     assert all(len(entry["detail"]["report_sha256"]) == 64 for entry in runs)
+
+
+def test_a_waived_failure_is_no_finding_and_its_true_result_is_shown(
+    workspace: Path, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = next(iter(files.load(load(workspace, {})))).key
+    tenant, _, name = host.partition(".")
+    key = tmp_path / "bo"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (workspace / "inventories" / "operators").write_text(f"bo {key.with_suffix('.pub').read_text()}")
+    base = ["-C", str(workspace), "comply"]
+    ends = f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"
+    words = [*base, "waive", "SSH-01", "--tenant", tenant, "--host", name, "--reason", "as it was found"]
+    assert run([*words, "--owner", "anna", "--approver", "bo", "--expires", ends, "--yes"]) == 0
+    code, found = comply(workspace, capsys, "--control", "SSH-01", "--limit", host)
+    assert (code, found["results"][0]["disposition"]) == (6, "open"), "nobody has signed it yet"
+    (waiver,) = found["waivers"]
+    assert waiver["state"] == "unsigned"
+    assert run([*base, "approve", waiver["waiver"], "--key", str(key), "--yes"]) == 0
+    code, found = comply(workspace, capsys, "--control", "SSH-01", "--limit", host)
+    assert (code, found["outcome"]) == (0, "ok")
+    result = found["results"][0]
+    assert (result["result"], result["disposition"], result["waiver"]) == ("fail", "waived", waiver["waiver"])
+    assert [one["state"] for one in found["waivers"]] == ["expiring"]
+    code, found = comply(workspace, capsys, "--control", "SSH-01")
+    assert (code, found["counts"]["fail"]) == (6, 3), "the other hosts are findings all the same"
+    (workspace / "inventories" / tenant / "waivers.yml").unlink()
+
+
+def test_a_host_is_asked_again_beside_what_the_run_says_and_the_report_is_verified(
+    fleet: lab.Fleet, workspace: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    base = ["-C", str(workspace)]
+    _, found = comply(workspace, capsys, "--control", "USR-01", "--control", "SSH-01")
+    kept, host = found["run"], found["coverage"]["assessed"][0]
+    again = [*base, "comply", "recheck", host, "USR-01", "--run", kept, "-o", "json"]
+    assert run(again) == 0
+    (look,) = json.loads(capsys.readouterr().out)["looks"]
+    assert (look["word"], look["new"]["result"]) == ("same", "pass")
+    assert {piece["how"] for piece in look["new"]["evidence"]} == {"live"}
+    assert run([*base, "comply", "sample", "--n", "4", "--seed", "7", "--run", kept]) == 0
+    name = host.partition(".")[2]
+    shell(fleet, name, "echo 'toor:x:0:0::/root:/bin/sh' >> /etc/passwd")
+    try:
+        capsys.readouterr()
+        assert run(again) == 6
+        (look,) = json.loads(capsys.readouterr().out)["looks"]
+        assert (look["word"], look["old"]["result"], look["new"]["result"]) == ("differs", "pass", "fail")
+        assert "toor" in look["new"]["observed"]
+        _, later = comply(workspace, capsys, "--control", "USR-01", "--limit", host)
+    finally:
+        shell(fleet, name, "sed -i /^toor:/d /etc/passwd")
+    assert run([*base, "comply", "diff", kept, later["run"], "-o", "json"]) == 0
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    assert [(c["host"], c["control"]) for c in changes if c["kind"] == "new"] == [(host, "USR-01")]
+
+    assert run([*base, "ledger", "key", "--yes"]) == 0
+    pem = tmp_path / "key.pem"
+    pem.write_text(capsys.readouterr().out)
+    assert run([*base, "comply", "report", kept, "--to", str(tmp_path / "out")]) == 0
+    document = json.loads(next((tmp_path / "out").rglob("compliance-*.json")).read_text())
+    hosts = document["assessment"]["scope"]["hosts"]
+    assert all(one["host_keys"] and one["host_keys"][0].startswith("SHA256:") for one in hosts)
+    assert all(len(one["check_version"]) == 16 for one in document["assessment"]["scope"]["controls"])
+    for seal in (tmp_path / "out").rglob("seal.json"):
+        assert run(["comply", "verify", str(seal.parent), "--key", str(pem)]) == 0
+    assert "verified: " in capsys.readouterr().out
+
+
+def shell(fleet: lab.Fleet, name: str, command: str) -> None:
+    done = lab.execute(fleet.name, name, ["sh", "-c", command])
+    assert done.returncode == 0, done.stderr

@@ -12,8 +12,9 @@ import pytest
 from opsctl import content
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import profiles
-from opsctl.errors import ConfigError, UnknownName
+from opsctl.errors import ConfigError, NothingMatches, Refused, UnknownName
 from opsctl.model.finding import Catalogue
+from opsctl.model.host import Host
 
 HEAD = "version: 1\nname: own\ntitle: Own\ncontrols:\n"
 
@@ -120,6 +121,89 @@ def test_narrowing_says_what_was_left_out(catalogue: Catalogue) -> None:
     assert len(left) == len(profiles.load("standard", catalogue).controls) - 1
     with pytest.raises(UnknownName):
         profiles.narrow(profile, ["SSH-02"])
+
+
+def tenants_own(inventories: Path, text: str, name: str = "eget") -> Path:
+    file = inventories / "ange" / "profiles" / f"{name}.yml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"version: 1\nname: {name}\ntitle: Own\n{text}", encoding="utf-8")
+    return file
+
+
+def test_every_profile_that_is_shipped_can_be_loaded_and_extends_the_standard(catalogue: Catalogue) -> None:
+    standard = profiles.load("standard", catalogue)
+    for name in profiles.names():
+        found = profiles.load(name, catalogue)
+        assert found.title_sv
+        assert found.extends in ("", "standard")
+        missing = {c.id for c in standard.controls} - {c.id for c in found.controls}
+        assert missing == {one for one, reason in found.without if reason}
+
+
+def test_a_tenants_own_profile_extends_tailors_and_leaves_out_with_a_reason(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    tenants_own(
+        tmp_path,
+        "extends: standard\ncontrols:\n  - {id: SSH-06, values: {interval_max: 60}}\n"
+        "without:\n  - {id: FW-06, reason: looked at by hand until the new network stands}\n",
+    )
+    found = profiles.load("eget", catalogue, None, tmp_path)
+    chosen = {control.id: control for control in found.controls}
+    standard = {control.id for control in profiles.load("standard", catalogue).controls}
+    assert chosen.keys() == standard - {"FW-06"}
+    assert chosen["SSH-06"].values == {"interval_max": 60, "count_max": 3}
+    assert (found.tenant, found.extends) == ("ange", "standard")
+    _, left = profiles.narrow(found, [])
+    assert left == (("FW-06", "looked at by hand until the new network stands"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: standrad\n", "no profile is called 'standrad'"),
+        ("extends: standard\nwithout:\n  - {id: SSH-99, reason: x}\n", "SSH-99 is no control of the profile"),
+        ("extends: standard\nwithout:\n  - {id: SSH-01}\n", "reason"),
+    ],
+)
+def test_a_fault_in_what_a_profile_extends_is_told_with_its_line(
+    catalogue: Catalogue, tmp_path: Path, text: str, told: str
+) -> None:
+    file = tenants_own(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        profiles.load("eget", catalogue, None, tmp_path)
+    assert told in str(caught.value.problems[0])
+    assert re.match(re.escape(str(file)) + r":\d+: ", str(caught.value.problems[0]))
+
+
+def test_two_profiles_of_one_name_are_refused(catalogue: Catalogue, tmp_path: Path) -> None:
+    tenants_own(tmp_path, "extends: strict\n", name="standard")
+    with pytest.raises(ConfigError, match="two profiles have one name"):
+        profiles.load("standard", catalogue, None, tmp_path)
+
+
+def host(tenant: str, role: str) -> Host:
+    return Host(tenant=tenant, name=f"{tenant}-{role}1", address="192.0.2.1", role=role, platform="debian-12")
+
+
+def test_a_profile_is_about_its_own_tenants_hosts_and_roles(catalogue: Catalogue) -> None:
+    standard = profiles.load("standard", catalogue)
+    web, database = host("ange", "web"), host("sundsvall", "database")
+    assert profiles.hosts_of(standard, (web, database)) == (web, database)
+    assert profiles.hosts_of(replace(standard, roles=("web",)), (web, database)) == (web,)
+    with pytest.raises(NothingMatches, match="hosts with the role mail"):
+        profiles.hosts_of(replace(standard, roles=("mail",)), (web, database))
+    with pytest.raises(Refused, match="ange's own; hosts of sundsvall"):
+        profiles.hosts_of(replace(standard, tenant="ange"), (web, database))
+
+
+def test_controls_are_narrowed_by_severity(catalogue: Catalogue) -> None:
+    standard = profiles.load("standard", catalogue)
+    high, left = profiles.narrow(standard, [], ["high"])
+    assert {control.severity for control in high.controls} == {"high"}
+    assert len(high.controls) + len(left) == len(standard.controls)
+    with pytest.raises(NothingMatches):
+        profiles.narrow(standard, [high.controls[0].id], ["low"])
 
 
 def test_a_setting_tailors_a_value_unless_the_profile_does(own: Path, catalogue: Catalogue) -> None:

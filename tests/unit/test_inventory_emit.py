@@ -50,6 +50,8 @@ HOSTS = st.builds(
     services=st.lists(SERVICES, max_size=3, unique_by=lambda s: (s.name, s.port, s.protocol)).map(
         lambda services: tuple(sorted(services, key=lambda s: (s.name, s.port, s.protocol)))
     ),
+    reboot=st.sampled_from(["", "never", "always"]),
+    balancer=NAMES | st.sampled_from(["", "none"]),
     jump=NAMES | st.just("") | NAMES.map(lambda name: f"sundsvall.{name}".replace("--", "-")),
     status=st.sampled_from(["active", "planned", "offline"]),
     address6=st.just("") | st.just("2001:db8::1"),

@@ -55,7 +55,8 @@ LISTS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 TEXTS = {
     "ring": "tag:patch-ring-", "windows": "field:maintenance_window", "owner": "field:service_owner",
-    "criticality": "field:criticality", "cluster": "", "jump": "", "port": "", "serves": "", "prefer": "ipv4",
+    "criticality": "field:criticality", "cluster": "", "jump": "", "port": "",
+    "reboot": "", "balancer": "", "serves": "", "prefer": "ipv4",
 }  # fmt: skip
 REGIONS = {"sdl-dc1": "region-sundsvall", "ange-kh": "region-ange"}
 
@@ -226,6 +227,45 @@ def test_port_and_jump_host_come_from_where_the_mapping_says() -> None:
 def test_a_port_or_jump_host_that_is_none_is_no_connection_option(fields: dict[str, object], reason: str) -> None:
     with pytest.raises(Unusable, match=reason):
         host(record(fields=fields), TUNNELLED)
+
+
+HANDLED = chosen({"translate": ("reboot:no=never",)}, reboot="tag:reboot-", balancer="field:lb")
+
+
+def test_how_a_host_is_handled_in_a_rollout_comes_from_where_the_mapping_says() -> None:
+    found = host(record(tags=("reboot-always", "other"), fields={"lb": "Ange-LB1"}), HANDLED)
+    assert (found.reboot, found.balancer, found.custom) == ("always", "ange-lb1", "")
+    assert host(record(tags=("reboot-no",)), HANDLED).reboot == "never"
+    unmapped = host(record(tags=("reboot-always",), fields={"lb": "ange-lb1"}))
+    assert (unmapped.reboot, unmapped.balancer) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"tags": ("reboot-sometimes",)}, "reboot 'sometimes' is not known"),
+        ({"tags": ("reboot-always", "reboot-never")}, "reboot is given 2 times"),
+        ({"fields": {"lb": "$(id)"}}, "balancer .* cannot be a name"),
+    ],
+)
+def test_a_word_for_handling_that_means_nothing_is_never_guessed_at(values: dict[str, object], reason: str) -> None:
+    with pytest.raises(Unusable, match=reason):
+        host(record(**values), HANDLED)
+
+
+def test_a_host_whose_load_balancer_is_not_there_is_put_aside_before_it_is_changed_undrained() -> None:
+    records = [
+        record(id=1, name="lb1", role="loadbalancer", address4="192.0.2.1"),
+        record(id=2, name="good", address4="192.0.2.2", fields={"lb": "lb1"}),
+        record(id=3, name="alone", address4="192.0.2.3", fields={"lb": "none"}),
+        record(id=4, name="lost", address4="192.0.2.4", fields={"lb": "gone"}),
+        record(id=5, name="wrong", address4="192.0.2.5", fields={"lb": "good"}),
+    ]
+    found = sort_out(records, HANDLED, TENANTS, REGIONS)
+    assert {one.name: one.balancer for one in found.hosts} == {"lb1": "", "good": "lb1", "alone": "none"}
+    reasons = {one.name: one.reason for one in found.quarantined}
+    assert reasons["lost"] == "balancer 'gone': ange has no host of this name and role loadbalancer"
+    assert reasons.keys() == {"lost", "wrong"}
 
 
 def through(name: str, jump: str, number: int) -> Record:

@@ -40,6 +40,7 @@ STOCK = Inventory(
 def plan() -> Plan:
     items = tuple(
         HostPlan(host=one.key, expected_seconds=600, opens_at=OPENS, reboot_expected=True,
+                 downtime_seconds=150 if one.name == "web1" else 0,
                  drain_through="ange.lb1" if one.name == "web2" else "")
         for one in STOCK.hosts
     )  # fmt: skip
@@ -58,10 +59,12 @@ def test_each_owner_is_told_of_own_hosts_with_time_and_downtime() -> None:
     assert list(told) == ["", "it@ange.example", "x\r\nBcc: y"]
     body = letter(told["it@ange.example"].notice, Route(target="t", words={})).body
     assert "ange.web1: When: Sun 2026-11-22 22:00 CET to Mon 2026-11-23 02:00 CET; about 10 minutes" in body
-    assert "expected downtime: about 10 minutes" in body.splitlines()[-2]
+    assert "expected downtime: about 3 minutes" in body.splitlines()[-2], "as the plan estimates it"
     assert "no downtime expected" in body.splitlines()[-1]
     assert "services: e-tjanster" in body
     assert "db1" not in body
+    unmeasured = letter(told["x\r\nBcc: y"].notice, Route(target="t", words={})).body
+    assert "expected downtime: about 10 minutes" in unmeasured, "within its whole change, where nothing else is known"
 
 
 def test_two_languages_stand_in_one_mail() -> None:

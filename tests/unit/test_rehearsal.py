@@ -18,6 +18,7 @@ from opsctl.hostside import installed as script
 from opsctl.lab import exact, machine, stage
 from opsctl.lab.exact import Exact
 from opsctl.lab.place import Place
+from opsctl.model.handling import Hooks
 from opsctl.model.host import Host, Inventory, Tenant
 from opsctl.model.rollout import Batch, HostPlan, PackageChange, Plan, Stage, Wave
 from opsctl.patch import rehearsal
@@ -198,8 +199,13 @@ def test_a_kernel_in_the_transaction_is_named_among_what_cannot_be_foreseen() ->
     kernel = PackageChange(name="linux-image-6.1.0-42-amd64", before="", after="6.1.1")
     plan = plan_of(HostPlan(host="ange.web1", packages=(CHANGE, kernel)))
     found, _ = doubles(plan, INVENTORY, {"ange.web1": like()}, most=1)
-    assert "linux-image-6.1.0-42-amd64" in rehearsal.cannot_foresee(found)[-1]
-    assert rehearsal.cannot_foresee([replace(found[0], packages=(CHANGE,))]) == rehearsal.CANNOT_FORESEE
+    assert "linux-image-6.1.0-42-amd64" in rehearsal.cannot_foresee(found, plan)[-1]
+    assert rehearsal.cannot_foresee([replace(found[0], packages=(CHANGE,))], plan) == rehearsal.CANNOT_FORESEE
+
+
+def test_the_commands_around_a_change_are_not_run_and_the_rehearsal_says_so() -> None:
+    item = HostPlan(host="ange.ange-web1", hooks=Hooks(before=("/opt/snapshot",), on_failure=("/opt/back",)))
+    assert "its commands were not run (before, on_failure)" in rehearsal.cannot_foresee([], plan_of(item))[-1]
 
 
 def test_services_that_run_as_another_invocation_were_restarted() -> None:

@@ -203,6 +203,15 @@ def test_the_most_special_entry_holds_for_each_thing() -> None:
     assert found.hooks == Hooks(before=("/all",), drain=("/d",), undrain=("/u",))
 
 
+def test_what_the_inventory_says_of_a_host_holds_after_its_own_entry_and_before_that_of_its_role() -> None:
+    role = Handling(name="role", role="web", reboot="never", balancer="lb1")
+    one = Handling(name="one", host="ange-web1", reboot="if-required")
+    found = handled((role, one), "ange-web1", "web", reboot="always", balancer="none")
+    assert (found.reboot, found.balancer) == ("if-required", "none")
+    assert handled((role,), "ange-web1", "web", reboot="always").reboot == "always"
+    assert handled((role,), "ange-web1", "web").reboot == "never"
+
+
 def read(folder: Path, text: str) -> tuple[Tenant, list[str]]:
     path = folder / "ange" / "tenant.yml"
     path.parent.mkdir(exist_ok=True)

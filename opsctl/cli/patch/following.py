@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import click
 
-from opsctl.cli import follow
+from opsctl.cli import verbs
 from opsctl.cli.app import App, output_option, pass_app
-from opsctl.cli.output import as_json, line, note, table
+from opsctl.cli.output import as_json, note, table
 from opsctl.rollout.journal import Journal
 
+STATUS = """How far a rollout is, host by host. Without a name every plan and rollout.
 
-@click.command()
-@click.argument("rollout_id", metavar="[ROLLOUT|latest]", required=False)
-@click.option("--watch", is_flag=True, help="Until it rests: a screen on a terminal, dated lines elsewhere.")
-@click.option("--exit-code", is_flag=True, help="End as it stands: 5 paused or halted, 1 stalled or incomplete.")
-@output_option
-@pass_app
-def status(app: App, rollout_id: str | None, *, watch: bool, exit_code: bool, output: str) -> None:
-    """How far a rollout is, host by host. Without a name every plan and rollout.
+It tells each host's state and since when, what blocks, what comes next, how long the window is open, and the next
+command. --watch takes the one at work where none is named, and ends as with --exit-code.
+"""
+ATTACH = """Show a rollout's progress as it goes on, wherever it runs.
 
-    It tells each host's state and since when, what blocks, what comes next, how long the window is open, and the next
-    command. --watch takes the one at work where none is named, and ends as with --exit-code.
-    """
-    follow.status(app, "patch", rollout_id, output=output, watch=watch, exit_code=exit_code)
-    if rollout_id and output == "table" and not watch:
-        from opsctl.patch import rehearsal
-
-        line(rehearsal.told(rehearsal.load(app.store, Journal(app.store).load(rollout_id, kind="patch").plan)))
-
-
-@click.command()
-@click.argument("rollout_id", metavar="ROLLOUT|latest")
-@pass_app
-def attach(app: App, rollout_id: str) -> None:
-    """Show a rollout's progress as it goes on, wherever it runs.
-
-    Ctrl-C leaves it without stopping it. It ends with the rollout, and with the same exit code.
-    """
-    follow.attach(app, "patch", rollout_id)
+Ctrl-C leaves it without stopping it. It ends with the rollout, and with the same exit code.
+"""
 
 
 @click.command()
@@ -70,4 +50,4 @@ def history(app: App, host: str | None, *, output: str) -> None:
         note("make a plan: opsctl patch plan")
 
 
-VERBS = (status, attach, history)
+VERBS = (verbs.standing("patch", STATUS), verbs.attaching("patch", ATTACH), history)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsctl.cli.output import line, some, table
-from opsctl.rollout import shown
+from opsctl.rollout import lines, shown
 from opsctl.rollout.limits import listed
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def show_plan(made: Plan) -> None:
     if made.emergency:
         line(f"EMERGENCY, over windows and freezes: {made.emergency}; its approval may follow within 24 h of its start")
     if made.approval:
-        line(f"a second person must approve it for ring {', '.join(made.approval)}: opsctl patch approve {made.id}")
+        line(f"a second person must approve it for ring {', '.join(made.approval)}: {lines.approve(made.id)}")
     if made.rollback_of:
         line(f"puts back what {made.rollback_of} replaced")
     for pin in made.snapshots:

@@ -45,6 +45,7 @@ def rehearse(
     end. Tells what would fail, restart or want a reboot, and how long it takes. Exit code 1: something failed, or not
     all could be rehearsed.
     """
+    from opsctl.patch import rehearsal
     from opsctl.patch import rehearse as room
 
     means = means_of(app)
@@ -59,7 +60,7 @@ def rehearse(
     app.confirm(f"Build {some(len(cast.doubles), 'lab host')} on this machine?", yes=yes)
     done = room.rehearse(means, cast, folders, progress)
     if output == "json":
-        as_json({"rehearsal": document(done)}, outcome=done.outcome)
+        as_json({"rehearsal": rehearsal.document(done)}, outcome=done.outcome)
     else:
         _show(done)
     note(f"ledger: {app.ledger.head()}")
@@ -75,14 +76,6 @@ def _cast_document(cast: Cast) -> dict[str, object]:
     ]  # fmt: skip
     left = [{"host": one.host, "reason": one.reason} for one in cast.not_rehearsed]
     return {"plan": cast.plan.id, "doubles": doubles, "not_rehearsed": left}
-
-
-def document(done: Rehearsal) -> dict[str, object]:
-    """A rehearsal for programs."""
-    from opsctl.model import wire
-
-    trials = [{**wire.as_document(trial), "outcome": trial.outcome} for trial in done.trials]
-    return {**wire.as_document(done), "trials": trials, "outcome": done.outcome}
 
 
 def _show_cast(cast: Cast) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from opsctl.cli.proof import comparing, rechecking, verifying, waiving
+from opsctl.cli.proof import comparing, explaining, rechecking, sending, verifying, waiving
 
-VERBS = (*waiving.VERBS, *verifying.VERBS, *rechecking.VERBS, *comparing.VERBS)
+VERBS = (*waiving.VERBS, *verifying.VERBS, *rechecking.VERBS, *comparing.VERBS, *explaining.VERBS, *sending.VERBS)

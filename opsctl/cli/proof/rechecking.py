@@ -58,7 +58,7 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
 @output_option
 @pass_app
 def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bool, output: str) -> int:
-    """Draw results of a kept run, and check each of them again, live. Changes nothing.
+    """Draw results of a kept run, and check each again. Live; changes nothing.
 
     An auditor names the seed: SHA-256 over "SEED RUN HOST CONTROL" is taken of every result, the smallest are drawn, so
     that anybody can draw the same ones. Exit codes: 0 all the same, 6 something differs, 1 not all could be asked.

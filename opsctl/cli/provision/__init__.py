@@ -15,7 +15,7 @@ from opsctl.cli.app import (
     selection_options,
     yes_option,
 )
-from opsctl.cli.provision import at_once, following, planning, running, stopping
+from opsctl.cli.provision import approving, at_once, following, planning, running, stopping
 from opsctl.cli.provision.pieces import parallel_option
 from opsctl.errors import UsageError
 
@@ -80,6 +80,6 @@ def _refuse_options_before(ctx: click.Context, verb: str) -> None:
         )
 
 
-for verbs in (planning, running, stopping, following):
+for verbs in (planning, approving, running, stopping, following):
     for verb in verbs.VERBS:
         command.add_command(verb)

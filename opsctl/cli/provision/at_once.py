@@ -49,6 +49,7 @@ def provision(
     elif check:
         _finish_check(room.check(means, made, on_event=tell), made, output)
     else:
+        room.refuse_unapproved(made)
         planned = {item.host for item in made.hosts}
         app.refuse_old_inventory((host for host in app.inventory if host.key in planned), accepted=old_inventory)
         app.confirm(f"Provision {some(len(made.hosts), 'host')}?", yes=yes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opsctl.cli.output import line, progress, some, table
-from opsctl.rollout import shown
+from opsctl.rollout import lines, shown
 from opsctl.rollout.limits import listed
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def show_plan(made: Plan) -> None:
         line(f"made for {made.start_at:%Y-%m-%d %H:%MZ}")
     if made.emergency:
         line(f"EMERGENCY, over windows and freezes: {made.emergency}")
+    if made.approval:
+        line(f"a second person must approve it for ring {', '.join(made.approval)}: {lines.approve(made.id)}")
     if made.down:
         line(f"counted as out of service: {listed(made.down)}")
     for text in shown.gate_lines(made):

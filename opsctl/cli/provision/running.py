@@ -40,18 +40,25 @@ def apply(app: App, plan_id: str, *, old_inventory: bool, dry_run: bool, yes: bo
 @click.command()
 @click.argument("rollout_id", metavar="ROLLOUT|latest")
 @click.option("--retry", is_flag=True, help="Try the failed hosts again; without it they are left as they are.")
+@click.option("--accept-moved", is_flag=True, help="Also where variables or content are others than the plan's.")
 @dry_run_option
 @yes_option
 @output_option
 @pass_app
-def resume(app: App, rollout_id: str, *, retry: bool, dry_run: bool, yes: bool, output: str) -> None:
+def resume(
+    app: App, rollout_id: str, *, retry: bool, accept_moved: bool, dry_run: bool, yes: bool, output: str
+) -> None:
     """Go on with a provisioning that was stopped, halted or killed.
 
-    A host whose end is not known is run again: what is done there stays as it is. Variables and content are read anew.
+    A host whose end is not known is run again: what is done there stays as it is. Where variables or content have
+    changed since the plan was saved, it says which and is refused without --accept-moved; the ledger keeps that.
     """
     from opsctl.provision import run
 
-    shared.resume(app, run.rider(tell), rollout_id, retry=retry, dry_run=dry_run, yes=yes, output=output)
+    shared.resume(
+        app, run.rider(tell), rollout_id, retry=retry, dry_run=dry_run, yes=yes, output=output,
+        accept_moved=accept_moved,
+    )  # fmt: skip
 
 
 VERBS = (apply, resume)
