@@ -34,6 +34,7 @@ _VAULTED = re.compile(rb"\$ANSIBLE_VAULT;")
 # What a host may lack; see foreign_variables.
 _OPTIONAL = (
     "inventory_accounts", "inventory_ssh_groups", "inventory_management_networks", "inventory_package_sources",
+    "inventory_time_servers", "inventory_log_host", "inventory_log_retention_days",
     "inventory_address6", "inventory_region", "inventory_tags", "inventory_custom", "inventory_context",
 )  # fmt: skip
 _OURS = ("ansible_", "inventory_", "opsctl_")
@@ -119,6 +120,7 @@ def foreign_variables(host: Host, inventory: Inventory) -> dict[str, object]:
         "inventory_ssh_groups": tenant.ssh_groups,
         "inventory_management_networks": tenant.management_networks,
         "inventory_package_sources": tenant.package_sources,
+        "inventory_time_servers": tenant.time_servers,
     }
     variables: dict[str, object] = {
         "inventory_name": host.name,
@@ -130,6 +132,7 @@ def foreign_variables(host: Host, inventory: Inventory) -> dict[str, object]:
         "inventory_platform": host.platform,
         "inventory_site": host.site,
         "inventory_cluster": host.cluster,
+        "inventory_owner": host.owner,
         "inventory_services": [
             {"name": s.name, "port": s.port, "protocol": s.protocol, "url": s.url, "serves": list(s.serves)}
             for s in host.services
@@ -142,6 +145,8 @@ def foreign_variables(host: Host, inventory: Inventory) -> dict[str, object]:
     variables |= {
         name: value
         for name, value in {
+            "inventory_log_host": tenant.log_host,
+            "inventory_log_retention_days": tenant.log_retention_days,
             "inventory_address6": host.address6,
             "inventory_region": host.region,
             "inventory_tags": list(host.tags),

@@ -55,10 +55,12 @@ def run(
     from opsctl.compliance import profiles, waiverfile
     from opsctl.compliance.assess import Order
     from opsctl.compliance.record import audit
+    from opsctl.rollout.records import gather
 
     catalogue, found = _profile(app, profile)
     hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
     chosen, left = profiles.narrow(found, controls, severities)
+    managed = [host for host in hosts if host.managed]
     order = Order(
         hosts=hosts,
         profile=chosen,
@@ -69,6 +71,7 @@ def run(
         waivers=waiverfile.current(
             app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
         ),
+        records=gather(managed, (c.id for c in chosen.controls), app.settings, app.store, app.now()),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
     kept = audit(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from opsctl.compliance.assess import Order, Say, assess, quiet
+from opsctl.compliance.records import Known
 from opsctl.compliance.sample import Again
 from opsctl.config import Settings
 from opsctl.errors import UnknownName
@@ -24,9 +25,10 @@ def look(
     inventory: Inventory,
     settings: Settings,
     now: Callable[[], datetime],
+    records: Known | None = None,
     say: Say = quiet,
 ) -> tuple[Again, ...]:
-    """Each of these results beside what its host says now, in their order.
+    """Each of these results beside what its host says now, in their order. `records`: what the control side knows now.
 
     A host that is no longer managed, or does not answer, gives "notchecked" with the reason.
     """
@@ -44,6 +46,7 @@ def look(
             catalogue=catalogue,
             operator=operator,
             selection={"limit": (key,)},
+            records=records or {},
         )
         seen = assess(
             order, transport=transport, inventory=inventory, settings=settings, now=now, say=say, live=True

@@ -15,6 +15,7 @@ from datetime import datetime
 from opsctl import __version__, content
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import checks, expectations
+from opsctl.compliance import records as recorded
 from opsctl.compliance.batch import Answers, why
 from opsctl.compliance.learned import Learned
 from opsctl.config import Settings, prepare_runtime
@@ -44,6 +45,7 @@ def quiet(_line: str) -> None:
 class Order:
     """What to assess: hosts (managed or not), the tailored profile, and what the report says of the choice.
 
+    `records`: what only the control side knows of each host; the inventory's own are added by the run.
     `host_keys` are the fingerprints of each host's approved keys, `waivers` what is accepted of its failures.
     """
 
@@ -53,6 +55,7 @@ class Order:
     operator: str
     selection: Mapping[str, tuple[str, ...]]
     deselected: tuple[tuple[str, str], ...] = ()
+    records: recorded.Known = field(default_factory=dict)
     host_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     waivers: tuple[Waiver, ...] = ()
 
@@ -77,7 +80,8 @@ def assess(
     managed = [host for host in order.hosts if host.managed]
     learned = Learned(None if live else settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
     answers = Answers(transport, managed, learned)
-    run = _Run(order, inventory, settings, answers, learned, say)
+    known = {h.key: {**recorded.of_inventory(h, started), **order.records.get(h.key, {})} for h in managed}
+    run = _Run(order, inventory, settings, answers, learned, say, known)
     interrupted = False
     try:
         faults = run.all(managed)
@@ -110,8 +114,16 @@ class _Run:
     """The judging of one run: the first host alone where commands must be learned, then all others at once."""
 
     def __init__(
-        self, order: Order, inventory: Inventory, settings: Settings, answers: Answers, learned: Learned, say: Say
+        self,
+        order: Order,
+        inventory: Inventory,
+        settings: Settings,
+        answers: Answers,
+        learned: Learned,
+        say: Say,
+        known: recorded.Known,
     ) -> None:
+        self._known = known
         self._order = order
         self._inventory = inventory
         self._settings = settings
@@ -119,6 +131,8 @@ class _Run:
         self._learned = learned
         self._say = say
         self._controls = tuple(control.id for control in order.profile.controls)
+        # Of the others some ask no host for anything.
+        self._asking = tuple(control.id for control in order.profile.controls if control.where == "host")
         self.results: list[CheckResult] = []
         self.unreachable: dict[str, str] = {}
 
@@ -127,7 +141,7 @@ class _Run:
         self._say(f"asking {_hosts(hosts)}")
         reached = self._reached(hosts)
         faults = []
-        if not self._learned.covers(self._controls) and len(reached) > 1:
+        if not self._learned.covers(self._asking) and len(reached) > 1:
             self._say(f"learning from {reached[0].key} what the checks ask for")
             faults += self._judge(reached[:1])
             reached = self._reached(reached[1:])
@@ -150,7 +164,7 @@ class _Run:
             catalogues.folder(self._settings.own_content),
             [host.key for host in hosts],
             self._controls,
-            expectations.document(hosts, self._inventory, self._order.profile, self._order.catalogue),
+            expectations.document(hosts, self._inventory, self._order.profile, self._order.catalogue, self._known),
             self._answers,
             work=prepare_runtime(self._settings),
         )

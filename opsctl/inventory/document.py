@@ -30,7 +30,9 @@ from opsctl.model.host import (
 
 _SERVICE_ORDER = attrgetter("name", "port", "protocol")
 # Left out where they are empty: what holds nothing of them has the digest that it always had.
-_SINCE = frozenset({"handling", "gates", "failure_budget", "wave_budget"})
+_SINCE = frozenset(
+    {"handling", "gates", "failure_budget", "wave_budget", "time_servers", "log_host", "log_retention_days"}
+)
 _HOST_SINCE = ("reboot", "balancer")
 _PARTS: dict[str, type[Any]] = {
     "organisations": Organisation,
@@ -74,7 +76,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Tenant):
         value = getattr(tenant, field.name)
-        if field.name in _SINCE and not value:
+        if field.name in _SINCE and value == field.default:
             continue
         if field.name == "gates":
             value = [wire.as_document(gate) for gate in value]

@@ -160,6 +160,12 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
+    if tenant.time_servers is not None:
+        lines.append(f"time_servers: {_flow(tenant.time_servers)}\n")
+    if tenant.log_host:
+        lines.append(f"log_host: {scalar(tenant.log_host)}\n")
+    if tenant.log_retention_days is not None:
+        lines.append(f"log_retention_days: {tenant.log_retention_days}\n")
     return "".join(lines)
 
 

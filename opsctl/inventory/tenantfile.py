@@ -40,6 +40,9 @@ from opsctl.model.host import (
 
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}+-]+)*/?")
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+LOG_HOST = re.compile(rf"{_NAME}(:[1-9]\d{{0,4}})?")
+TIME_SERVER = re.compile(rf"{_NAME}|[0-9A-Fa-f:]+")
 SOURCE = re.compile(r"(https?|mirror\+\w+|file|copy|cdrom):\S+( \S+)+")
 
 
@@ -86,6 +89,9 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         ssh_groups=groups,
         accounts=_accounts(document, groups),
         package_sources=_package_sources(document),
+        time_servers=_time_servers(document),
+        log_host=document.text("log_host", pattern=LOG_HOST, allowed="NAME or NAME:PORT, the name in its certificate"),
+        log_retention_days=document.number("log_retention_days", 0, low=1, high=3660) or None,
         patch_policy=_patch_policy(document),
         approval=_approval(document, rings),
         mirrors=_entries(document, "mirrors", _mirror),
@@ -247,4 +253,13 @@ def _package_sources(document: Section) -> tuple[str, ...] | None:
     for line in found:
         if not SOURCE.fullmatch(line) or not sound(line):
             document.wrong("package_sources", f"package_sources: {line!r} is not allowed", "URI SUITE [COMPONENT ...]")
+    return tuple(sorted(found)) if given else None
+
+
+def _time_servers(document: Section) -> tuple[str, ...] | None:
+    given = document.has("time_servers")
+    found = document.texts("time_servers")
+    for name in found:
+        if not TIME_SERVER.fullmatch(name):
+            document.wrong("time_servers", f"time_servers: {name!r} is not allowed", "a host's name or address")
     return tuple(sorted(found)) if given else None

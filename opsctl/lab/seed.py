@@ -18,7 +18,7 @@ def furnish(root: Path, host: LabHost, fleet: Fleet, *, gateway: str, key: str) 
     """Makes the file system in `root` this host's own; `key` opens the automation's account."""
     files = {
         "etc/hostname": f"{host.name}\n",
-        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n{gateway} mirror.lab\n",
+        "etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n{gateway} mirror.lab log.lab\n",
         "etc/machine-id": secrets.token_hex(16) + "\n",
         "etc/systemd/network/10-host0.network": network_text(host),
         "etc/apt/sources.list.d/lab.sources": sources_text(fleet.mirror),

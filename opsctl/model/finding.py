@@ -90,7 +90,8 @@ class Profile:
 class Evidence:
     """One command behind a result: `output` is its bounded text, `sha256` the hash of all the bytes it printed.
 
-    `how` is `batch` (sent with others before the checks began) or `live` (run when the check asked for it).
+    `how` is `batch` (sent with others before the checks began), `live` (run when the check asked for it) or `record`:
+    not of the host but of the control side, and `command` says of what.
     """
 
     command: str

@@ -200,6 +200,7 @@ class Mirror:
 class Tenant:
     """A municipality, with the lists that its hosts are held to. None means that nobody gave the list.
 
+    `log_host`: NAME or NAME:PORT of the central log host; empty: nobody gave it.
     `failure_budget` and `wave_budget`: failed hosts that halt a rollout, over all of it and in one wave: `2` or `5%`.
     """
 
@@ -220,6 +221,9 @@ class Tenant:
     accounts: tuple[Account, ...] | None = None
     ssh_groups: tuple[str, ...] | None = None
     package_sources: tuple[str, ...] | None = None
+    time_servers: tuple[str, ...] | None = None
+    log_host: str = ""
+    log_retention_days: int | None = None
     patch_policy: PatchPolicy | None = None
     approval: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()

@@ -13,6 +13,12 @@ from opsctl.model.host import Inventory
 from opsctl.overview.examination import Look, Verdict, listed, some
 from opsctl.ssh.hostkeys import Pins
 
+# What provision and comply hold hosts to; a missing one is an error there, never a pass.
+_LISTS = (
+    "accounts", "ssh_groups", "management_networks", "package_sources", "time_servers", "log_host",
+    "log_retention_days",
+)  # fmt: skip
+
 
 def inventory(settings: Settings, now: datetime) -> Iterator[Look]:
     def look(name: str, verdict: Verdict, seen: str, mend: str = "") -> Look:
@@ -61,11 +67,7 @@ def _hosts(settings: Settings, loaded: Inventory, now: datetime) -> Iterator[tup
 def _tenants(settings: Settings, loaded: Inventory) -> Iterator[tuple[Verdict, str, str]]:
     """Lists that nobody gave: the roles that need one refuse to guess."""
     for tenant in loaded.tenants:
-        missing = [
-            name
-            for name in ("accounts", "ssh_groups", "management_networks", "package_sources")
-            if getattr(tenant, name) is None
-        ]
+        missing = [name for name in _LISTS if getattr(tenant, name) in (None, "")]
         if missing:
             path = settings.inventories / tenant.name / files.TENANT
             seen = f"{tenant.name} has no {', '.join(missing)}: provision and comply need them"

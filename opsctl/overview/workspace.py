@@ -168,6 +168,9 @@ _TENANT_MORE = """\
 # package_sources:
 #   - http://deb.debian.org/debian bookworm main
 #   - http://deb.debian.org/debian-security bookworm-security main
+# time_servers: [ntp.netnod.se, 0.se.pool.ntp.org]
+# log_host: log.example:6514
+# log_retention_days: 90
 # And, where they are used: organisations, sites, clusters, limits, windows, approval, mirrors
 # (docs/reference/inventory.md)
 """

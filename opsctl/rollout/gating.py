@@ -196,18 +196,21 @@ def smoke(means: Means, gate: Gate, keys: list[str]) -> tuple[CheckResult, ...]:
     from opsctl.compliance import catalogue as catalogues
     from opsctl.compliance import profiles
     from opsctl.compliance.assess import Order, assess
+    from opsctl.rollout.records import gather
 
     own = means.settings.own_content
     catalogue = catalogues.load(own)
     profile = profiles.load(means.settings.text("comply.profile"), catalogue, own)
     chosen, left = profiles.narrow(profile, gate.controls)
+    hosts = tuple(means.inventory.host(key) for key in keys)
     order = Order(
-        hosts=tuple(means.inventory.host(key) for key in keys),
+        hosts=hosts,
         profile=chosen,
         catalogue=catalogue,
         operator=means.who,
         selection={"control": gate.controls},
         deselected=left,
+        records=gather(hosts, gate.controls, means.settings, means.store, means.clock()),
     )
     found = assess(
         order, transport=means.transport, inventory=means.inventory, settings=means.settings, now=means.clock

@@ -10,25 +10,19 @@ from __future__ import annotations
 
 DOCUMENTATION = """
 module: opsctl_file
-short_description: One file, checked and put in place at once
+short_description: Files, checked and put in place at once
 description:
   - Writes the content beside the file, runs the check on it, and moves it into place; missing folders are made (0755).
   - A crash leaves the old file or the new one. A link at the path is replaced, never written through.
-  - With O(files) several files are written in one run, in their order; the first that is refused ends it.
 options:
-  files:
-    description: Several files, each with the options below; instead of them.
-    type: list
-    elements: dict
-    suboptions: {}
   path:
     description: The file.
     type: path
   content:
-    description: Its whole content.
+    description: Its whole content. Needed with C(path).
     type: str
   mode:
-    description: Its mode, as four octal digits in quotes.
+    description: Its mode, as four octal digits in quotes. Needed with C(path).
     type: str
   owner:
     description: Its owner.
@@ -42,6 +36,12 @@ options:
     description: A command that must end with 0; C(%s) stands for the new file. Not run in check mode.
     type: str
     default: ""
+  files:
+    description:
+      - Several files instead of one, each with the options above. One without C(content) keeps what it holds and gets
+        owner and mode alone; it may be a folder, and where it is not there nothing is done.
+    type: list
+    elements: dict
 author: The opsctl authors
 """
 EXAMPLES = """
@@ -51,16 +51,17 @@ EXAMPLES = """
     content: "{{ lookup('ansible.builtin.template', 'opsctl.conf.j2') }}"
     mode: "0600"
     validate: /usr/sbin/sshd -t -f %s
+
+- name: Give root alone what it runs by the clock
+  opsctl_file:
+    files:
+      - {path: /etc/crontab, mode: "0600"}
+      - {path: /etc/cron.d, mode: "0700"}
 """
 RETURN = """
-path:
-  description: The file, where there is one.
-  type: str
-  returned: without O(files)
-written:
-  description: The files that were changed, or in check mode would be.
+paths:
+  description: The files that were changed.
   type: list
-  elements: str
   returned: always
 """
 
@@ -120,6 +121,46 @@ def shown(path, before, was, content, attributes):
     return parts
 
 
+def attributes(module, given):
+    try:
+        return (pwd.getpwnam(given["owner"]).pw_uid, grp.getgrnam(given["group"]).gr_gid, int(given["mode"], 8))
+    except (KeyError, ValueError) as error:
+        module.fail_json(msg="%s: %s" % (given["path"], error))
+
+
+def written(module, given):
+    """Whether the file had to change, and how."""
+    path, content, wanted = given["path"], given["content"].encode("utf-8"), attributes(module, given)
+    before, was = there(path)
+    if before == content and was == wanted:
+        return False, []
+    if not module.check_mode:
+        put(module, path, content, wanted, given["validate"])
+    return True, shown(path, before, was, given["content"], wanted)
+
+
+def attributed(module, given):
+    """The same for owner and mode of a file or folder that keeps what it holds. A link is never followed."""
+    path, wanted = given["path"], attributes(module, given)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False, []
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (path, error.strerror))
+    try:
+        info = os.fstat(descriptor)
+        was = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode))
+        if was == wanted:
+            return False, []
+        if not module.check_mode:
+            os.fchown(descriptor, wanted[0], wanted[1])
+            os.fchmod(descriptor, wanted[2])
+    finally:
+        os.close(descriptor)
+    return True, shown(path, b"", was, "", wanted)[1:]
+
+
 OPTIONS = {
     "path": {"type": "path"},
     "content": {"type": "str"},
@@ -130,41 +171,23 @@ OPTIONS = {
 }
 
 
-def bring(module, given):
-    """One file to what is given; its difference where there is one, else None."""
-    path, content = given["path"], given["content"].encode("utf-8")
-    attributes = (pwd.getpwnam(given["owner"]).pw_uid, grp.getgrnam(given["group"]).gr_gid, int(given["mode"], 8))
-    before, was = there(path)
-    if before == content and was == attributes:
-        return None
-    if not module.check_mode:
-        put(module, path, content, attributes, given["validate"])
-    return shown(path, before, was, given["content"], attributes)
-
-
 def main():
-    needed = [("path", "content", "mode")]
+    each = {**OPTIONS, "path": {"type": "path", "required": True}, "mode": {"type": "str", "required": True}}
     module = AnsibleModule(
-        argument_spec={
-            **OPTIONS,
-            "files": {"type": "list", "elements": "dict", "options": OPTIONS, "required_together": needed},
-        },
-        required_together=needed,
-        required_one_of=[("path", "files")],
-        mutually_exclusive=[("path", "files")],
+        argument_spec={**OPTIONS, "files": {"type": "list", "elements": "dict", "options": each}},
+        required_one_of=[["path", "files"]],
+        mutually_exclusive=[["path", "files"]],
+        required_by={"path": ["content", "mode"]},
         supports_check_mode=True,
     )
-    given = module.params
-    written, diff = [], []
-    for file in given["files"] or [given]:
-        found = bring(module, file)
-        if found is not None:
-            written.append(file["path"])
-            diff += found
-    answer = {"changed": bool(written), "written": written}
-    if given["path"]:
-        answer["path"] = given["path"]
-    if diff and module._diff:
+    paths, diff = [], []
+    for given in module.params["files"] or [module.params]:
+        changed, told = (attributed if given["content"] is None else written)(module, given)
+        if changed:
+            paths.append(given["path"])
+            diff += told
+    answer = {"changed": bool(paths), "paths": paths}
+    if paths and module._diff:
         answer["diff"] = diff
     module.exit_json(**answer)
 

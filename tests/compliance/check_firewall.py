@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 import pytest
 import ruleset
 from judging import CannotJudge, Expectations, Verdict, listed
-from reading import lines, output
+from machine import listeners, packages, red_hat, unit, units
 
 LOADED = "nft -j list ruleset"
 # An empty network namespace that vanishes with the command: the host's own rules are not touched.
 SAVED = "unshare --net sh -c 'nft -f /etc/nftables.conf && nft -j list ruleset'"
+FRONT_ENDS = ("nftables", "ufw", "firewalld")
 
 
 def rules_of(host: Any) -> ruleset.Ruleset | None:
@@ -27,14 +27,12 @@ def rules_of(host: Any) -> ruleset.Ruleset | None:
 
 @pytest.mark.control("FW-02")
 def check_firewall_runs(host: Any, verdict: Verdict) -> None:
-    package = host.run("dpkg-query -W -f '${Status}' nftables").stdout.strip() or "not installed"
-    shown = output(host, "systemctl show -p UnitFileState -p ActiveState nftables.service")
-    unit = dict(line.split("=", 1) for line in shown.split())
-    states = (unit.get("UnitFileState", ""), unit.get("ActiveState", ""))
+    name = "firewalld" if red_hat(host) else "nftables"
+    version, service = packages(host, name).get(name), unit(host, f"{name}.service")
     verdict(
-        package == "install ok installed" and states == ("enabled", "active"),
-        observed=f"package {package}; service {states[0] or 'unknown'}, {states[1] or 'unknown'}",
-        expected="package install ok installed; service enabled, active",
+        version is not None and service.runs,
+        observed=f"package {name} {version or 'not installed'}; service {service}",
+        expected=f"package {name} installed; service enabled, active",
     )
 
 
@@ -72,23 +70,13 @@ def check_firewall_survives_a_reboot(host: Any, verdict: Verdict) -> None:
 @pytest.mark.control("FW-06")
 def check_only_approved_ports_listen(host: Any, verdict: Verdict, expectations: Expectations) -> None:
     approved = {*expectations.texts("services"), *expectations.texts("also_allowed")}
-    open_ports = set()
-    for line in lines(host, "ss -Htuln"):
-        protocol, address = line.split()[0], line.split()[4]
-        where, _, port = address.rpartition(":")
-        if not _loopback(where):
-            open_ports.add(f"{protocol}/{port}")
+    open_ports = {f"{one.protocol}/{one.port}" for one in listeners(host) if not one.loopback}
     others = open_ports - approved
     verdict(
         not others,
         observed=f"not approved: {listed(others)}; open: {listed(open_ports)}",
         expected=f"only {listed(approved)}",
     )
-
-
-def _loopback(where: str) -> bool:
-    bare = where.strip("[]").partition("%")[0]
-    return bare != "*" and ipaddress.ip_address(bare).is_loopback
 
 
 @pytest.mark.control("FW-07")
@@ -101,4 +89,30 @@ def check_ssh_from_management_networks_only(host: Any, verdict: Verdict, expecta
         sources == networks,
         observed=f"tcp/{port} is open to {listed((str(source) for source in sources), none='nobody')}",
         expected=listed((str(network) for network in networks), none="nobody"),
+    )
+
+
+@pytest.mark.control("FW-01")
+def check_exactly_one_firewall(host: Any, verdict: Verdict) -> None:
+    found = units(host, *(f"{name}.service" for name in FRONT_ENDS))
+    running = [name for name, one in zip(FRONT_ENDS, found, strict=True) if one.runs]
+    shown = (f"{name} {one}" for name, one in zip(FRONT_ENDS, found, strict=True))
+    verdict(
+        len(running) == 1,
+        observed=f"enabled and active: {listed(running)}; {listed(shown)}",
+        expected=f"exactly one of {listed(FRONT_ENDS)} enabled and active",
+    )
+
+
+@pytest.mark.control("FW-04")
+def check_loopback_is_told_apart(host: Any, verdict: Verdict) -> None:
+    rules = rules_of(host)
+    chains = rules.base("input") if rules else []
+    missing = set(ruleset.LOOPBACK_RULES)
+    for chain in chains:
+        missing -= {ruleset.loopback_rule(rule) for rule in chain.rules}
+    verdict(
+        bool(chains) and not missing,
+        observed=f"missing at input: {listed(missing)}" if chains else "no base chain at input",
+        expected=f"at input: {listed(ruleset.LOOPBACK_RULES)}",
     )

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from judging import Expectations, Verdict, listed
+from judging import Expectations, Verdict, listed, not_applicable
+from machine import packages, unit
 from reading import lines, output
 
 
@@ -26,14 +27,11 @@ def check_logs_survive_a_reboot(host: Any, verdict: Verdict) -> None:
 
 @pytest.mark.control("LOG-03")
 def check_log_forwarder_runs(host: Any, verdict: Verdict) -> None:
-    package = host.run("dpkg-query -W -f '${Status}' rsyslog").stdout.strip() or "not installed"
-    shown = output(host, "systemctl show -p UnitFileState -p ActiveState rsyslog.service")
-    unit = dict(line.split("=", 1) for line in shown.split())
-    states = (unit.get("UnitFileState", ""), unit.get("ActiveState", ""))
+    version, service = packages(host, "rsyslog").get("rsyslog"), unit(host, "rsyslog.service")
     verdict(
-        package == "install ok installed" and states == ("enabled", "active"),
-        observed=f"package {package}; service {states[0] or 'unknown'}, {states[1] or 'unknown'}",
-        expected="package install ok installed; service enabled, active",
+        version is not None and service.runs,
+        observed=f"package rsyslog {version or 'not installed'}; service {service}",
+        expected="package rsyslog installed; service enabled, active",
     )
 
 
@@ -62,3 +60,109 @@ def _shipped_so(line: str, readable: tuple[str, ...]) -> bool:
     rights, _, path = line.partition(" ")
     name = re.sub(r"(\.\d+)?(\.(gz|xz|zst))?$", "", path)
     return int(rights, 8) & 0o003 == 0 and (path in readable or name in readable)
+
+
+def configuration(host: Any) -> str:
+    """What rsyslog reads, without comments."""
+    if not unit(host, "rsyslog.service").there:
+        not_applicable("rsyslog is not installed (LOG-03 judges that)")
+    return "\n".join(line for line in lines(host, _RSYSLOG) if not line.lstrip().startswith("#"))
+
+
+def not_the_log_host(expectations: Expectations) -> None:
+    if expectations.text("role") == "loghost":
+        not_applicable("the host has the role loghost: it is where the logs of the others go")
+
+
+@pytest.mark.control("LOG-01")
+def check_journal_runs(host: Any, verdict: Verdict) -> None:
+    journal = unit(host, "systemd-journald.service")
+    verdict(journal.active == "active", observed=f"systemd-journald {journal}", expected="systemd-journald active")
+
+
+# The settings of an omfwd action that make its way to the log host private (rsyslog's documentation of omfwd).
+_PRIVATE = {"protocol": "tcp", "streamdriver": "gtls", "streamdrivermode": "1", "streamdriverauthmode": "x509/name"}
+
+
+def forwards(text: str) -> list[dict[str, str]]:
+    """The settings of each omfwd action, names in lower case; the old form (`*.* @@host`) as well."""
+    found = []
+    for action in re.findall(r"(?is)\baction\s*\((.*?)\)", text):
+        given = {name.lower(): value for name, value in re.findall(r"([\w.]+)\s*=\s*\"([^\"]*)\"", action)}
+        if given.get("type", "").lower() == "omfwd":
+            found.append({"protocol": "udp", "port": "514", **given})
+    for sign, target, port in re.findall(r"(?m)^[^\n\"(]*\s(@@?)(?:\([^)]*\))?\[?([\w.:-]+?)\]?(?::(\d+))?\s*$", text):
+        found.append({"target": target, "port": port or "514", "protocol": "tcp" if sign == "@@" else "udp"})
+    return found
+
+
+@pytest.mark.control("LOG-04")
+def check_logs_reach_the_log_host_encrypted(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    not_the_log_host(expectations)
+    name, _, port = expectations.text("log_host").partition(":")
+    wanted = {"target": name, "port": port or "6514", **_PRIVATE}
+    found = forwards(configuration(host))
+    there = [one for one in found if all(one.get(key, "").lower() == value.lower() for key, value in wanted.items())]
+    shown = (" ".join(f"{key} {one.get(key, 'not set')}" for key in wanted) for one in found)
+    verdict(
+        bool(there),
+        observed=f"forwards: {listed(shown)}",
+        expected="a forward with " + " ".join(f"{key} {value}" for key, value in wanted.items()),
+    )
+
+
+_INPUTS = ("imudp", "imtcp", "imrelp", "imptcp")
+_OLD_INPUTS = {
+    "udpserverrun": "imudp",
+    "inputtcpserverrun": "imtcp",
+    "inputptcpserverrun": "imptcp",
+    "inputrelpserverrun": "imrelp",
+}
+
+
+@pytest.mark.control("LOG-05")
+def check_no_logs_from_others(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    not_the_log_host(expectations)
+    text = configuration(host)
+    found = {kind.lower() for kind in re.findall(r"(?is)\binput\s*\([^)]*\btype\s*=\s*\"(\w+)\"", text)} & set(_INPUTS)
+    found |= {
+        _OLD_INPUTS[name.lower()] for name in re.findall(r"(?m)^\s*\$(\w+)\s", text) if name.lower() in _OLD_INPUTS
+    }
+    verdict(not found, observed=f"takes logs by: {listed(found)}", expected="takes logs by: none of " + listed(_INPUTS))
+
+
+# Dry run: it says what it would do with each file, and does nothing (logrotate(8), -d).
+_ROTATION = "logrotate -d /etc/logrotate.conf 2>&1"
+_DAYS = {"hourly": 1 / 24, "weekly": 7, "monthly": 30, "yearly": 365}
+# As logrotate words it: `rotating pattern: FILES weekly (4 rotations)`, or `after 1 days (...`, or `1024 bytes (...`.
+_PATTERN = re.compile(
+    r"(?s)rotating pattern: (.*?)\s(?:(hourly|weekly|monthly|yearly)|after (\d+) days|\d+ bytes|forced \D+?)"
+    r"\s*\((?:(\d+) rotations|no old logs)"
+)
+
+
+@pytest.mark.control("LOG-07")
+def check_logs_are_kept_long_enough(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    least, files = expectations.number("log_retention_days"), expectations.texts("files")
+    timer = unit(host, "logrotate.timer")
+    job = host.run("test -x /etc/cron.daily/logrotate").rc == 0
+    # Debian's own job in cron.daily does nothing where systemd runs: there it is the timer that counts.
+    runs = timer.active == "active" if timer.there else job
+    days = rotation(output(host, _ROTATION))
+    kept = {file: days[file] for file in files if file in days}
+    short = [f"{file} {number:g} days" for file, number in kept.items() if number < least]
+    verdict(
+        runs and bool(kept) and not short,
+        observed=f"logrotate {'timer ' + str(timer) if timer.there else 'job ' + ('there' if job else 'missing')}; "
+        f"kept: {listed((f'{file} {number:g} days' for file, number in kept.items()), none='no such file is rotated')}",
+        expected=f"logrotate active; each of {listed(files)} that is rotated is kept {least} days or longer",
+    )
+
+
+def rotation(told: str) -> dict[str, float]:
+    """Days for which each file is kept: the period times the number of old files; 0 where it goes by size."""
+    found = {}
+    for files, period, days, count in _PATTERN.findall(told):
+        for file in files.split():
+            found[file] = (int(days) if days else _DAYS.get(period, 0)) * int(count or 0)
+    return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from check_base import release, support
 from judging import CannotJudge, Expectations, Verdict, listed, not_applicable
-from reading import lines, output
+from machine import container, red_hat
+from reading import lines
 
 # The simulation writes nothing: no lock, no caches.
 _APT = "LC_ALL=C apt-get -o Debug::NoLocking=true -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
@@ -55,12 +57,10 @@ def security(suite: str) -> bool:
 
 
 def refuse_end_of_life(host: Any, supported: tuple[str, ...]) -> None:
-    text = output(host, "cat /etc/os-release")
-    fields = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)"?$', text))
-    release = f"{fields.get('ID', '')}-{fields.get('VERSION_ID', '')}"
-    until = dict(entry.split(" ", 1) for entry in supported).get(release)
-    if until is None or datetime.now(UTC).date() > date.fromisoformat(until):
-        raise CannotJudge(f"{release} has no support {'that is known' if until is None else f'since {until}'} (BAS-01)")
+    name = release(host)
+    found = support(supported, name)
+    if found is None or datetime.now(UTC).date() > found[0]:
+        raise CannotJudge(f"{name} has no support {f'since {found[0]}' if found else 'that is known'} (BAS-01)")
 
 
 @pytest.mark.control("PAT-01")
@@ -132,6 +132,28 @@ def check_lists_are_fresh(host: Any, verdict: Verdict, expectations: Expectation
         age <= longest,
         observed=_NO_LISTS if age == float("inf") else f"package lists {max(age, 0):.1f} days old",
         expected=f"at most {longest} days old",
+    )
+
+
+# The kernels of /boot in the order of their versions, the newest last.
+_KERNELS = "uname -r; ls -v /boot | sed -n 's/^vmlinuz-//p'"
+
+
+@pytest.mark.control("PAT-06")
+def check_no_reboot_is_pending(host: Any, verdict: Verdict) -> None:
+    if red_hat(host):
+        found = host.run("needs-restarting -r")
+        verdict(found.rc == 0, observed=f"needs-restarting -r ends with {found.rc}", expected="it ends with 0")
+        return
+    wanted = host.run("test -e /run/reboot-required").rc == 0
+    running, *installed = lines(host, _KERNELS)
+    # A container runs the kernel of the machine below, and one that boots from elsewhere has none of its own.
+    newest = "" if container(host) or not installed else installed[-1]
+    verdict(
+        not wanted and newest in ("", running),
+        observed=f"/run/reboot-required {'is there' if wanted else 'absent'}"
+        + (f"; kernel {running} runs, the newest is {newest}" if newest else "; no kernel of its own"),
+        expected="/run/reboot-required absent; the newest installed kernel runs",
     )
 
 

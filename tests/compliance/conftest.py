@@ -2,7 +2,8 @@
 
 Ordinary pytest-testinfra otherwise. The lists of approved accounts, ports and so on come from a file
 (`--opsctl-expectations`), `{"hosts": {"tenant.host": {...}}, "controls": {"SSH-06": {...}}}`; without one the values of
-catalogue.yml hold, and checks that need a list end in an error.
+catalogue.yml hold, and checks that need a list end in an error. What only the control side knows of a host stands in
+the same file, as `"records": {"tenant.host": {"backup": {"source": "...", "at": 1764324000, "text": "{...}"}}}`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from _pytest.outcomes import Skipped
-from judging import Expectations, NotApplicable, Verdict
+from judging import Expectations, NotApplicable, Records, Verdict
 
 EXCERPT = 4000
 EVIDENCE = pytest.StashKey[list[dict[str, object]]]()
@@ -65,6 +66,13 @@ def expectations(request: pytest.FixtureRequest, _testinfra_host: Any) -> Expect
     document = _document(request.config.getoption("--opsctl-expectations") or "")
     lists = document.get("hosts", {}).get(_testinfra_host.backend.get_hostname(), {})
     return Expectations(lists, document["controls"], control_of(request.node))
+
+
+@pytest.fixture
+def records(request: pytest.FixtureRequest, _testinfra_host: Any) -> Records:
+    document = _document(request.config.getoption("--opsctl-expectations") or "")
+    given = document.get("records", {}).get(_testinfra_host.backend.get_hostname(), {})
+    return Records(given, request.node.stash.setdefault(EVIDENCE, []))
 
 
 @pytest.fixture

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 from _pytest.outcomes import Skipped
 
@@ -82,3 +86,48 @@ class Expectations:
         if not isinstance(found, dict) or not all(isinstance(value, list) for value in found.values()):
             raise CannotJudge(f"{name} is not a set of lists: {found!r}")
         return {str(key): tuple(str(item) for item in value) for key, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the control side knows of a host: where and when it was read, and its text, a JSON object."""
+
+    source: str
+    at: datetime
+    text: str
+
+    def fields(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self.text)
+        except ValueError as error:
+            raise CannotJudge(f"{self.source}: not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise CannotJudge(f"{self.source}: no JSON object")
+        return found
+
+
+class Records:
+    """The records of one host by name. One that nobody could read is an error, never a pass; each is evidence."""
+
+    def __init__(self, given: Mapping[str, Mapping[str, Any]], kept: list[dict[str, object]]) -> None:
+        self._given = given
+        self._kept = kept
+
+    def of(self, name: str) -> Record:
+        found = self._given.get(name)
+        if found is None:
+            raise CannotJudge(f"nobody handed in the record {name!r} of this host")
+        if found.get("fault"):
+            raise CannotJudge(f"{found['source']}: {found['fault']}")
+        record = Record(str(found["source"]), datetime.fromtimestamp(float(found["at"]), UTC), str(found["text"]))
+        self._kept.append(
+            {
+                "command": record.source,
+                "exit_code": 0,
+                "output": record.text,
+                "sha256": hashlib.sha256(record.text.encode()).hexdigest(),
+                "at": float(found["at"]),
+                "how": "record",
+            }
+        )
+        return record

@@ -273,3 +273,40 @@ def _collapsed(networks: Iterable[Network]) -> list[Network]:
 def collapsed(names: Iterable[str]) -> set[Network]:
     """Networks of the inventory in the same form as `sources_of` gives them."""
     return set(_collapsed(ipaddress.ip_network(name) for name in names))
+
+
+LOOPBACK_RULES = ("accept from lo", "drop 127.0.0.0/8 from elsewhere", "drop ::1 from elsewhere")
+
+
+def loopback_rule(rule: tuple[dict[str, Any], ...]) -> str:
+    """Which of LOOPBACK_RULES this rule is; empty for any other. One that asks for anything more is another."""
+    asked = [part["match"] for part in rule if "match" in part]
+    from_lo = [_is_lo(match) for match in asked]
+    sources = [source for match in asked if (source := _loopback_source(match))]
+    verdict = _verdict(rule)
+    if verdict == "accept" and from_lo == [True]:
+        return LOOPBACK_RULES[0]
+    # `iif != lo` may stand before the source or be left to an earlier rule.
+    if verdict in ("drop", "reject") and len(sources) == 1 and len(asked) - 1 == from_lo.count(False):
+        return LOOPBACK_RULES[1] if sources[0] == "127.0.0.0/8" else LOOPBACK_RULES[2]
+    return ""
+
+
+def _is_lo(match: dict[str, Any]) -> bool | None:
+    """True for `iif lo`, False for `iif != lo`, None for anything else."""
+    left = match.get("left", {})
+    key = left.get("meta", {}).get("key") if isinstance(left, dict) else None
+    if key not in ("iif", "iifname") or match.get("right") != "lo":
+        return None
+    return {"==": True, "!=": False}.get(match.get("op", ""))
+
+
+def _loopback_source(match: dict[str, Any]) -> str:
+    left, right = match.get("left", {}), match.get("right")
+    payload = left.get("payload", {}) if isinstance(left, dict) else {}
+    if match.get("op") != "==" or payload.get("field") != "saddr":
+        return ""
+    if payload.get("protocol") == "ip6":
+        return "::1" if right == "::1" else ""
+    prefix = right.get("prefix", {}) if isinstance(right, dict) else {}
+    return "127.0.0.0/8" if (prefix.get("addr"), prefix.get("len")) == ("127.0.0.0", 8) else ""

@@ -6,6 +6,7 @@ what must be.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -23,10 +24,11 @@ from opsctl.ansible.runner import run_playbook
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import expectations, profiles
 from opsctl.compliance.assess import Order, assess
+from opsctl.compliance.records import Record, of_inventory, record
 from opsctl.model.finding import Assessment, Catalogue, CheckResult, Profile
 from opsctl.ssh.session import hostside_script
 from tests.integration import control_cases_services, control_cases_system
-from tests.integration.control_case import DROP_IN, Case
+from tests.integration.control_case import DROP_IN, Case, RecordCase
 from tests.integration.ground import Ground, ground
 
 pytestmark = pytest.mark.lab
@@ -37,6 +39,12 @@ ELSEWHERE = ("/var/log", "/run", "/proc", "/sys", "/tmp", "/var/lib/systemd")
 
 CASES = (*control_cases_system.CASES, *control_cases_services.CASES)
 NEEDS_A_VM = (*control_cases_system.NEEDS_A_VM, *control_cases_services.NEEDS_A_VM)
+RECORD_CASES = control_cases_services.RECORD_CASES
+EVERY = (*(case.control for case in (*CASES, *NEEDS_A_VM)), *(case.control for case in RECORD_CASES))
+# A file system of its own for logs: on recorded output, in test_compliance_system_checks.py.
+RECORDED = frozenset({"FS-09"})
+# Web servers and databases: test_web_and_database_controls.py.
+ON_OTHER_HOSTS = frozenset(f"WEB-0{number}" for number in range(1, 5)) | {f"DB-0{number}" for number in range(1, 6)}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         found.transport.fresh(host)
         found.transport.run(host, hostside_script("guard"), {"action": "confirm", "token": "test"}, timeout=30)
         found.inside(HOST, "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-remove dist-upgrade opslab-library")
+        # What the updates ask for; a reboot would end the shared connection of every test.
+        found.inside(HOST, "rm -f /run/reboot-required*")
         yield found
 
 
@@ -70,12 +80,22 @@ def shipped() -> tuple[Catalogue, Profile]:
     return catalogue, profiles.load("standard", catalogue)
 
 
-def judge(place: Ground, *controls: str) -> Assessment:
+def known(**broken: dict[str, object]) -> dict[str, Record]:
+    """What the control side hands in: all well, but for what is broken."""
+    now = datetime.now(UTC)
+    fields = {case.name: case.mended(now) for case in RECORD_CASES} | broken
+    return {name: record(f"a test: {name}", now, found) for name, found in fields.items()}
+
+
+def judge(place: Ground, *controls: str, records: dict[str, Record] | None = None) -> Assessment:
+    """All of the profile, or these controls, of the profile or not."""
     catalogue, standard = shipped()
-    profile, left = profiles.narrow(standard, controls)
+    whole = replace(standard, controls=tuple(c for c in catalogue.controls if c.id in EVERY))
+    profile, left = profiles.narrow(whole if controls else standard, controls)
     order = Order(
-        hosts=(place.host(HOST),), profile=profile, catalogue=catalogue, operator="test", selection={}, deselected=left
-    )
+        hosts=(place.host(HOST),), profile=profile, catalogue=catalogue, operator="test", selection={}, deselected=left,
+        records={place.host(HOST).key: records or known()},
+    )  # fmt: skip
     return assess(
         order,
         transport=place.transport,
@@ -104,9 +124,30 @@ def told(results: dict[str, CheckResult]) -> dict[str, str]:
     }
 
 
-def test_there_is_a_case_for_every_control_of_the_profile() -> None:
-    chosen = [control.id for control in shipped()[1].controls]
-    assert sorted(case.control for case in (*CASES, *NEEDS_A_VM)) == sorted(chosen)
+def test_there_is_a_case_for_every_control_that_can_be_checked() -> None:
+    built = {control.id for control in shipped()[0].controls if control.built}
+    assert sorted(EVERY) == sorted(built - ON_OTHER_HOSTS - RECORDED)
+
+
+@pytest.mark.parametrize("case", RECORD_CASES, ids=lambda case: case.control)
+def test_what_the_control_side_knows_is_judged(place: Ground, case: RecordCase) -> None:
+    broken = by_control(judge(place, case.control, records=known(**{case.name: case.broken(datetime.now(UTC))})))[
+        case.control
+    ]
+    assert (broken.result, case.observed in broken.observed) == ("fail", True), broken
+    (piece,) = broken.evidence
+    assert (piece.command, piece.how) == (f"a test: {case.name}", "record")
+    assert piece.sha256 == hashlib.sha256(piece.output.encode()).hexdigest()
+    assert told(by_control(judge(place, case.control))) == {}
+
+
+def test_what_nobody_handed_in_is_an_error_and_never_a_pass(place: Ground) -> None:
+    lost = Record(source="the backup server", at=datetime.now(UTC), fault="no answer within 10 seconds")
+    results = by_control(judge(place, "PAT-05", "BAK-01", records={"backup": lost}))
+    assert {name: (result.result, result.reason) for name, result in results.items()} == {
+        "PAT-05": ("error", "nobody handed in the record 'patched' of this host"),
+        "BAK-01": ("error", "the backup server: no answer within 10 seconds"),
+    }
 
 
 def test_a_provisioned_host_passes_every_control(place: Ground) -> None:
@@ -144,7 +185,7 @@ def test_the_verdicts_are_the_same_with_and_without_learned_commands(place: Grou
     batched = judge(place)
     (place.settings.state / "cache" / f"comply-commands-{os.geteuid()}.json").unlink()
     alone = judge(place)
-    assert {piece.how for result in batched.results for piece in result.evidence} == {"batch"}
+    assert {piece.how for result in batched.results for piece in result.evidence} == {"batch", "record"}
     assert "live" in {piece.how for result in alone.results for piece in result.evidence}
     assert [(r.control, r.result) for r in batched.results] == [(r.control, r.result) for r in alone.results]
 
@@ -152,7 +193,9 @@ def test_the_verdicts_are_the_same_with_and_without_learned_commands(place: Grou
 def test_the_checks_say_the_same_under_plain_pytest_and_testinfra(place: Ground, tmp_path: Path) -> None:
     ours = judge(place)
     catalogue, profile = shipped()
-    expected = expectations.document([place.host(HOST)], place.inventory, profile, catalogue)
+    host = place.host(HOST)
+    records = {host.key: {**of_inventory(host, datetime.now(UTC)), **known()}}
+    expected = expectations.document([host], place.inventory, profile, catalogue, records)
     (tmp_path / "expectations.json").write_text(json.dumps(expected))
     checks = catalogues.folder()
     command = [
@@ -174,10 +217,9 @@ def test_the_checks_say_the_same_under_plain_pytest_and_testinfra(place: Ground,
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert ended.returncode == 0, ended.stdout[-3000:]
     theirs = [json.loads(line) for line in (tmp_path / "results").read_text().splitlines()]
-    chosen = {control.id for control in profile.controls}  # plain pytest runs every check
-    assert {one["control"]: one["result"] for one in theirs if one["control"] in chosen} == {
-        r.control: r.result for r in ours.results
-    }
+    judged = {result.control: result.result for result in ours.results}
+    # Without --control it judges those outside the profile, too.
+    assert {one["control"]: one["result"] for one in theirs if one["control"] in judged} == judged
     digests = {piece.command: piece.sha256 for result in ours.results for piece in result.evidence}
     for one in theirs:
         for piece in one["evidence"]:
@@ -203,11 +245,20 @@ def test_a_missing_list_is_an_error_and_never_a_pass(place: Ground) -> None:
     bare = replace(
         place.inventory,
         tenants=tuple(
-            replace(tenant, accounts=None, ssh_groups=None, package_sources=None, management_networks=None)
+            replace(
+                tenant,
+                accounts=None,
+                ssh_groups=None,
+                package_sources=None,
+                management_networks=None,
+                log_host="",
+                time_servers=None,
+                log_retention_days=None,
+            )
             for tenant in place.inventory.tenants
         ),
     )
     results = by_control(judge(replace(place, inventory=bare)))
     wanting = {name for name, result in results.items() if result.result == "error"}
-    assert wanting == {"SSH-12", "USR-18", "USR-21", "USR-22", "PAT-02", "FW-07"}
+    assert wanting == {"SSH-12", "USR-18", "USR-21", "USR-22", "PAT-02", "FW-07", "LOG-04", "LOG-07"}
     assert all("the inventory gives no" in results[name].reason for name in wanting)

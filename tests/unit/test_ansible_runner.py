@@ -392,7 +392,10 @@ def test_a_wholly_vaulted_file_changes_nothing_of_what_the_inventory_says(bench:
 def test_what_a_host_may_lack_is_known_by_name() -> None:
     """Were one of these names forgotten, a vaulted file could still bring it in."""
     full = host("web1", address6="2001:db8::1", region="x", tags=("a",), custom='{"a": 1}', context="[1]")
-    given = Tenant(name="ange", title="Ånge", accounts=(), ssh_groups=(), management_networks=(), package_sources=())
+    given = Tenant(
+        name="ange", title="Ånge", accounts=(), ssh_groups=(), management_networks=(), package_sources=(),
+        time_servers=(), log_host="log.example", log_retention_days=1,
+    )  # fmt: skip
     assert set(foreign_variables(full, Inventory(tenants=(given,), hosts=(full,)))) == set(
         last_word(STOCK.hosts[0], STOCK)
     )

@@ -43,9 +43,16 @@ def faults(own: Path, catalogue: Catalogue) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_the_catalogue_holds_129_controls_and_says_which_can_be_checked(catalogue: Catalogue) -> None:
+# Left out of `standard` for the reasons that its file tells.
+ELSEWHERE = {"AUD-07", "BAK-01", "BAK-02", "MON-03"}
+ELSEWHERE |= {f"WEB-0{number}" for number in range(1, 5)} | {f"DB-0{number}" for number in range(1, 6)}
+# Roles that do not exist yet: what they would mend is mended by a person.
+COMING = {"web", "database"}
+
+
+def test_the_catalogue_holds_129_controls_and_each_can_be_checked(catalogue: Catalogue) -> None:
     assert len(catalogue.controls) == 129
-    assert sum(control.built for control in catalogue.controls) >= 30
+    assert all(control.built for control in catalogue.controls)
 
 
 def test_every_control_that_can_be_checked_speaks_swedish_too(catalogue: Catalogue) -> None:
@@ -62,13 +69,13 @@ def test_every_mapping_names_a_benchmark_of_the_catalogue(catalogue: Catalogue) 
 def test_the_profile_standard_leaves_out_only_what_an_ordinary_server_cannot_meet(catalogue: Catalogue) -> None:
     chosen = [control.id for control in profiles.load("standard", catalogue).controls]
     left_out = {control.id for control in catalogue.controls if control.built and control.id not in chosen}
-    assert left_out <= {"FS-09"}
+    assert left_out <= {"FS-09", *ELSEWHERE}
     assert chosen == [control.id for control in catalogue.controls if control.id in chosen]
 
 
 def test_every_role_that_a_checked_control_names_is_there(catalogue: Catalogue) -> None:
     roles = {path.name for path in content.folder("roles").iterdir()}
-    assert {c.remediation_role for c in catalogue.controls if c.built} <= roles
+    assert {c.remediation_role for c in catalogue.controls if c.built} - roles <= COMING
 
 
 def test_every_remediation_variable_is_a_default_of_its_role(catalogue: Catalogue) -> None:
@@ -116,9 +123,10 @@ def test_an_unknown_profile_names_those_that_are_there(catalogue: Catalogue) -> 
 
 
 def test_narrowing_says_what_was_left_out(catalogue: Catalogue) -> None:
-    profile, left = profiles.narrow(profiles.load("standard", catalogue), ["SSH-01", "SSH-01"])
+    standard = profiles.load("standard", catalogue)
+    profile, left = profiles.narrow(standard, ["SSH-01", "SSH-01"])
     assert [control.id for control in profile.controls] == ["SSH-01"]
-    assert len(left) == len(profiles.load("standard", catalogue).controls) - 1
+    assert len(left) == len(standard.controls) - 1
     with pytest.raises(UnknownName):
         profiles.narrow(profile, ["SSH-02"])
 

@@ -128,6 +128,23 @@ def test_a_limit_rounds_down_but_always_spares_one_host(limit: OutLimit, count: 
 def test_lists_that_nobody_gave_are_none_and_not_empty(workspace: Workspace) -> None:
     tenant = files.load(workspace(tenant="version: 1\nname: ange\n")).tenant("ange")
     assert (tenant.accounts, tenant.ssh_groups, tenant.management_networks, tenant.package_sources) == (None,) * 4
+    assert (tenant.time_servers, tenant.log_host, tenant.log_retention_days) == (None, "", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('time_servers: ["ntp.example", "$(id)"]', "time_servers: '$(id)' is not allowed"),
+        ("log_host: log.example:6514:1", "log_host: 'log.example:6514:1' is not allowed"),
+        ('log_host: "a\\" target=\\"b"', "is not allowed"),
+        ("log_retention_days: 0", "a whole number from 1 to 3660"),
+    ],
+)
+def test_lists_that_end_up_in_settings_of_hosts_hold_names_alone(
+    workspace: Workspace, text: str, expected: str
+) -> None:
+    found = problems_of(workspace(tenant=f"{TENANT}{text}\n"))
+    assert any(expected in f"{problem.what} {problem.allowed}" for problem in found), found
 
 
 def test_a_workspace_without_inventories_is_an_empty_inventory(tmp_path: Path) -> None:

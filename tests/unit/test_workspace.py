@@ -143,6 +143,9 @@ TEXTS = st.sampled_from(["Ånge kommun", "a: b", "# c", "'\"", "{x}", "- y", "\\
         ssh_groups=st.none() | st.just(()) | st.just(("ssh-login",)),
         accounts=st.none() | st.just((Account(name="opsctl", keys=(KEY,), groups=("ssh-login",), automation=True),)),
         package_sources=st.none() | st.just(()) | st.just(("http://ange.example/debian bookworm main",)),
+        time_servers=st.none() | st.just(()) | st.just(("2001:db8::1", "ntp.example")),
+        log_host=st.sampled_from(["", "log.example", "log.example:6514"]),
+        log_retention_days=st.none() | st.just(90),
     )
 )  # fmt: skip
 def test_a_written_tenant_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, tenant: Tenant) -> None:

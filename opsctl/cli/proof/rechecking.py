@@ -100,13 +100,16 @@ def _looked(
     """Each result again, entered in the ledger: who asked which host for what, and what came of it."""
     from opsctl.compliance import again, catalogue
     from opsctl.compliance import sample as room
+    from opsctl.rollout.records import gather
 
     known = catalogue.load(app.settings.own_content)
     told = {**detail, "run": run_id, "results": [f"{result.host} {result.control}" for result in asked]}
     with app.ledger.act(verb, [result.host for result in asked], told, app.who, app.now) as act:
+        hosts = [host for host in app.inventory if host.managed and host.key in {result.host for result in asked}]
+        records = gather(hosts, {result.control for result in asked}, app.settings, app.store, app.now())
         looks = again.look(
             asked, kept, catalogue=known, operator=app.who, transport=app.transport, inventory=app.inventory,
-            settings=app.settings, now=app.now, say=progress,
+            settings=app.settings, now=app.now, records=records, say=progress,
         )  # fmt: skip
         act.outcome = room.outcome(looks)
         act.detail["words"] = [look.word for look in looks]

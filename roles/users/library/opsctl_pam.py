@@ -52,6 +52,7 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+PROFILES = "/usr/share/pam-configs"
 SU = "/etc/pam.d/su"
 NULLOK = re.compile(r"^([^#\n]*\bpam_unix\.so\b[^\n]*?)[ \t]+nullok(?:_secure)?\b", re.MULTILINE)
 WHEEL = re.compile(r"^[ \t]*auth[ \t][^\n]*\bpam_wheel\.so\b[^\n]*\n", re.MULTILINE)
@@ -88,7 +89,9 @@ class Pam:
 
     def enable(self, profiles):
         """The profiles that are not in the stacks yet; pam-auth-update leaves alone what was written by hand."""
-        missing = sorted(name for name, mark in profiles.items() if mark not in self.stacks())
+        # One whose package is not installed cannot be enabled; in check mode ours are not written yet.
+        there = [name for name in profiles if self.module.check_mode or os.path.exists(os.path.join(PROFILES, name))]
+        missing = sorted(name for name in there if profiles[name] not in self.stacks())
         if not missing or not shutil.which("pam-auth-update"):
             return
         self.done.append("profiles enabled: %s" % ", ".join(missing))

@@ -1,0 +1,128 @@
+"""What a host is, and what is installed, running and listening on it: each asked once, for all checks together.
+
+Equal commands run once on a host. So every package and unit that any check names stands in one list here, and one call
+answers for all of them; a name that a profile brings in costs a call of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from judging import CannotJudge
+from reading import lines, output
+
+# Debian's and Red Hat's names side by side: what a distribution does not know is not installed there.
+PACKAGES = (
+    "apache2", "audit", "auditd", "avahi", "avahi-daemon", "chrony", "cron", "cronie", "cups", "firewalld", "httpd",
+    "inetutils-telnet", "logrotate", "mariadb-server", "nfs-kernel-server", "nfs-utils", "nftables", "nginx",
+    "nginx-core", "nginx-extras", "nginx-full", "nginx-light", "nis", "ntpsec", "postgresql", "postgresql-server",
+    "rpcbind", "rsh", "rsh-client", "rsyslog", "rsyslog-gnutls", "samba", "systemd-timesyncd", "talk", "telnet",
+    "telnet-server", "telnetd", "tftp-server", "tftpd-hpa", "vsftpd", "xinetd", "xorg-x11-server-common",
+    "xserver-common", "ypbind",
+)  # fmt: skip
+UNITS = (
+    "apache2.service", "auditd.service", "chrony.service", "chronyd.service", "cron.service", "crond.service",
+    "firewalld.service", "httpd.service", "logrotate.timer", "mariadb.service", "nftables.service", "nginx.service",
+    "ntpsec.service", "postgresql.service", "prometheus-node-exporter.service", "rsyslog.service",
+    "systemd-journald.service", "systemd-timesyncd.service", "ufw.service",
+)  # fmt: skip
+
+
+def os_release(host: Any) -> Mapping[str, str]:
+    """The fields of os-release(5)."""
+    return dict(re.findall(r"(?m)^(\w+)=[\"']?([^\"'\n]*)[\"']?$", output(host, "cat /etc/os-release")))
+
+
+def red_hat(host: Any) -> bool:
+    """Whether the host is of Red Hat's family; everything else is taken for Debian's."""
+    fields = os_release(host)
+    return bool({"rhel", "fedora", "centos"} & {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()})
+
+
+def container(host: Any) -> str:
+    """The kind of container that the host is; empty for a machine with a kernel and a clock of its own."""
+    found = output(host, "systemd-detect-virt --container", ok=(0, 1)).strip()
+    return "" if found == "none" else found
+
+
+def packages(host: Any, *names: str) -> dict[str, str]:
+    """Version by name of those packages that are installed."""
+    asked = PACKAGES if set(names) <= set(PACKAGES) else names
+    if red_hat(host):
+        command = "rpm -q --qf 'installed %{NAME} %{VERSION}-%{RELEASE}\\n' "
+        # rpm ends with the number of packages that are missing.
+        printed = lines(host, command + " ".join(asked), ok=tuple(range(len(asked) + 1)))
+    else:
+        command = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' "
+        printed = lines(host, command + " ".join(asked), ok=(0, 1))
+    split = [line.split() for line in printed]
+    there = {words[1]: words[2] for words in split if len(words) == 3 and words[0] == "installed"}
+    return {name: version for name, version in there.items() if name in names}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit as systemctl(1) shows it: `enabled` is UnitFileState, `active` ActiveState; both may be empty."""
+
+    name: str
+    there: bool
+    enabled: str
+    active: str
+
+    @property
+    def runs(self) -> bool:
+        return self.enabled == "enabled" and self.active == "active"
+
+    def __str__(self) -> str:
+        return f"{self.enabled or 'unknown'}, {self.active}" if self.there else "not installed"
+
+
+def units(host: Any, *names: str) -> list[Unit]:
+    """The units of these names, in this order."""
+    asked = UNITS if set(names) <= set(UNITS) else names
+    printed = output(host, "systemctl show -p LoadState -p ActiveState -p UnitFileState " + " ".join(asked))
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in printed.strip().split("\n\n")]
+    if len(blocks) != len(asked):
+        raise CannotJudge(f"systemctl told of {len(blocks)} units, asked for {len(asked)}")
+    found = {
+        name: Unit(name, b["LoadState"] not in ("not-found", ""), b.get("UnitFileState", ""), b["ActiveState"])
+        for name, b in zip(asked, blocks, strict=True)
+    }
+    return [found[name] for name in names]
+
+
+def unit(host: Any, name: str) -> Unit:
+    return units(host, name)[0]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that waits for others, as ss(8) shows it."""
+
+    protocol: str
+    address: str
+    port: int
+
+    @property
+    def everywhere(self) -> bool:
+        return self.address == "*" or ipaddress.ip_address(self.address).is_unspecified
+
+    @property
+    def loopback(self) -> bool:
+        return self.address != "*" and ipaddress.ip_address(self.address).is_loopback
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.port} on {self.address}"
+
+
+def listeners(host: Any) -> list[Listener]:
+    found = []
+    for line in lines(host, "ss -Htuln"):
+        words = line.split()
+        address, _, port = words[4].rpartition(":")
+        found.append(Listener(words[0], address.strip("[]").partition("%")[0], int(port)))
+    return found

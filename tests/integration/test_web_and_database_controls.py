@@ -1,0 +1,157 @@
+"""The controls of web servers and databases, on hosts that have them: broken and seen, mended and passed.
+
+Their roles come later: what a well-kept server looks like is set up here by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from opsctl import lab
+from opsctl.compliance import catalogue as catalogues
+from opsctl.compliance.assess import Order, assess
+from opsctl.model.finding import CheckResult, Profile
+from tests.integration.control_case import Case, edited
+from tests.integration.ground import Ground, ground
+
+pytestmark = pytest.mark.lab
+
+WEB, DATABASE = "ange-web1", "ange-db1"
+NAME = "www.ange.example"
+# A certificate authority of its own, which the host believes, and a site that speaks TLS as it should.
+SITE = f"""\
+set -e
+mkdir -p /etc/ssl/site; cd /etc/ssl/site; umask 077
+ec="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+openssl req -x509 $ec -days 400 -subj '/CN=A test' -keyout ca.key -out ca.crt
+printf 'subjectAltName=DNS:{NAME}\\n' > names
+make() {{
+  openssl req $ec -subj /CN={NAME} -keyout site.key -out site.csr
+  openssl x509 -req -in site.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names -days $1 -out $2
+}}
+make 90 site.crt; cp site.key good.key; make 10 short.crt; cp site.key short.key; cp good.key site.key
+cp ca.crt /usr/local/share/ca-certificates/a-test.crt; update-ca-certificates
+sed -i 's/ssl_protocols .*/ssl_protocols TLSv1.2 TLSv1.3;/' /etc/nginx/nginx.conf
+cat > /etc/nginx/sites-enabled/default <<'END'
+server {{
+    listen 80 default_server;
+    server_name {NAME};
+    return 301 https://$host$request_uri;
+}}
+server {{
+    listen 443 ssl;
+    server_name {NAME};
+    ssl_certificate /etc/ssl/site/site.crt;
+    ssl_certificate_key /etc/ssl/site/site.key;
+    add_header Strict-Transport-Security "max-age=31536000";
+    root /var/www/html;
+}}
+END
+nginx -t && systemctl reload nginx
+"""
+CONF, HBA = "/etc/postgresql/15/main/conf.d/lab.conf", "/etc/postgresql/15/main/pg_hba.conf"
+NGINX = "/etc/nginx/sites-enabled/default"
+DATA = "/var/lib/postgresql/15/main"
+# What answers afterwards has the new settings.
+RESTART = "systemctl restart nginx"
+_LOADED = "$(cd / && runuser -u postgres -- psql -XAtc 'select pg_conf_load_time()')"
+LOAD = f't="{_LOADED}"; systemctl reload postgresql; until [ "{_LOADED}" != "$t" ]; do sleep 0.1; done'
+
+
+WEB_CASES = (
+    Case(
+        control="WEB-01",
+        broken="cp -p /etc/nginx/nginx.conf /root/kept; "
+        "sed -i 's/ssl_protocols .*/ssl_protocols TLSv1.1 TLSv1.2;/' /etc/nginx/nginx.conf; "
+        f"sed -i 's/server_name {NAME};/& ssl_ciphers ALL:@SECLEVEL=0;/' {NGINX}; {RESTART}",
+        mended=f"cp -p /root/kept /etc/nginx/nginx.conf; sed -i 's/ ssl_ciphers ALL:@SECLEVEL=0;//' {NGINX}; {RESTART}",
+        observed="a TLSv1.1 handshake succeeds",
+    ),
+    edited("WEB-02", NGINX, "s#site/site#site/short#", f"{NAME}: 0 (ok), 10 days left", RESTART),
+    Case(
+        control="WEB-03",
+        broken="chmod 0644 /etc/ssl/site/site.key",
+        mended="chmod 0600 /etc/ssl/site/site.key",
+        observed="open: /etc/ssl/site/site.key root 644",
+    ),
+    edited("WEB-04", NGINX, "s/return 301.*/root \\/var\\/www\\/html;/", f"{NAME}: http answers 200", RESTART),
+)
+DATABASE_CASES = (
+    edited(
+        "DB-01", CONF, "s/listen_addresses.*/listen_addresses = \\x27*\\x27/", "listens on *",
+        "systemctl restart postgresql",
+    ),
+    edited("DB-02", HBA, "$ahost all all 127.0.0.1/32 trust", "host all 127.0.0.1 trust", LOAD),
+    edited("DB-03", CONF, "$apassword_encryption = md5", "password_encryption md5", LOAD),
+    edited("DB-04", CONF, "$assl = off", "ssl off", LOAD),
+    Case(
+        control="DB-05",
+        broken=f"chmod 0725 {DATA}",
+        mended=f"chmod 0700 {DATA}",
+        observed=f"{DATA} postgres 725",
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(tmp_path_factory.mktemp("web"), lab.only(lab.demo(), [WEB, DATABASE])) as found:
+        found.inside(WEB, SITE)
+        address = found.host(DATABASE).address
+        found.inside(DATABASE, f"sed -i \"s/listen_addresses.*/listen_addresses = 'localhost,{address}'/\" {CONF}")
+        found.inside(DATABASE, "systemctl restart postgresql")
+        yield found
+
+
+def judge(place: Ground, name: str, *controls: str) -> dict[str, CheckResult]:
+    catalogue = catalogues.load()
+    chosen = tuple(control for control in catalogue.controls if control.id in controls)
+    profile = Profile(name="test", title="A test", controls=chosen)
+    order = Order(
+        hosts=(place.host(name),), profile=profile, catalogue=catalogue, operator="test", selection={}
+    )  # fmt: skip
+    found = assess(
+        order,
+        transport=place.transport,
+        inventory=place.inventory,
+        settings=place.settings,
+        now=lambda: datetime.now(UTC),
+    )
+    assert found.complete, found.faults
+    return {result.control: result for result in found.results}
+
+
+def told(results: dict[str, CheckResult]) -> dict[str, str]:
+    return {name: f"{r.result}: {r.observed or r.reason}" for name, r in results.items() if r.result != "pass"}
+
+
+@pytest.mark.parametrize(("name", "cases"), [(WEB, WEB_CASES), (DATABASE, DATABASE_CASES)], ids=["web", "database"])
+def test_a_well_kept_server_passes(place: Ground, name: str, cases: tuple[Case, ...]) -> None:
+    assert told(judge(place, name, *(case.control for case in cases))) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [*((WEB, case) for case in WEB_CASES), *((DATABASE, case) for case in DATABASE_CASES)],
+    ids=lambda value: value.control if isinstance(value, Case) else "",
+)
+def test_a_broken_setting_fails_its_own_control_and_no_other(place: Ground, name: str, case: Case) -> None:
+    every = [one.control for one in (WEB_CASES if name == WEB else DATABASE_CASES)]
+    place.inside(name, case.broken)
+    try:
+        broken = judge(place, name, *every)
+    finally:
+        place.inside(name, case.mended)
+    assert set(told(broken)) == {case.control}, told(broken)
+    assert (broken[case.control].result, case.observed in broken[case.control].observed) == ("fail", True), told(broken)
+    assert told(judge(place, name, case.control)) == {}
+
+
+def test_a_host_without_web_server_or_database_is_not_judged_by_them(place: Ground) -> None:
+    controls = [case.control for case in (*WEB_CASES, *DATABASE_CASES)]
+    results = judge(place, "ange-lb1", *controls)
+    assert {result.result for result in results.values()} == {"notapplicable"}
+    assert all("is installed" in result.reason for result in results.values())

@@ -1,0 +1,329 @@
+"""What the checks make of recorded output: time and audit of real machines, Red Hat's variants, odd settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_compliance_reading import PlayedHost
+
+CHECKS = Path(__file__).parents[1] / "compliance"
+DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n'
+DEBIAN += "VERSION_CODENAME=bookworm\n"
+RED_HAT = 'NAME="Red Hat Enterprise Linux"\nVERSION_ID="9.4"\nID="rhel"\nID_LIKE="fedora"\n'
+LISTS: dict[str, object] = {
+    "role": "application", "addresses": ["192.0.2.11"], "time_servers": ["ntp1.example", "ntp2.example"],
+    "log_host": "log.example:6514", "log_retention_days": 90, "site_names": [], "monitoring_addresses": ["192.0.2.50"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checks() -> Iterator[SimpleNamespace]:
+    sys.path.insert(0, str(CHECKS))
+    try:
+        names = ("judging", "machine", "check_time", "check_audit", "check_base", "check_logging", "check_web")
+        more = ("check_database", "check_monitoring", "check_services", "check_packages", "check_firewall", "ruleset")
+        yield SimpleNamespace(**{name.removeprefix("check_"): import_module(name) for name in (*names, *more)})
+    finally:
+        sys.path.remove(str(CHECKS))
+
+
+VALUES: Mapping[str, Mapping[str, object]] = {
+    entry["id"]: entry.get("values", {})
+    for entry in yaml.safe_load((CHECKS / "catalogue.yml").read_text(encoding="utf-8"))["checks"]
+}
+
+
+def judged(
+    checks: SimpleNamespace, check: Any, prints: Mapping[str, str | tuple[int, str]], **lists: object
+) -> tuple[bool, str]:
+    """Whether the check passes on a host that prints this, and what it observed."""
+    host = PlayedHost({"cat /etc/os-release": DEBIAN, "systemd-detect-virt": (1, "none\n"), **prints})
+    verdict = checks.judging.Verdict()
+    control = next(mark.args[0] for mark in check.pytestmark if mark.name == "control")
+    given = {"host": host, "verdict": verdict}
+    if "expectations" in check.__code__.co_varnames[: check.__code__.co_argcount]:
+        given["expectations"] = checks.judging.Expectations({**LISTS, **lists}, VALUES, control)
+    try:
+        check(**given)
+    except AssertionError:
+        return False, verdict.observed
+    return True, verdict.observed
+
+
+def shown(checks: SimpleNamespace, **states: str) -> dict[str, str | tuple[int, str]]:
+    """What systemctl shows: `chrony="enabled active"`; every other unit is not there."""
+    blocks = []
+    for name in checks.machine.UNITS:
+        enabled, _, active = states.get(name.rpartition(".")[0].replace("-", "_"), "").partition(" ")
+        load = "loaded" if active else "not-found"
+        blocks.append(f"LoadState={load}\nActiveState={active or 'inactive'}\nUnitFileState={enabled}\n")
+    return {"systemctl show": "\n".join(blocks)}
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+SOURCES = """\
+MS Name/IP address         Stratum Poll Reach LastRx Last sample
+===============================================================================
+^* 192.0.2.1                     2   6   377    23    +12us[  +15us] +/- 5123us
+^+ 192.0.2.2                     2   6   377    22   -103us[ -101us] +/- 6301us
+^? 192.0.2.3                     0   8     0     -     +0ns[   +0ns] +/-    0ns
+"""
+TRACKING = """\
+Reference ID    : C0000201 (192.0.2.1)
+Stratum         : 3
+Ref time (UTC)  : Sat Nov 28 10:00:00 2026
+System time     : 0.000012345 seconds slow of NTP time
+Last offset     : -0.000003456 seconds
+Leap status     : Normal
+"""
+
+
+def test_a_container_has_no_clock_of_its_own(checks: SimpleNamespace) -> None:
+    for check in (checks.time.check_exactly_one_time_service, checks.time.check_clock_is_right):
+        with pytest.raises(checks.judging.NotApplicable, match="systemd-nspawn"):
+            judged(checks, check, {"systemd-detect-virt": "systemd-nspawn\n"})
+
+
+@pytest.mark.parametrize(
+    ("states", "holds"),
+    [
+        ({"chrony": "enabled active"}, True),
+        ({"chrony": "enabled active", "ntpsec": "enabled active"}, False),
+        ({"systemd_timesyncd": "enabled active"}, True),
+        ({"chrony": "disabled active"}, False),
+    ],
+)
+def test_exactly_one_time_service_counts(checks: SimpleNamespace, states: dict[str, str], holds: bool) -> None:
+    check = checks.time.check_exactly_one_time_service
+    assert judged(checks, check, shown(checks, **states))[0] is holds
+
+
+def test_only_reachable_and_approved_sources_count(checks: SimpleNamespace) -> None:
+    check = checks.time.check_time_comes_from_approved_servers
+    good = {"chronyc -n sources": SOURCES, "grep -hEs": "server ntp1.example iburst\nserver ntp2.example iburst\n"}
+    assert judged(checks, check, good) == (
+        True, "reachable: 192.0.2.1, 192.0.2.2; not approved: none; configured: ntp1.example, ntp2.example"
+    )  # fmt: skip
+    assert not judged(checks, check, {**good, "grep -hEs": "pool other.example\n"})[0]
+    alone = SOURCES.replace(
+        "^+ 192.0.2.2                     2   6   377", "^? 192.0.2.2                     0   6     0"
+    )
+    assert judged(checks, check, {**good, "chronyc -n sources": alone})[0] is False
+    silent: dict[str, str | tuple[int, str]] = {**good, "chronyc -n sources": (1, "506 Cannot talk to daemon\n")}
+    assert judged(checks, check, silent)[1].startswith("reachable: not known (506 Cannot talk to daemon")
+
+
+@pytest.mark.parametrize(
+    ("tracking", "holds", "observed"),
+    [
+        (TRACKING, True, "leap status Normal; offset 0.012 ms slow"),
+        (TRACKING.replace("0.000012345", "1.000000001"), False, "leap status Normal; offset 1000.000 ms slow"),
+        (TRACKING.replace("Normal", "Not synchronised"), False, "leap status Not synchronised; offset 0.012 ms slow"),
+    ],
+)
+def test_the_clock_is_right_below_a_second(checks: SimpleNamespace, tracking: str, holds: bool, observed: str) -> None:
+    found = judged(checks, checks.time.check_clock_is_right, {"chronyc -n tracking": tracking})
+    assert found == (holds, observed)
+
+
+def test_every_process_of_the_time_service_must_be_its_own_users(checks: SimpleNamespace) -> None:
+    check = checks.time.check_time_service_runs_without_root
+    assert judged(checks, check, {"ps -o": "_chrony\n_chrony\n"})[0]
+    assert judged(checks, check, {"ps -o": "_chrony\nroot\n"}) == (False, "chronyd runs as _chrony, root")
+    red_hat = {"ps -o": "chrony\n", "cat /etc/os-release": RED_HAT}
+    assert judged(checks, check, red_hat)[0]
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+RULES = """\
+-w /etc/passwd -p wa -k identity
+-w /etc/group -p wa -k identity
+-w /etc/shadow -p wa -k identity
+-w /etc/gshadow -p wa -k identity
+-w /etc/sudoers -p wa -k identity
+-a always,exit -F dir=/etc/sudoers.d -F perm=wa -F key=identity
+-w /etc/localtime -p wa -k clock
+-a always,exit -F arch=b64 -S adjtimex,settimeofday,clock_settime -F key=clock
+-a always,exit -F arch=b64 -S init_module,finit_module,delete_module -F auid>=1000 -F auid!=-1 -F key=modules
+"""
+AUDIT = {"command -v auditctl": "/sbin/auditctl\n"}
+
+
+@pytest.mark.parametrize(
+    ("check", "change", "missing"),
+    [
+        ("check_changes_of_accounts_are_recorded", ("gshadow -p wa", "gshadow -p r"), "/etc/gshadow"),
+        ("check_changes_of_sudo_are_recorded", ("perm=wa", "perm=w"), "/etc/sudoers.d"),
+        ("check_changes_of_the_clock_are_recorded", ("settimeofday,", ""), "settimeofday"),
+        ("check_changes_of_the_clock_are_recorded", ("-F arch=b64 -S adj", "-F arch=b64 -F uid=5 -S adj"), "adjtimex"),
+        (
+            "check_changes_of_the_clock_are_recorded",
+            ("always,exit -F arch=b64 -S adj", "never,exit -S adj"),
+            "adjtimex",
+        ),
+        ("check_loading_of_modules_is_recorded", (",delete_module", ""), "delete_module"),
+    ],
+)
+def test_each_path_and_call_must_be_recorded(
+    checks: SimpleNamespace, check: str, change: tuple[str, str], missing: str
+) -> None:
+    function = getattr(checks.audit, check)
+    assert judged(checks, function, {**AUDIT, "auditctl -l": RULES}) == (True, "not recorded: none")
+    holds, observed = judged(checks, function, {**AUDIT, "auditctl -l": RULES.replace(*change)})
+    assert (holds, missing in observed) == (False, True), observed
+
+
+def test_without_rules_nothing_is_recorded(checks: SimpleNamespace) -> None:
+    for printed in ({**AUDIT, "auditctl -l": "No rules\n"}, {"command -v": (1, "")}):
+        assert not judged(checks, checks.audit.check_changes_of_accounts_are_recorded, printed)[0]
+
+
+@pytest.mark.parametrize(
+    ("action", "plugin", "modes", "holds"),
+    [
+        ("keep_logs", (1, ""), "d 700 /var/log/audit\nf 600 /var/log/audit/audit.log\n", True),
+        ("keep_logs", (1, ""), "d 700 /var/log/audit\nf 640 /var/log/audit/audit.log\n", False),
+        ("ROTATE", (1, ""), "d 700 /var/log/audit\nf 600 /var/log/audit/audit.log\n", False),
+        ("ROTATE", "active = yes\n", "d 700 /var/log/audit\nf 600 /var/log/audit/audit.log\n", True),
+        ("keep_logs", (1, ""), "d 750 /var/log/audit\n", False),
+    ],
+)
+def test_the_audit_log_is_kept_or_copied_and_closed(
+    checks: SimpleNamespace, action: str, plugin: str | tuple[int, str], modes: str, holds: bool
+) -> None:
+    prints = shown(checks, auditd="enabled active") | {
+        "cat /etc/audit/auditd.conf": f"# max_log_file_action = x\nmax_log_file_action = {action}\n",
+        "grep -hEi": plugin, "find /var/log/audit": modes,
+    }  # fmt: skip
+    assert judged(checks, checks.audit.check_audit_log_is_kept, prints)[0] is holds
+
+
+def test_rules_are_locked_or_not(checks: SimpleNamespace) -> None:
+    check = checks.audit.check_audit_rules_cannot_be_changed
+    there = shown(checks, auditd="enabled active")
+    assert judged(checks, check, {**there, "auditctl -s": "enabled 2\nfailure 1\n"})[0]
+    assert judged(checks, check, {**there, "auditctl -s": "enabled 1\nfailure 1\n"}) == (False, "enabled 1")
+
+
+# --- Red Hat's family, and odd settings -------------------------------------------------------------------------------
+
+
+def test_packages_of_both_families_are_read(checks: SimpleNamespace) -> None:
+    check = checks.services.check_no_clear_text_clients
+    debian = {"dpkg-query": (1, "installed telnet 0.17+2.4-2\nconfig-files talk 1.0\n")}
+    assert judged(checks, check, debian) == (False, "installed: telnet 0.17+2.4-2")
+    rpm = "package nis is not installed\ninstalled rsh 0.17-99\n"
+    red_hat: dict[str, str | tuple[int, str]] = {"cat /etc/os-release": RED_HAT, "rpm -q": (12, rpm)}
+    assert judged(checks, check, red_hat) == (False, "installed: rsh 0.17-99")
+
+
+@pytest.mark.parametrize(
+    ("release", "holds", "observed"),
+    [
+        (DEBIAN, True, "debian-12: long-term support ends 2028-06-30"),
+        (RED_HAT, True, "rhel-9: regular support ends 2032-05-31"),
+        (DEBIAN.replace('"12"', '"10"'), False, "debian-10: no support that is known"),
+    ],
+)
+def test_the_finding_says_which_support_it_is(
+    checks: SimpleNamespace, release: str, holds: bool, observed: str
+) -> None:
+    found = judged(checks, checks.base.check_release_is_supported, {"cat /etc/os-release": release})
+    assert found == (holds, observed)
+
+
+FORWARD = """\
+action(type="omfwd" target="log.example" port="6514" protocol="tcp"
+       StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/name")
+"""
+
+
+@pytest.mark.parametrize(
+    ("configured", "holds"),
+    [
+        (FORWARD, True),
+        (FORWARD.replace('target="log.example"', 'target="other.example"'), False),
+        (FORWARD.replace("x509/name", "anon"), False),
+        (FORWARD.replace('Mode="1"', 'Mode="0"'), False),
+        ("*.* @@log.example:6514\n", False),
+        ("# " + FORWARD.replace("\n", " ") + "\n", False),
+    ],
+)
+def test_only_an_encrypted_forward_to_the_log_host_counts(
+    checks: SimpleNamespace, configured: str, holds: bool
+) -> None:
+    prints = shown(checks, rsyslog="enabled active") | {"cat /etc/rsyslog.conf": configured}
+    assert judged(checks, checks.logging.check_logs_reach_the_log_host_encrypted, prints)[0] is holds
+
+
+@pytest.mark.parametrize(
+    ("line", "observed"),
+    [
+        ('input(type="imtcp" port="514")', "imtcp"),
+        ("$UDPServerRun 514", "imudp"),
+        ("$InputRELPServerRun 2514", "imrelp"),
+    ],
+)
+def test_inputs_of_both_forms_are_seen(checks: SimpleNamespace, line: str, observed: str) -> None:
+    prints = shown(checks, rsyslog="enabled active") | {"cat /etc/rsyslog.conf": f'module(load="imuxsock")\n{line}\n'}
+    check = checks.logging.check_no_logs_from_others
+    assert judged(checks, check, prints) == (False, f"takes logs by: {observed}")
+    with pytest.raises(checks.judging.NotApplicable):
+        judged(checks, check, prints, role="loghost")
+
+
+def test_periods_of_logrotate_become_days(checks: SimpleNamespace) -> None:
+    told = (
+        "rotating pattern: /var/log/syslog\n/var/log/auth.log\n after 1 days (90 rotations)\n"
+        "rotating pattern: /var/log/wtmp  monthly (1 rotations)\n"
+        "rotating pattern: /var/log/apt/term.log  monthly (12 rotations)\n"
+        "rotating pattern: /var/log/big  1048576 bytes (4 rotations)\n"
+    )
+    found = checks.logging.rotation(told)
+    assert (found["/var/log/syslog"], found["/var/log/auth.log"]) == (90, 90)
+    assert found["/var/log/wtmp"] == 30
+    assert found["/var/log/apt/term.log"] == 360
+    assert found["/var/log/big"] == 0
+
+
+# --- databases and web ------------------------------------------------------------------------------------------------
+
+HBA = "1|local|postgres|||peer|\n2|local|all|||peer|\n3|host|all|127.0.0.1|255.255.255.255|scram-sha-256|\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "check", "holds"),
+    [
+        ("4|local|postgres|||trust|\n", "check_nobody_is_trusted", True),
+        ("4|host|all|127.0.0.1|255.255.255.255|trust|\n", "check_nobody_is_trusted", False),
+        ("4|hostssl|all|192.0.2.0|255.255.255.0|md5|\n", "check_database_passwords_are_hashed_well", False),
+        ("4|hostssl|all|192.0.2.0|255.255.255.0|scram-sha-256|\n", "check_remote_connections_are_encrypted", True),
+        ("4|host|all|192.0.2.0|255.255.255.0|scram-sha-256|\n", "check_remote_connections_are_encrypted", False),
+        ("4|host|all|192.0.2.0|255.255.255.0|reject|\n", "check_remote_connections_are_encrypted", True),
+        ("4|host|all|samenet||scram-sha-256|\n", "check_remote_connections_are_encrypted", False),
+    ],
+)
+def test_lines_of_pg_hba_are_judged(checks: SimpleNamespace, line: str, check: str, holds: bool) -> None:
+    settings = "data_directory|/srv/db\nlisten_addresses|localhost\npassword_encryption|scram-sha-256\nssl|on\n"
+    prints: dict[str, str | tuple[int, str]] = {**shown(checks, postgresql="enabled active")}
+    prints[checks.database._SETTINGS] = settings
+    prints[checks.database._HBA] = HBA + line
+    assert judged(checks, getattr(checks.database, check), prints)[0] is holds
+
+
+def test_versions_of_tls_are_read_in_both_servers(checks: SimpleNamespace) -> None:
+    versions = checks.web.versions
+    assert versions("nginx", "http { ssl_protocols TLSv1.2 TLSv1.3; }") == {"tlsv1.2", "tlsv1.3"}
+    assert "tlsv1.1" in versions("nginx", "http { }")
+    assert versions("apache", "SSLProtocol -all +TLSv1.2 +TLSv1.3\n") == {"tlsv1.2", "tlsv1.3"}
+    assert versions("apache", "SSLProtocol all -TLSv1 -TLSv1.1\n") == {"tlsv1.2", "tlsv1.3"}
