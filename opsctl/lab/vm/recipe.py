@@ -7,8 +7,12 @@ import json
 
 from opsctl.lab import recipe
 
-# As Debian's own installer leaves a virtual machine, the services that need a kernel of their own running.
-PACKAGES = ("udev", "kmod", "apparmor", "qemu-guest-agent", "auditd", "chrony")
+# As Debian's own installer leaves a virtual machine, the services that need a kernel of their own running; and what
+# opsctl's roles install on every host, as yet without a setting: without KVM that alone would take minutes.
+PACKAGES = (
+    "udev", "kmod", "apparmor", "qemu-guest-agent", "auditd", "chrony",
+    "rsyslog", "rsyslog-gnutls", "nftables", "prometheus-node-exporter", "needrestart", "acl", "libpam-pwquality",
+)  # fmt: skip
 KERNEL = "linux-image-cloud-amd64"
 BUSYBOX = "busybox-static"
 FILES = {

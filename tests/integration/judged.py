@@ -1,0 +1,67 @@
+"""A host that was provisioned, and what the checks say of it: for tests of single controls."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+
+from opsctl.ansible.runner import run_playbook
+from opsctl.compliance import catalogue as catalogues
+from opsctl.compliance import profiles
+from opsctl.compliance.assess import Order, assess
+from opsctl.model.finding import Assessment, Catalogue, CheckResult, Profile
+from opsctl.ssh.session import hostside_script
+from tests.integration.ground import Ground
+
+
+def provision(found: Ground, *tags: str, guard_seconds: int = 300) -> None:
+    """Takes the one host of a lab through the real playbook, or through these roles of it, and confirms the guard."""
+    (host,) = found.inventory
+    found.write(
+        "ange/group_vars/all.yml",
+        "users_absent: [gammal-admin, konsult]\nusers_sudoers_absent: [gammal-admin]\n",
+    )
+    run = run_playbook(
+        "provision",
+        [host],
+        transport=found.transport,
+        inventory=found.inventory,
+        settings=found.settings,
+        tags=tags,
+        extra_vars={"guard_seconds": guard_seconds, "guard_token": "test", "guard_claims": found.claims},
+    )
+    assert run.good, run.output
+    found.transport.fresh(host)
+    found.transport.run(host, hostside_script("guard"), {"action": "confirm", "token": "test"}, timeout=30)
+
+
+@cache
+def shipped() -> tuple[Catalogue, Profile]:
+    catalogue = catalogues.load()
+    return catalogue, profiles.load("standard", catalogue)
+
+
+def judge(place: Ground, *controls: str, profile: Profile | None = None) -> Assessment:
+    """An assessment of the one host, by these controls of the profile (`standard`), or by all of it."""
+    catalogue, standard = shipped()
+    profile, left = profiles.narrow(profile or standard, controls)
+    order = Order(
+        hosts=tuple(place.inventory),
+        profile=profile,
+        catalogue=catalogue,
+        operator="test",
+        selection={},
+        deselected=left,
+    )
+    return assess(
+        order,
+        transport=place.transport,
+        inventory=place.inventory,
+        settings=place.settings,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def by_control(assessment: Assessment) -> dict[str, CheckResult]:
+    assert assessment.complete, assessment.faults
+    return {result.control: result for result in assessment.results}
