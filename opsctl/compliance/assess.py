@@ -271,7 +271,18 @@ def _scope(order: Order, inventory: Inventory, digest: str) -> Scope:
         catalogue_sha256=order.catalogue.digest,
         content_sha256=digest,
         inventory_digest=inventory.digest,
+        confirmed=_confirmed(order.hosts, inventory),
     )
+
+
+def _confirmed(hosts: Iterable[Host], inventory: Inventory) -> dict[str, dict[str, str]]:
+    """Who has confirmed the mappings, for each tenant of a run where somebody has."""
+    named = {name: inventory.tenant(name).mappings_confirmed for name in dict.fromkeys(host.tenant for host in hosts)}
+    return {
+        name: {"by": said.by, "on": said.on, "catalogue_sha256": said.catalogue_sha256}
+        for name, said in named.items()
+        if said
+    }
 
 
 def _coverage(

@@ -197,7 +197,11 @@ class ScopedHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What a run was asked to look at, and with what: the head of every report."""
+    """What a run was asked to look at, and with what: the head of every report.
+
+    `confirmed` says for each tenant who has confirmed which requirements the controls support, on which day, and for
+    which catalogue: `by`, `on`, `catalogue_sha256`.
+    """
 
     profile: str
     profile_title: str
@@ -213,6 +217,7 @@ class Scope:
     catalogue_sha256: str
     content_sha256: str
     inventory_digest: str
+    confirmed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
