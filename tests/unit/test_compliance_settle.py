@@ -90,7 +90,7 @@ def test_a_run_that_was_killed_leaves_an_incomplete_report_that_says_so(workspac
     (run_id,) = settled(state)
     with Store.open(state) as store:
         ledger = Ledger(store)
-        built = build.report(store, ledger, run_id)
+        built = build.report(build.kept(store, ledger, run_id))
         kept = store.run(run_id)
         assert kept is not None
         assert (built.outcome, kept.outcome) == ("incomplete", "incomplete")
@@ -125,7 +125,7 @@ def test_a_run_that_crashed_gets_its_report_too(workspace: Path, state: Path) ->
         audit(workspace, reply)
     (run_id,) = settled(state)
     with Store.open(state) as store:
-        assert build.report(store, Ledger(store), run_id).outcome == "incomplete"
+        assert build.report(build.kept(store, Ledger(store), run_id)).outcome == "incomplete"
 
 
 def test_what_is_no_report_becomes_none(state: Path) -> None:
