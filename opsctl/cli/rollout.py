@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
 from opsctl.cli.follow import status
-from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.errors import Incomplete, Locked, Refused, StalePlan
+from opsctl.cli.output import as_json, grouped, line, note, progress, some, table
+from opsctl.errors import Incomplete, Locked, Refused, StalePlan, UnknownName
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import lines, shown
 from opsctl.rollout.journal import Journal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from opsctl.cli.app import App
+    from opsctl.model.host import Host
     from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.rollout.asking import Asked, Asking
     from opsctl.rollout.drive import Progress
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from opsctl.rollout.ride import Ready, Rider
 
 __all__ = [
-    "abort", "begin", "finish", "means_of", "nothing_done", "pause", "resume", "show_state", "skip", "status",
-    "telling",
+    "abort", "begin", "finish", "means_of", "nothing_done", "one_of", "pause", "resume", "show_state", "skip", "status",
+    "tell_plan", "telling",
 ]  # fmt: skip
 # A start reads every host first.
 BEGIN_SECONDS = 120.0
@@ -93,6 +94,48 @@ def finish(app: App, ended: Ended, output: str) -> None:
             line(told)
     note(f"ledger: {ended.head}")
     raise_unless_ok(ended.state)
+
+
+def one_of(app: App, hosts: Sequence[Host], name: str) -> str:
+    """The key of a host by its name, which must be selected: asked before anything is read."""
+    host = app.inventory.host(name)
+    if host not in hosts:
+        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
+    return host.key
+
+
+def tell_plan(
+    app: App,
+    made: Plan,
+    show_plan: Callable[[Plan], None],
+    *,
+    late: Sequence[str],
+    explained: str,
+    why: Sequence[str],
+    output: str,
+    upcoming: str = "",
+) -> int:
+    """Show a plan that was made now, why a host stands in it where it does, and what is missing. The exit code."""
+    from opsctl.rollout import execute
+
+    missed = execute.missed(made)
+    if output == "json":
+        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
+        asked = {"explained": {"host": explained, "why": why}} if explained else {}
+        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
+    else:
+        show_plan(made)
+        for text in why:
+            line(f"{explained}: {text}")
+    if late:
+        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
+    if upcoming:
+        note(upcoming)
+    if made.emergency:
+        note(f"ledger: {app.ledger.head()}")
+    if missed:
+        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
+    return 1 if missed else 0
 
 
 def nothing_done(made: Plan, why: str, output: str) -> None:
@@ -198,18 +241,25 @@ def resume(
     finish(app, ride.resume(rider, means, ready, telling(app, ready.state.plan), moved=moved), output)
 
 
-def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None:
-    """Let a process that outlives this terminal run `opsctl WORDS`; see that it holds the rollout, or waits for it."""
-    from opsctl.rollout import detach
+def hand_over(app: App, rollout: str, words: Sequence[str], output: str, *, starts: datetime | None = None) -> None:
+    """Let a process that outlives this terminal run `opsctl WORDS`; see that it holds the rollout, or waits for it.
+
+    One that waits (`starts`) outlives a reboot of this machine too, where systemd runs it.
+    """
+    from opsctl.rollout import atboot, detach
     from opsctl.state.appointments import Appointments
 
     journal = Journal(app.store)
     if waiter := journal.waiter(rollout):
         raise Locked(f"{waiter} waits to start {rollout}", hint=f"end that first: {lines.abort(rollout)}")
     before, began = journal.load(rollout).at, app.now()
-    started = detach.launch(
-        app.settings, journal, rollout, words, who=app.who, program=detach.program(), systemd=detach.has_systemd()
-    )
+    systemd = detach.has_systemd()
+    if starts and systemd:
+        started = atboot.launch(app.settings, rollout, words, who=app.who, starts=starts)
+    else:
+        started = detach.launch(
+            app.settings, journal, rollout, words, who=app.who, program=detach.program(), systemd=systemd
+        )
 
     def begun() -> bool:
         booked = Appointments(app.store).of(rollout)
@@ -218,10 +268,15 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
 
     surely = detach.wait_until_begun(started, begun, seconds=BEGIN_SECONDS)
     if output == "json":
-        as_json({"rollout": rollout, "detached": started.name, "log": started.output, "begun": surely})
+        told = {"rollout": rollout, "detached": started.name, "log": started.output, "begun": surely}
+        as_json({**told, **({"outlives_reboots": systemd and atboot.outlives_reboots()} if starts else {})})
     else:
         line(f"{rollout}: detached as {started.name}{'' if surely else '; it has not begun yet'}")
         line(f"what it says: {started.output}")
+    if starts and not systemd:
+        note("a reboot of this machine, without systemd, ends its waiting: opsctl patch scheduled shows it")
+    elif starts and not atboot.outlives_reboots():
+        note("it outlives a reboot of this machine only with lingering: loginctl enable-linger")
     if not app.settings.text("ssh.identity"):
         note("warning: ssh.identity is empty: it reaches its hosts by your ssh agent, which ends with your login")
     note(f"follow it: {lines.attach(rollout)}")
@@ -229,7 +284,7 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
 
 def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str, reason: str = "") -> None:
     """End a rollout for good; Incomplete where hosts stay in the middle of it."""
-    from opsctl.rollout import gating
+    from opsctl.rollout import atboot, gating
     from opsctl.rollout.abort import in_the_middle
     from opsctl.rollout.asking import refuse_abort
 
@@ -242,6 +297,7 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
         return
     app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
     done = asking.abort(state)
+    atboot.take_away(state.plan.id)
     if done.wish is None and (why := gating.lift(app.settings, state.plan.id)):
         note(f"its silences could not be lifted and end by themselves: {why}")
     tell_people(app, done)

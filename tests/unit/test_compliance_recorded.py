@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.test_compliance_reading import PlayedHost
+from tests.unit.played_host import PlayedHost
 
 CHECKS = Path(__file__).parents[1] / "compliance"
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n'
@@ -206,6 +206,17 @@ def test_the_audit_log_is_kept_or_copied_and_closed(
         "grep -hEi": plugin, "find /var/log/audit": modes,
     }  # fmt: skip
     assert judged(checks, checks.audit.check_audit_log_is_kept, prints)[0] is holds
+
+
+@pytest.mark.parametrize(("switch", "holds"), [("1", True), ("2", True), ("0", False)])
+def test_a_service_that_runs_records_nothing_while_the_kernels_switch_is_off(
+    checks: SimpleNamespace, switch: str, holds: bool
+) -> None:
+    prints = shown(checks, auditd="enabled active") | {
+        "dpkg-query": (1, "installed auditd 1:3.0.9-1\n"), "auditctl -s": f"enabled {switch}\nfailure 1\n",
+    }  # fmt: skip
+    found = judged(checks, checks.audit.check_system_calls_are_audited, prints)
+    assert found == (holds, f"package auditd 1:3.0.9-1; service auditd enabled, active; kernel: enabled {switch}")
 
 
 def test_rules_are_locked_or_not(checks: SimpleNamespace) -> None:
