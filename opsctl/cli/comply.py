@@ -108,6 +108,10 @@ def _print(found: Audit) -> None:
     from opsctl.compliance import waivers
 
     findings.show(found)
+    repeats = found.assessment.repeats
+    if repeats:
+        equal = sum(one.outcome == "same" for one in repeats)
+        line(f"{len(repeats)} answers, chosen by chance, were asked for again: {equal} are the same")
     waiving.show_waived(found.findings)
     for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
         for warning in waiving.warnings(one):
@@ -135,6 +139,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
             "quarantined": [{"host": a.host, "reason": a.reason} for a in coverage.quarantined],
         },
         "faults": assessment.faults,
+        "repeats": [vars(one) for one in assessment.repeats],
         "counts": count(assessment.results),
         "waivers": [
             waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)

@@ -28,6 +28,7 @@ from opsctl.model.finding import (
     Coverage,
     Evidence,
     Finding,
+    Repeat,
     Scope,
     ScopedHost,
     Waiver,
@@ -285,6 +286,7 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
             faults=tuple(document["faults"]),
             interrupted=bool(document["interrupted"]),
             waivers=tuple(_waiver(entry) for entry in document.get("waivers", ())),
+            repeats=tuple(Repeat(**entry) for entry in document.get("repeats", ())),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
