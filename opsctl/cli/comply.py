@@ -57,7 +57,6 @@ def run(
     from opsctl.compliance.record import audit
     from opsctl.rollout.records import gather
 
-    _settle(app)
     catalogue, found = _profile(app, profile)
     hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
     chosen, left = profiles.narrow(found, controls, severities)
@@ -75,6 +74,7 @@ def run(
         records=gather(managed, (c.id for c in chosen.controls), app.settings, app.store, app.now()),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
     )
+    _settle(app)
     kept = audit(
         order,
         transport=app.transport,
