@@ -200,23 +200,23 @@ CASES: tuple[Case, ...] = (
 # machine serves the time to itself: by these servers of the tenant, and a second chronyd that leaves the clock alone.
 TIME_SERVERS_OF_A_VM = ("127.0.0.1", "127.0.0.2")
 _SECOND = (
-    "local stratum 8", "port 123", "allow 127.0.0.0/8", "cmdport 0", "bindcmdaddress /", "pidfile /", "user _chrony",
+    "local stratum 8", "port 123", "allow 127.0.0.0/8", "cmdport 0", "bindcmdaddress /",
+    "pidfile /run/chrony/second.pid", "user _chrony",
 )  # fmt: skip
 SERVE_TIME = (
     f"printf '%s\\n' {' '.join(map(repr, _SECOND))} > /etc/chrony/second.conf; "
     "systemd-run -q --unit=second-clock chronyd -x -n -f /etc/chrony/second.conf"
 )
-_CHRONY = (
-    "systemctl restart chrony; for i in $(seq 120); do "
-    "[ $(chronyc -n sources | grep -c '^^[*+-]') -ge 2 ] && break; sleep 0.5; done"
-)
+AWAIT_TIME = "for i in $(seq 120); do [ $(chronyc -n sources | grep -c '^^[*+-]') -ge 2 ] && break; sleep 0.5; done"
+_CHRONY = f"systemctl restart chrony; {AWAIT_TIME}"
 _RULES = "/etc/audit/rules.d/50-opsctl.rules"
 _LOAD = "augenrules --load > /dev/null"
 NEEDS_A_VM: tuple[Case, ...] = (
     Case(
         control="TIM-01",
         broken="printf '[Service]\\nExecStart=sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' > "
-        "/etc/systemd/system/ntpsec.service; systemctl enable -q --now ntpsec",
+        "/etc/systemd/system/ntpsec.service; systemctl enable -q ntpsec; "
+        "systemctl start --job-mode=ignore-dependencies ntpsec",  # chrony's own unit says that both cannot run
         mended="systemctl disable -q --now ntpsec; rm /etc/systemd/system/ntpsec.service; systemctl daemon-reload",
         observed="enabled and active: chrony, ntpsec",
     ),
@@ -233,7 +233,14 @@ NEEDS_A_VM: tuple[Case, ...] = (
         mended="cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept",
         observed="not approved: 192.0.2.9",
     ),
-    edited("TIM-04", "/etc/chrony/chrony.conf", "$auser root", "root", _CHRONY),
+    Case(
+        control="TIM-04",
+        broken="cp -p /etc/chrony/chrony.conf /root/kept; echo 'user root' >> /etc/chrony/chrony.conf; "
+        "systemctl restart chrony",
+        mended=f"cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept; {_CHRONY}",
+        observed="chronyd runs as root",
+        also=frozenset({"TIM-03", "TIM-05"}),  # it has just begun, and as root it takes no question
+    ),
     Case(
         control="TIM-05",
         broken="cp -p /etc/chrony/chrony.conf /root/kept; sed -i /^server/d /etc/chrony/chrony.conf; "

@@ -32,7 +32,7 @@ def provision(found: Ground, *tags: str, guard_seconds: int = 300) -> None:
     )
     assert run.good, run.output
     found.transport.fresh(host)
-    found.transport.run(host, hostside_script("guard"), {"action": "confirm", "token": "test"}, timeout=30)
+    found.transport.run(host, hostside_script("guard"), {"action": "confirm", "token": "test"}, timeout=120)
 
 
 @cache
