@@ -30,7 +30,7 @@ def provision(found: Ground, *tags: str, guard_seconds: int = 300) -> None:
         tags=tags,
         extra_vars={"guard_seconds": guard_seconds, "guard_token": "test", "guard_claims": found.claims},
     )
-    assert run.good, run.output
+    assert run.good, [event for event in run.results(host.key) if event.outcome in ("failed", "unreachable")] or run
     found.transport.fresh(host)
     found.transport.run(host, hostside_script("guard"), {"action": "confirm", "token": "test"}, timeout=120)
 
