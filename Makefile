@@ -2,6 +2,8 @@
 VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
+# Most tests wait for hosts; with PYTEST="tests/..." there are no workers, for one file is read and debugged more easily so.
+WORKERS ?= 3
 
 .PHONY: demo test lint docs bench netbox soak lock setup clean
 
@@ -9,7 +11,7 @@ demo: setup                ## set up, then the whole job on the embedded fleet
 	$(VENV)/bin/opsctl demo
 
 test: setup                ## every test; real hosts where this machine can have them
-	$(VENV)/bin/pytest $(PYTEST)
+	$(VENV)/bin/pytest $(or $(PYTEST),-n $(WORKERS))
 
 lint: setup                ## style, types, imports, Ansible content
 	$(VENV)/bin/pytest -q tests/house --ignore tests/house/test_other_python.py $(PYTEST)

@@ -36,7 +36,9 @@ def _rows(name: str, option: dict[str, Any]) -> Iterator[str]:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return "<br>".join(f"`{item}`" for item in value) or "none"
-    return f"`{value}`".replace("|", "\\|") if value != "" else "empty"
+    if isinstance(value, dict):
+        return "<br>".join(f"`{name}: {one}`" for name, one in value.items()) or "none"
+    return f"`{' '.join(str(value).split())}`".replace("|", "\\|") if value != "" else "empty"
 
 
 def write() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opsctl.state.store import Run, Store
 
 # What a table of runs shows of each; the JSON has the hash and the reason as well.
-SHOWN = ("outcome", "profile", "scope", "hosts", "failed")
+SHOWN = ("outcome", "profile", "scope", "hosts", "failed", "waived")
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 
 
@@ -108,9 +108,7 @@ def _print(found: Audit) -> None:
     from opsctl.compliance import waivers
 
     findings.show(found)
-    waived = sum(finding.disposition == "waived" for finding in found.findings)
-    if waived:
-        line(f"{waived} failures are waived")
+    waiving.show_waived(found.findings)
     for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
         for warning in waiving.warnings(one):
             note(f"warning: {warning}")
@@ -183,11 +181,12 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
     """One run for the list; `reason` says why there is nothing to tell of it."""
     from opsctl.cli.findings import scope_words
     from opsctl.compliance.record import read, sha256
+    from opsctl.compliance.waivers import judge
     from opsctl.errors import StoreError
     from opsctl.model.finding import count
 
     bare = {"run": run.id, "started": run.started, "outcome": run.outcome or "running or crashed"}
-    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "sha256", "reason"), "")
+    bare |= dict.fromkeys(("profile", "scope", "hosts", "failed", "waived", "sha256", "reason"), "")
     if store.report(run.id) is None:
         return bare
     try:
@@ -200,6 +199,7 @@ def _row(store: Store, run: Run) -> dict[str, Any]:
         "scope": scope_words(found.scope),
         "hosts": f"{len(found.coverage.assessed)} of {found.coverage.total}",
         "failed": count(found.results)["fail"],
+        "waived": sum(one.disposition == "waived" for one in judge(found.results, found.waivers, found.ended)),
         "sha256": sha256(document),
     }
 

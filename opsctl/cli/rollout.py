@@ -198,18 +198,25 @@ def resume(
     finish(app, ride.resume(rider, means, ready, telling(app, ready.state.plan), moved=moved), output)
 
 
-def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None:
-    """Let a process that outlives this terminal run `opsctl WORDS`; see that it holds the rollout, or waits for it."""
-    from opsctl.rollout import detach
+def hand_over(app: App, rollout: str, words: Sequence[str], output: str, *, starts: datetime | None = None) -> None:
+    """Let a process that outlives this terminal run `opsctl WORDS`; see that it holds the rollout, or waits for it.
+
+    One that waits (`starts`) outlives a reboot of this machine too, where systemd runs it.
+    """
+    from opsctl.rollout import atboot, detach
     from opsctl.state.appointments import Appointments
 
     journal = Journal(app.store)
     if waiter := journal.waiter(rollout):
         raise Locked(f"{waiter} waits to start {rollout}", hint=f"end that first: {lines.abort(rollout)}")
     before, began = journal.load(rollout).at, app.now()
-    started = detach.launch(
-        app.settings, journal, rollout, words, who=app.who, program=detach.program(), systemd=detach.has_systemd()
-    )
+    systemd = detach.has_systemd()
+    if starts and systemd:
+        started = atboot.launch(app.settings, rollout, words, who=app.who, starts=starts)
+    else:
+        started = detach.launch(
+            app.settings, journal, rollout, words, who=app.who, program=detach.program(), systemd=systemd
+        )
 
     def begun() -> bool:
         booked = Appointments(app.store).of(rollout)
@@ -218,10 +225,15 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
 
     surely = detach.wait_until_begun(started, begun, seconds=BEGIN_SECONDS)
     if output == "json":
-        as_json({"rollout": rollout, "detached": started.name, "log": started.output, "begun": surely})
+        told = {"rollout": rollout, "detached": started.name, "log": started.output, "begun": surely}
+        as_json({**told, **({"outlives_reboots": systemd and atboot.outlives_reboots()} if starts else {})})
     else:
         line(f"{rollout}: detached as {started.name}{'' if surely else '; it has not begun yet'}")
         line(f"what it says: {started.output}")
+    if starts and not systemd:
+        note("a reboot of this machine, without systemd, ends its waiting: opsctl patch scheduled shows it")
+    elif starts and not atboot.outlives_reboots():
+        note("it outlives a reboot of this machine only with lingering: loginctl enable-linger")
     if not app.settings.text("ssh.identity"):
         note("warning: ssh.identity is empty: it reaches its hosts by your ssh agent, which ends with your login")
     note(f"follow it: {lines.attach(rollout)}")
@@ -229,7 +241,7 @@ def hand_over(app: App, rollout: str, words: Sequence[str], output: str) -> None
 
 def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, output: str, reason: str = "") -> None:
     """End a rollout for good; Incomplete where hosts stay in the middle of it."""
-    from opsctl.rollout import gating
+    from opsctl.rollout import atboot, gating
     from opsctl.rollout.abort import in_the_middle
     from opsctl.rollout.asking import refuse_abort
 
@@ -242,6 +254,7 @@ def abort(app: App, kind: str, rollout_id: str, *, dry_run: bool, yes: bool, out
         return
     app.confirm(f"Abort {state.plan.id} for good?", yes=yes)
     done = asking.abort(state)
+    atboot.take_away(state.plan.id)
     if done.wish is None and (why := gating.lift(app.settings, state.plan.id)):
         note(f"its silences could not be lifted and end by themselves: {why}")
     tell_people(app, done)

@@ -123,8 +123,12 @@ def keep(store: Store, run_id: str, document: Mapping[str, object], assessment: 
         store.save_report(run_id, KIND, canonical(document), assessment.ended)
         for host in assessment.coverage.assessed:
             results = assessment.of(host)
-            failed = [result.control for result in results if result.result == "fail"]
-            fact = {"run": run_id, "counts": count(results), "failed": failed}
+            findings = waivers.judge(results, assessment.waivers, assessment.ended)
+            failed, waived = (
+                [one.result.control for one in findings if (one.disposition == "waived") == accepted]
+                for accepted in (False, True)
+            )
+            fact = {"run": run_id, "counts": count(results), "failed": failed, "waived": waived}
             store.put_fact(host, FACT, json.dumps(fact), assessment.ended)
 
 

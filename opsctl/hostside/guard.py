@@ -1,8 +1,8 @@
 """A host's own guard against being locked out: it undoes a change of its access unless a new session confirms it.
 
-`arm` keeps a copy of everything that decides who gets in (sshd, sudo, PAM, nftables and its live rules, the automation
-account with its keys) and starts a timer. `confirm` stops the timer. If it runs out, systemd calls `restore`, which
-puts every file back, loads the old rules and reloads sshd. `status` says how things stand.
+`arm` keeps a copy of everything that decides who gets in (sshd, sudo, PAM, nftables and its live rules, settings of the
+network, the automation account with its keys) and starts a timer. `confirm` stops the timer. If it runs out, systemd
+calls `restore`, which puts every file back, loads the old rules and reloads sshd. `status` says how things stand.
 
 The timer counts monotonic seconds, so a changed clock does not matter. Its unit is enabled and starts only while the
 host is armed: after a reboot it counts once more from the boot. Arming an armed host keeps the old copy - the last
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -28,7 +29,13 @@ Run = Callable[[List[str]], Tuple[int, str]]
 FOLDER = "/var/lib/opsctl/guard"
 UNITS = "/etc/systemd/system"
 NAME = "opsctl-guard"
-TREES = ("etc/ssh", "etc/sudoers", "etc/sudoers.d", "etc/pam.d", "etc/nftables.conf", "etc/security", "etc/nftables")
+TREES = (
+    "etc/ssh", "etc/sudoers", "etc/sudoers.d", "etc/pam.d", "etc/nftables.conf", "etc/security", "etc/nftables",
+    "etc/sysctl.d",
+)  # fmt: skip
+# What can cut a host off: strict reverse paths between several networks, a default route that is advertised.
+SETTINGS = "proc/sys/net/ipv[46]/conf/*/%s"
+CUTTING = ("rp_filter", "accept_ra", "accept_redirects", "forwarding")
 KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 ACCOUNT_FILES = ("etc/passwd", "etc/shadow")
 
@@ -107,7 +114,7 @@ class Guard:
         armed = self._read("armed.json")
         if armed is None:
             return self.status()
-        undone = self._put_back() + self._put_back_account(armed["account"])
+        undone = self._put_back() + self._put_back_account(armed["account"]) + self._put_back_settings()
         self._reload()
         self._write("restored.json", {"token": armed["token"], "at": self.now(), "undone": undone})
         self._forget("armed.json")
@@ -146,6 +153,7 @@ class Guard:
             "home": home,
             "folders": folders,
             "rules": self._rules(),
+            "settings": self._settings(),
             "enabled": {unit: self._is("is-enabled", unit) for unit in ("nftables.service", "ssh.socket")},
             "active": {unit: self._is("is-active", unit) for unit in ("nftables.service", "ssh.socket")},
         }
@@ -205,6 +213,24 @@ class Guard:
         if wanted != lines:
             _rewrite(self.path("etc/group"), wanted)
             undone.append("/etc/group")
+        return undone
+
+    def _settings(self) -> dict[str, str]:
+        found = {}
+        for name in CUTTING:
+            for path in glob.glob(self.path(SETTINGS % name)):
+                found[os.path.relpath(path, self.root)] = (_text(path) or "").strip()
+        return found
+
+    def _put_back_settings(self) -> list[str]:
+        """Settings of the network as they were; an interface that is gone has none."""
+        # Armed by an older opsctl, the copy holds none.
+        before, now, undone = self._about().get("settings", {}), self._settings(), []
+        for name, value in before.items():
+            if name in now and now[name] != value:
+                with contextlib.suppress(OSError), open(self.path(name), "w") as stream:
+                    stream.write(value)
+                    undone.append("/" + name)
         return undone
 
     # --- what runs ---------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ WANTED_PACKAGES = (
         "rsyslog", "rsyslog-gnutls", "nftables", "unattended-upgrades", "prometheus-node-exporter", "needrestart",
         "sudo",
         "haproxy", "nginx-light", "logrotate", "openssh-server", "acl", "libpam-pwquality", "auditd", "chrony",
-        "aide", "apparmor", "kmod",
+        "aide", "apparmor", "cracklib-runtime", "kmod",
     ),
     ("systemd-timesyncd",),
 )  # fmt: skip

@@ -44,7 +44,9 @@ class Explanation:
         return tuple(seen for seen in self.hosts if seen.result in words)
 
 
-def explain(name: str, *, own: Path | None, store: Store | None, profile: str) -> Explanation:
+def explain(
+    name: str, *, own: Path | None, store: Store | None, profile: str, inventories: Path | None = None
+) -> Explanation:
     """Raises UnknownName, with the nearest control. `profile`: its latest whole run tells of the hosts."""
     catalogue = catalogues.load(own)
     control = catalogue.by_id.get(name.upper())
@@ -55,7 +57,7 @@ def explain(name: str, *, own: Path | None, store: Store | None, profile: str) -
     return Explanation(
         control=control,
         source=_source(catalogues.folder(own), control.id),
-        profiles=_profiles(control.id, catalogue, own),
+        profiles=_profiles(control.id, catalogue, own, inventories),
         benchmarks=catalogue.benchmarks,
         run=run,
         hosts=hosts,
@@ -71,10 +73,12 @@ def _source(checks: Path, name: str) -> str:
     return ""
 
 
-def _profiles(name: str, catalogue: Catalogue, own: Path | None) -> dict[str, Mapping[str, Setting]]:
+def _profiles(
+    name: str, catalogue: Catalogue, own: Path | None, inventories: Path | None
+) -> dict[str, Mapping[str, Setting]]:
     found = {}
-    for profile in profiles.names(own):
-        for control in profiles.load(profile, catalogue, own).controls:
+    for profile in profiles.names(own, inventories):
+        for control in profiles.load(profile, catalogue, own, inventories).controls:
             if control.id == name:
                 found[profile] = control.values
     return found

@@ -34,7 +34,8 @@ def units(
     if not settings.state.is_dir():
         raise Refused(f"{settings.state} is not there yet", hint="opsctl comply run, once by hand; then this again")
     if profile:
-        profiles.load(profile, catalogue.load(settings.own_content), settings.own_content)
+        known = catalogue.load(settings.own_content)
+        profiles.load(profile, known, settings.own_content, settings.inventories)
     name = f"opsctl-comply-run-{timer.short(settings)}"
     command = [*program, "-C", str(settings.workspace), "comply", "run"]
     command += ["--profile", profile] if profile else []

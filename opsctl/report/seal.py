@@ -7,6 +7,7 @@ lies in each report: Python's standard library alone. `VERIFY.txt` says the same
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from opsctl.state.ledger import Ledger
 from opsctl.state.reportkey import ReportKey
 
 PROGRAM, STEPS = "verify.py", "VERIFY.txt"
+# Lies in a folder from before its first file until it is sealed: what a kill leaves behind is no report.
+UNSEALED = ".unsealed"
 OURS = (verify.SUMS, verify.SIGNATURE, verify.SIGNER, verify.SEAL, verify.CHAIN, PROGRAM, STEPS)
 
 Link = tuple[str, str]  # a run's name, and the SHA-256 of its document
@@ -80,10 +83,19 @@ def refuse_other_files(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Take away an earlier report of ours, so that nothing of it is sealed again unseen. Raises Refused."""
+    """Make the folder ready: an earlier report of ours goes, so that nothing of it is sealed again unseen.
+
+    One that was begun and never sealed is moved aside. Raises Refused for a folder with other files.
+    """
+    if (folder / UNSEALED).exists():
+        folder.rename(folder.with_name(f"{folder.name}.unfinished-{secrets.token_hex(4)}"))
     refuse_other_files(folder)
-    for path in sorted(folder.rglob("*"), reverse=True) if folder.exists() else ():
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    _put(folder / UNSEALED, "This report is not finished: do not use it.\n")
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        elif path != folder / UNSEALED:
+            path.unlink()
 
 
 def _lines(file: Path) -> list[str]:
@@ -110,6 +122,7 @@ def seal(folder: Path, *, run: str, links: Sequence[Link], key: ReportKey | None
     _put(folder / verify.SUMS, text)
     if key is not None:
         _put(folder / verify.SIGNATURE, key.sign(text.encode()))
+    (folder / UNSEALED).unlink(missing_ok=True)
     written = tuple((folder / name, verify.digest(folder / name)) for name in OURS if (folder / name).exists())
     return Seal(files=written, chain=known, signer=_signer(key))
 
@@ -120,7 +133,7 @@ def _signer(key: ReportKey | None) -> str:
 
 def _names(folder: Path) -> list[str]:
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return sorted(name for name in names if name not in (verify.SUMS, verify.SIGNATURE))
+    return sorted(name for name in names if name not in (verify.SUMS, verify.SIGNATURE, UNSEALED))
 
 
 def _put(file: Path, text: str | bytes) -> None:

@@ -103,17 +103,27 @@ def launch(
     return _as_unit(rollout, command, who) if systemd else _as_process(journal.file(rollout, "log"), command)
 
 
+def control(*, root: bool) -> list[str]:
+    """The systemctl(1) command line, of the system or of a user."""
+    return ["systemctl", *([] if root else ["--user"])]
+
+
 def _as_unit(rollout: str, command: Sequence[str], who: str) -> Detached:
     root, unit = os.geteuid() == 0, unit_of(rollout)
-    control = ["systemctl", *([] if root else ["--user"])]
-    subprocess.run([*control, "reset-failed", unit], check=False, capture_output=True)
+    subprocess.run([*control(root=root), "reset-failed", unit], check=False, capture_output=True)
     argv = unit_command(rollout, command, who=who, environ=os.environ, root=root)
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         raise Refused(f"systemd-run: {done.stderr.strip()}", hint="start it in a terminal, without --detach")
+    return watched(rollout)
+
+
+def watched(rollout: str) -> Detached:
+    """The unit of a rollout, which was started a moment ago."""
+    root, unit = os.geteuid() == 0, unit_of(rollout)
 
     def shown(name: str) -> str:
-        asked = [*control, "show", "--value", f"--property={name}", unit]
+        asked = [*control(root=root), "show", "--value", f"--property={name}", unit]
         return subprocess.run(asked, check=False, capture_output=True, text=True).stdout.strip()
 
     read = ["journalctl", *([] if root else ["--user"]), "-u", unit, "-o", "cat", "-n", "5", "--no-pager"]

@@ -16,10 +16,10 @@ import pytest
 
 from opsctl.cli.app import App
 from opsctl.cli.main import run
-from opsctl.cli.proof import explaining
+from opsctl.cli.proof import explaining, waiving
 from opsctl.compliance import catalogue as catalogues
-from opsctl.compliance import record
-from opsctl.model.finding import Assessment
+from opsctl.compliance import record, waivers
+from opsctl.model.finding import Assessment, Waiver
 from opsctl.report import explain as room
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
@@ -175,7 +175,31 @@ def fleet() -> Assessment:
     names = {"ange.web1": "example-ange.ange-web1", "ange.db1": "example-ange.ange-db1"}
     hosts = tuple(replace(one, key=names.get(one.key, one.key)) for one in found.scope.hosts)
     results = tuple(replace(one, host=names.get(one.host, one.host)) for one in found.results)
-    return replace(found, scope=replace(found.scope, hosts=hosts), results=results)
+    coverage = replace(found.coverage, assessed=tuple(names.get(key, key) for key in found.coverage.assessed))
+    return replace(found, scope=replace(found.scope, hosts=hosts), results=results, coverage=coverage)
+
+
+def test_waived_failures_are_shown_with_their_true_result_and_are_no_open_findings(
+    workspace: Path, capsys: Capture
+) -> None:
+    accepted = Waiver(
+        control="SSH-01", tenant="example-ange", hosts=("ange-web*",), reason="agreed", owner="anna", approver="bo",
+        expires=THEN + timedelta(days=99),
+    )  # fmt: skip
+    run_id = keep(workspace, replace(fleet(), waivers=(accepted,)))
+    (listed,) = said(capsys, ["comply", "list"])["runs"]
+    assert (listed["failed"], listed["waived"]) == (3, 1)
+    with Store.open(workspace / ".state") as store:
+        facts = {host: json.loads(fact.value_json) for host, fact in store.facts(record.FACT).items()}
+        found = record.read(store, run_id)[1]
+    assert (facts["example-ange.ange-web1"]["failed"], facts["example-ange.ange-web1"]["waived"]) == ([], ["SSH-01"])
+    assert facts["sundsvall.app1"]["failed"] == ["SSH-01", "SSH-06"]
+    waiving.show_waived(waivers.judge(found.results, found.waivers, found.ended))
+    name = waivers.name(accepted)
+    told = f"waived: SSH-01 fails on example-ange.ange-web1 (waiver {name}, until 2027-02-08 12:00 UTC)"
+    assert told in capsys.readouterr().out
+    assert run(["comply", "explain", "SSH-01"]) == 0
+    assert "waived on 1 host:" in capsys.readouterr().out
 
 
 def test_a_waiver_is_planned_written_approved_and_then_valid(

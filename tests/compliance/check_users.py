@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
-from judging import CannotJudge, Expectations, Verdict, listed, not_applicable
-from reading import accounts, lines, output, sshd, sudoers, uid_range
+from judging import CannotJudge, Expectations, Verdict, listed
+from reading import (
+    accounts,
+    lines,
+    output,
+    sshd,
+    stats,
+    uid_range,
+)
 
 NO_LOGIN = ("nologin", "false")
 # Accounts that Debian ships with a command as their shell.
@@ -20,16 +28,15 @@ def check_root_is_the_only_uid_0(host: Any, verdict: Verdict) -> None:
     verdict(found == ["root"], observed=f"UID 0: {listed(found)}", expected="UID 0: root")
 
 
-@pytest.mark.control("USR-02")
-def check_no_empty_password(host: Any, verdict: Verdict) -> None:
-    # Only names and whether there is something leave the host, never a hash.
-    states = lines(host, 'awk -F: \'{ print $1 ":" ($2 == "" ? "empty" : "not empty") }\' /etc/shadow')
-    empty = [line.split(":")[0] for line in states if line.endswith(":empty")]
-    verdict(
-        bool(states) and not empty,
-        observed=f"{len(states)} accounts, with an empty password: {listed(empty)}",
-        expected="none with an empty password",
-    )
+@pytest.mark.control("USR-04")
+def check_names_and_ids_are_unique(host: Any, verdict: Verdict) -> None:
+    repeated = []
+    for file in ("/etc/passwd", "/etc/group"):
+        rows = [line.split(":") for line in lines(host, f"cat {file}")]
+        for place, what in ((0, "name"), (2, "id")):
+            counted = Counter(row[place] for row in rows if len(row) > 3)
+            repeated += [f"{what} {value} {count} times in {file}" for value, count in counted.items() if count > 1]
+    verdict(not repeated, observed=f"repeated: {listed(repeated)}", expected="no name and no id twice in either file")
 
 
 @pytest.mark.control("USR-05")
@@ -46,58 +53,24 @@ def check_service_accounts_have_no_shell(host: Any, verdict: Verdict) -> None:
     verdict(not wrong, observed=f"with a login shell: {listed(wrong)}", expected=f"nologin or false below UID {lowest}")
 
 
-@pytest.mark.control("USR-12")
-def check_pam_refuses_empty_passwords(host: Any, verdict: Verdict) -> None:
-    command = "grep -rE 'pam_unix\\.so' /etc/pam.d --include='*' --exclude='*.dpkg-*' --exclude='*.ucf-*'"
-    used = [line for line in lines(host, command, ok=(0, 1)) if not line.partition(":")[2].lstrip().startswith("#")]
-    wrong = [" ".join(line.split()) for line in used if re.search(r"\snullok(\s|$|_)", line)]
-    verdict(
-        bool(used) and not wrong,
-        observed=f"{len(used)} lines with pam_unix; with nullok: {listed(wrong)}",
-        expected="no nullok on a pam_unix line",
-    )
-
-
-def only_sudo(host: Any) -> None:
-    if host.run("command -v sudo").rc != 0:
-        not_applicable("sudo is not installed")
-
-
-@pytest.mark.control("USR-16")
-def check_sudo_uses_a_terminal_of_its_own(host: Any, verdict: Verdict) -> None:
-    only_sudo(host)
-    on, off = [], []
-    for file, rule in sudoers(host):
-        if not re.match(r"Defaults\b", rule):
-            continue
-        for setting in re.findall(r"!*\s*\buse_pty\b", rule):
-            if setting.count("!") % 2:
-                off.append(f"{rule} ({file})")
-            elif re.match(r"Defaults\s", rule):
-                on.append(f"{rule} ({file})")
-    verdict(
-        bool(on) and not off,
-        observed=f"switched on: {listed(on)}; switched off: {listed(off)}",
-        expected="Defaults use_pty, nowhere switched off",
-    )
-
-
-@pytest.mark.control("USR-18")
-def check_sudo_asks_for_a_password(host: Any, verdict: Verdict, expectations: Expectations) -> None:
-    only_sudo(host)
-    automation = expectations.texts("automation_accounts")
+@pytest.mark.control("USR-20")
+def check_homes_belong_to_their_users(host: Any, verdict: Verdict, expectations: Expectations) -> None:
+    mode = int(expectations.text("mode"), 8)
+    lowest, highest = uid_range(host)
+    people = [a for a in accounts(host) if lowest <= a.uid <= highest and a.shell.rpartition("/")[2] not in NO_LOGIN]
+    there = {entry.path: entry for entry in stats(host, *sorted({a.home for a in people}))}
     wrong = []
-    for file, rule in sudoers(host):
-        # NOPASSWD is a tag within a rule, !authenticate a Defaults setting (sudoers(5)).
-        if "NOPASSWD" not in rule and not re.search(r"!\s*authenticate\b", rule):
-            continue
-        if any(file == f"/etc/sudoers.d/{name}" and rule.split()[0] == name for name in automation):
-            continue
-        wrong.append(f"{rule} ({file})")
+    for a in people:
+        entry = there.get(a.home)
+        if entry is None:
+            wrong.append(f"{a.name}: {a.home or 'no home'} is missing")
+        elif entry.user != a.name or not entry.no_wider_than(mode):
+            wrong.append(f"{a.name}: {entry}")
+    # Where nobody has such an account, /etc/passwd is the evidence, and nothing is wrong.
     verdict(
         not wrong,
-        observed=f"without a password: {listed(wrong)}",
-        expected=f"only {listed(automation)}, in its own file of /etc/sudoers.d",
+        observed=f"{len(people)} interactive accounts; wrong: {listed(wrong)}",
+        expected=f"each home there, its account's own, mode {mode:04o} or stricter",
     )
 
 

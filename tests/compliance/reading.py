@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from judging import CannotJudge
+from judging import CannotJudge, Verdict, listed, not_applicable
 
 NOBODY = "192.0.2.1"  # an address of the documentation range (RFC 5737): fits no Match block by chance
 
@@ -25,6 +25,94 @@ def output(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,))
 
 def lines(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,)) -> list[str]:
     return [line for line in output(host, command, *arguments, ok=ok).splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Owner, group and mode of a file."""
+
+    user: str
+    group: str
+    mode: int
+    path: str
+
+    def no_wider_than(self, mode: int) -> bool:
+        return self.mode & ~mode == 0
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.user}:{self.group} {self.mode:04o}"
+
+
+def stats(host: Any, *files: str) -> list[Stat]:
+    """Those of the files that are there, links followed."""
+    if not files:
+        return []
+    command = "stat -L -c '%%U:%%G %%a %%n' " + " ".join("%s" for _ in files)
+    found = host.run(command, *files)
+    missing = [line for line in found.stderr.splitlines() if "No such file" not in line]
+    if found.rc not in (0, 1) or missing:
+        raise CannotJudge(f"stat ended with {found.rc}: {found.stderr.strip()[:300]}")
+    entries = []
+    for line in found.stdout.splitlines():
+        owner, mode, path = line.split(" ", 2)
+        user, _, group = owner.partition(":")
+        entries.append(Stat(user, group, int(mode, 8), path))
+    return entries
+
+
+def container(host: Any) -> str:
+    """The kind of container that the host is (systemd-nspawn, lxc, docker, ...); empty for a machine with a kernel."""
+    found = host.run("systemd-detect-virt --container")
+    kind = str(found.stdout).strip()
+    if found.rc not in (0, 1) or not kind:
+        raise CannotJudge(f"whether this is a container is not known: {found.stderr.strip()[:200]}")
+    return "" if kind == "none" else kind
+
+
+def only_with_a_kernel(host: Any, what: str) -> None:
+    """End the check in a container: `what` belongs to the machine below, which is judged for itself."""
+    kind = container(host)
+    if kind:
+        not_applicable(f"a container ({kind}): {what} belongs to the machine below")
+
+
+# Of NET-08, FS-10 and FS-11 together, so that one command answers all three.
+MODULES = ("dccp", "tipc", "rds", "sctp", "cramfs", "freevxfs", "hfs", "hfsplus", "jffs2", "usb-storage")
+_MODULES = (
+    'for module in %s; do echo "module $module"; modprobe -n -v "$module" 2>&1; done; cut -d \' \' -f 1 /proc/modules '
+    "| sed 's/^/loaded /'"
+)
+
+
+def refuse_modules(host: Any, verdict: Verdict, modules: tuple[str, ...]) -> None:
+    """None of these can be loaded, nor is loaded: modprobe.d(5) turns it into true or false, or it is not built."""
+    only_with_a_kernel(host, "which modules there are")
+    said, loaded, name = {}, set(), ""
+    asked = " ".join(dict.fromkeys((*MODULES, *modules)))
+    for line in lines(host, _MODULES % asked):
+        word, _, rest = line.partition(" ")
+        if word == "module":
+            name = rest
+            said[name] = ""
+        elif word == "loaded":
+            loaded.add(rest)
+        else:
+            said[name] += line.strip() + " "
+    can = [
+        f"{name} ({said.get(name, '').strip()[:80] or 'built in or loaded'})"
+        for name in modules
+        if not _refused(said[name])
+    ]
+    there = [name for name in modules if name.replace("-", "_") in loaded]
+    verdict(
+        not can and not there,
+        observed=f"can be loaded: {listed(can)}; loaded: {listed(there)}",
+        expected=f"{listed(modules)} cannot be loaded and are not loaded",
+    )
+
+
+def _refused(said: str) -> bool:
+    return re.search(r"\binstall (/usr)?/bin/(true|false)\b|\bnot found in directory\b", said) is not None
 
 
 @dataclass(frozen=True)
@@ -57,6 +145,70 @@ def uid_range(host: Any) -> tuple[int, int]:
     if not all(value.isdigit() for value in given.values()):
         raise CannotJudge(f"/etc/login.defs: not numbers: {given}")
     return int(given["UID_MIN"]), int(given["UID_MAX"])
+
+
+def login_defs(host: Any) -> dict[str, str]:
+    """The settings of /etc/login.defs; the last one of a name holds (login.defs(5))."""
+    found = {}
+    for line in lines(host, "grep -E '^[[:space:]]*[A-Z]' /etc/login.defs", ok=(0, 1)):
+        name, *value = line.split()
+        found[name] = " ".join(value)
+    return found
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A line of /etc/shadow without its hash: `state` is empty, locked or set; ages in days, empty where not given."""
+
+    name: str
+    state: str
+    longest: str
+    inactive: str
+
+
+def shadow(host: Any) -> list[Shadow]:
+    """Only names, ages and whether there is a password leave the host, never a hash."""
+    state = '($2 == "" ? "empty" : $2 ~ /^[!*]/ ? "locked" : "set")'
+    command = f'awk -F: \'{{ print $1 ":" {state} ":" $5 ":" $7 }}\' /etc/shadow'
+    return [Shadow(*line.split(":")) for line in lines(host, command)]
+
+
+def family(host: Any) -> str:
+    """debian or rhel, or the ID of something else (os-release(5))."""
+    text = output(host, "cat /etc/os-release")
+    fields = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)"?$', text))
+    kin = {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()}
+    return next((name for name in ("debian", "rhel") if name in kin), fields.get("ID", ""))
+
+
+# In the files of /etc/pam.d that are read: dpkg and ucf keep others beside them.
+_PAM = (
+    "grep -rE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d --exclude='*.dpkg-*' --exclude='*.ucf-*' "
+    "--exclude='*.pam-old'"
+)
+
+
+def pam(host: Any, module: str) -> list[tuple[str, str]]:
+    """(file, line) of every line of /etc/pam.d that calls this module; blanks between words are one."""
+    found = []
+    for printed in lines(host, _PAM, ok=(0, 1)):
+        file, _, line = printed.partition(":")
+        if re.search(rf"\b{module}\.so\b", line):
+            found.append((file, " ".join(line.split())))
+    return found
+
+
+def sudo_defaults(host: Any, name: str) -> list[tuple[str, bool, str, str]]:
+    """(value, on, scope, where) of each Defaults setting of this name, in the order of reading; sudoers(5)."""
+    found = []
+    for file, rule in sudoers(host):
+        line = re.match(r"Defaults(\S*)\s+(.*)", rule)
+        for setting in re.findall(r"(?:\"[^\"]*\"|[^,\"])+", line[2]) if line else ():
+            given = re.fullmatch(rf"\s*(!*)\s*{name}\s*(?:[+-]?=\s*(.*))?", setting.strip())
+            if line and given:
+                value = (given[2] or "").strip().strip('"')
+                found.append((value, len(given[1]) % 2 == 0, line[1], f"{rule} ({file})"))
+    return found
 
 
 def sudoers(host: Any) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import yaml
 from tests.house.repository import ROOT
 
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "meta").is_dir())
+LOCKING = ("/etc/ssh/", "/etc/sudoers", "/etc/nftables", "{{")
 PHASES = ("preflight", "install", "configure", "run")
 
 
@@ -64,15 +65,22 @@ def test_every_file_that_could_lock_us_out_is_checked_before_it_is_put_in_place(
     }
     for file, command in checked.items():
         tasks = load(ROOT / "roles" / file)
-        written = [task for task in tasks if "opsctl_file" in task]
-        assert written
-        for task in written:
-            assert task["opsctl_file"]["validate"].endswith(command), task["name"]
+        given = [task["opsctl_file"] for task in tasks if "opsctl_file" in task]
+        names = load(ROOT / "roles" / file.split("/")[0] / "vars/main.yml")
+        files = [
+            each
+            for one in given
+            for each in (names["_users_files"] if one.get("files", "")[:1] == "{" else one.get("files", [one]))
+        ]
+        locking = [each for each in files if each["path"].startswith(LOCKING)]
+        assert locking
+        for each in locking:
+            assert each["validate"].endswith(command), each["path"]
 
 
 def test_the_guard_comes_before_whatever_could_lock_us_out() -> None:
     roles = [entry["role"] for entry in load(ROOT / "playbooks/provision.yml")[0]["roles"]]
     guard = roles.index("guard")
-    assert {"users", "ssh", "firewall"} == set(roles[guard + 1 :])
+    assert {"users", "ssh", "firewall", "kernel", "filesystem"} == set(roles[guard + 1 :])
     tags = load(ROOT / "playbooks/provision.yml")[0]["roles"][guard]["tags"]
-    assert {"users", "ssh", "firewall"} <= set(tags)
+    assert {"users", "ssh", "firewall", "kernel", "filesystem"} <= set(tags)

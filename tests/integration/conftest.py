@@ -6,7 +6,6 @@ Where no lab can stand, tests marked `lab` are skipped with the reason; with OPS
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,7 @@ import pytest
 from opsctl import lab as labs
 from opsctl.errors import Refused
 from opsctl.lab import Fleet, machine
-from opsctl.lab.place import RUN
-
-_SHARED = re.compile(r"shared-(\d+)")
+from tests.integration.owned import lab_name, take_down_orphans
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,25 +33,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("OPSCTL_REQUIRE_LAB") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+    take_down_orphans()
 
 
 @pytest.fixture(scope="session", name="lab")
 def _lab() -> Iterator[Fleet]:
     """Four of the demo's hosts, one behind a jump host. Whoever changes a host brings it back: `as_found`."""
-    _take_down_orphans()
-    name = f"shared-{os.getpid()}"
+    name = lab_name()
     try:
         yield labs.up(name, labs.only(labs.demo(), ["ange-lb1", "ange-web1", "ange-db1", "sundsvall-app1"]))
     finally:
         labs.down(name)
-
-
-def _take_down_orphans() -> None:
-    """Shared fleets whose session was killed without a chance to take them down."""
-    for name in machine.labs(RUN):
-        found = _SHARED.fullmatch(name)
-        if found and not Path("/proc", found[1]).exists():
-            labs.down(name)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from opsctl.lab import Fleet
 from opsctl.model.host import Host, Inventory
 from opsctl.ssh.hostkeys import Key, Pin, Pins
 from opsctl.ssh.session import Transport, close_shared
+from tests.integration.owned import lab_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Ground:
 @contextmanager
 def ground(folder: Path, plan: Fleet, *, name: str = "") -> Iterator[Ground]:
     """Brings a lab up, makes a workspace of it in `folder`, and takes everything down again."""
-    name = name or f"t{secrets.token_hex(4)}"
+    name = name or lab_name()
     fleet = lab.up(name, plan)
     try:
         workspace = folder / "workspace"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from opsctl import lab
 from opsctl.lab import Fleet
+from tests.integration.owned import lab_name
 
 FIXED = "1.0-1+deb12u1"
 OWN = ("opslab-fragile", "opslab-kernel", "opslab-library", "opslab-newdep", "opslab-service")
@@ -56,9 +56,10 @@ class Site:
         return found
 
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
-        """A command that runs on its own; what it prints is in `said`."""
+        """A command that runs on its own, and ends with us at the latest; what it prints is in `said`."""
+        line = ["setpriv", "--pdeathsig", "KILL", *self.command(*words)]
         with (self.workspace / "said").open("wb") as said:
-            running = subprocess.Popen(self.command(*words), stdout=said, stderr=subprocess.STDOUT)
+            running = subprocess.Popen(line, stdout=said, stderr=subprocess.STDOUT)
         self.begun.append(running)
         return running
 
@@ -127,7 +128,7 @@ class Site:
 @contextmanager
 def prepared(folder: Path, plan: Fleet) -> Iterator[Site]:
     """A lab of this fleet with a workspace, every host trusted and prepared, each with a snapshot of that."""
-    name = f"t{secrets.token_hex(4)}"
+    name = lab_name()
     fleet = lab.up(name, plan)
     try:
         site = Site(fleet=fleet, workspace=folder / "workspace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from opsctl.compliance import catalogue, profiles
 from opsctl.config import load
 from opsctl.inventory import files
 from opsctl.ssh.session import close_shared
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 Capture = pytest.CaptureFixture[str]
@@ -26,7 +26,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module", name="fleet")
 def _fleet() -> Iterator[lab.Fleet]:
-    name = f"t{secrets.token_hex(4)}"
+    name = lab_name()
     fleet = lab.up(name, lab.generic(3))
     try:
         yield fleet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 import time
@@ -18,13 +17,14 @@ from opsctl.lab import Fleet, HostStatus, control, traces, units
 from opsctl.lab.machine import labs as lab_names
 from opsctl.lab.place import RUN, Place
 from opsctl.lab.recipe import FIXED, OLD, OWN_PACKAGES
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 WEB = "ange-web1"
 
 
 def fresh_name() -> str:
-    return f"t-{secrets.token_hex(4)}"
+    return lab_name()
 
 
 def inside(lab: Fleet, host: str, command: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from opsctl import lab
+from tests.integration.owned import lab_name
 from tests.integration.test_patch import FIXED, PREPARE, Site, reached, wait_for
 
 pytestmark = pytest.mark.lab
@@ -100,7 +100,7 @@ class Monitored:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
-    name = f"t{secrets.token_hex(4)}"
+    name = lab_name()
     fleet = lab.up(name, lab.only(lab.demo(), (*HOSTS, MONITORING)))
     try:
         site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("monitored") / "workspace")

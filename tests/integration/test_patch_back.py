@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from opsctl import lab
+from tests.integration.owned import lab_name
 from tests.integration.test_patch import FIXED, OWN, PREPARE, Site, packages
 
 pytestmark = pytest.mark.lab
@@ -23,7 +23,7 @@ FREEZE = "version: 1\nfreezes: [{name: soak, days: [mon, tue, wed, thu, fri, sat
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = f"t{secrets.token_hex(4)}"
+    name = lab_name()
     fleet = lab.up(name, lab.only(lab.demo(), HOSTS))
     try:
         site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("back") / "workspace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from opsctl import lab
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -53,7 +53,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name, workspace = f"t{secrets.token_hex(4)}", tmp_path_factory.mktemp("plan") / "workspace"
+    name, workspace = lab_name(), tmp_path_factory.mktemp("plan") / "workspace"
     fleet = lab.up(name, lab.generic(3))
     try:
         subprocess.run([sys.executable, "-m", "opsctl", "init", str(workspace), "--lab", name], check=True)

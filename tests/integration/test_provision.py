@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from opsctl import lab
 from opsctl.lab import Fleet
 from tests.integration.ground import wait_until
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -35,7 +35,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = f"t{secrets.token_hex(4)}"
+    name = lab_name()
     fleet = lab.up(name, lab.only(lab.demo(), ["ange-file1", "sundsvall-mon1"]))
     try:
         found = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("provision") / "workspace")

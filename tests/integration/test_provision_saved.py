@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from opsctl import config, lab
 from opsctl.state.leases import Leases
 from opsctl.state.store import Store
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -62,7 +62,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name, workspace = f"t{secrets.token_hex(4)}", tmp_path_factory.mktemp("saved") / "workspace"
+    name, workspace = lab_name(), tmp_path_factory.mktemp("saved") / "workspace"
     fleet = lab.up(name, lab.generic(2))
     try:
         made = Site(name, workspace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from opsctl import config, lab
 from opsctl.lab import machine
 from opsctl.lab.place import RUN, Place
 from opsctl.lab.stage import orphans
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 
@@ -62,7 +62,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name, workspace = f"t{secrets.token_hex(4)}", tmp_path_factory.mktemp("rehearsal") / "workspace"
+    name, workspace = lab_name(), tmp_path_factory.mktemp("rehearsal") / "workspace"
     fleet = lab.up(name, lab.generic(3))
     try:
         made = Site(name, workspace)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from opsctl.compliance import record
+from opsctl.errors import HostFailed
+from opsctl.model.probing import Probed, Probing
+from opsctl.patch import sheets
+from opsctl.patch.story import story
 from opsctl.report import build, pages
 from opsctl.report.words import LANGUAGES
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 from tests.pages import Browser, browser, read_by_everybody
+from tests.unit import test_patch_account as periods
+from tests.unit import test_patch_story as rollouts
 from tests.unit.test_report import assessment
+from tests.unit.test_rollout_drive import START, STOCK, World
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +48,31 @@ def test_everybody_can_read_a_report(chromium: Browser, tmp_path: Path, language
         report = build.report(store, Ledger(store), "run-1")
     page = tmp_path / "page.html"
     page.write_text(pages.page(report, language), encoding="utf-8")
+    assert read_by_everybody(chromium, page) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everybody_can_read_the_report_of_a_rollout(chromium: Browser, tmp_path: Path, language: str) -> None:
+    """One with all that a page of it may hold: an emergency, a failure, a rehearsal, services that were away."""
+    seen = Probing(
+        at=START, services=(Probed(service="db", target="tcp 192.0.2.9:5432", hosts=("ange.db1",), answered=9),)
+    )
+    with Store.open(tmp_path / "state") as store:
+        state = rollouts.with_packages(store, emergency="CVE-2027-0001 is exploited")
+        rollouts.rehearsed(store, state)
+        failed: list[Exception] = [HostFailed("ange.web1", "its post-install script failed")]
+        rollouts.run(store, state, rollouts.Keeps(World(), trouble={("install", "ange.web1"): failed}))
+        told = replace(story(store, Ledger(store), STOCK, state.plan.id, START), probing=seen)
+    page = tmp_path / "rollout.html"
+    page.write_text(sheets.story_page(told, language), encoding="utf-8")
+    assert read_by_everybody(chromium, page) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everybody_can_read_the_report_of_a_year(chromium: Browser, tmp_path: Path, language: str) -> None:
+    with Store.open(tmp_path / "state") as store:
+        stock = periods.year(store, hosts=60, each=12)
+        text = sheets.account_page(periods.account(store, tmp_path, stock), language)
+    page = tmp_path / "year.html"
+    page.write_text(text, encoding="utf-8")
     assert read_by_everybody(chromium, page) == []

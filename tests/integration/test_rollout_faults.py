@@ -145,6 +145,32 @@ def test_a_link_that_is_cut_before_anything_began_leaves_the_host_untouched(site
     assert [site.installs(host) for host in (APP, FILE)] == [1, 1]
 
 
+def test_a_link_that_is_cut_during_the_installation_and_healed_in_time_needs_no_resume(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "10")  # contact is sought again for six times as long
+    version = newer()
+    goes_on = "touch /run/slow; while [ -e /run/slow ]; do sleep 0.1; done"
+    lab.publish(site.fleet.name, "opslab-library", version, post_install=goes_on)
+    rollout = site.plan("--limit", APP, "--package", "opslab-library", "--reboot", "never", "--refresh")
+    running = site.begin("patch", "start", rollout, "--yes")
+    wait_for(lambda: site.inside(APP, "ls /run").split().count("slow") == 1, "apt is in the middle")
+    lab.break_(site.fleet.name, APP, "link")
+    try:
+        site.inside(APP, "rm /run/slow")
+        ended = "systemctl list-units --state=active,activating --plain --no-legend 'opsctl-install-*'"
+        wait_for(lambda: site.inside(APP, ended) == "", "the unit comes to its end with nobody there")
+        assert site.version(APP, "opslab-library") == version
+        assert how(site, rollout, APP)[0] == "installing"
+        assert running.poll() is None, site.said
+    finally:
+        lab.mend(site.fleet.name, APP)
+    running.wait(timeout=120)
+    assert running.returncode == 0, site.said
+    finished(site, rollout, APP)
+    assert site.installs(APP) == 1
+
+
 def test_a_link_that_is_cut_after_the_installation_makes_the_host_unknown_and_it_is_not_installed_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

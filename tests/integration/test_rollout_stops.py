@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -103,12 +106,20 @@ def asked(site: Site, rollout: str, verb: str, stage: str, host: str, wish: str)
     held = hold(site, rollout, (stage,), host=host)
     running.send_signal(signal.SIGSTOP)
     held.let_go()
+    words = site.command("patch", wish, rollout, "--reason", "the phones are down", "--yes")
+    asking = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        site.opsctl("patch", wish, rollout, "--reason", "the phones are down", "--yes")
+        wait_for(lambda: wish in wishes(site, rollout), f"{wish} is asked")
     finally:
         running.send_signal(signal.SIGCONT)
+    assert asking.wait(timeout=120) == 0
     assert running.wait(timeout=200) == 5, site.said
     return held.stage
+
+
+def wishes(site: Site, rollout: str) -> list[str]:
+    with closing(sqlite3.connect(site.workspace / ".state" / "store.db")) as store:
+        return [row[0] for row in store.execute("SELECT kind FROM wishes WHERE rollout = ?", (rollout,))]
 
 
 def ended_well(site: Site, state: dict[str, object], was: str, host: str, version: str) -> None:

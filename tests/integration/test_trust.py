@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from opsctl import config, lab
 from opsctl.cli.main import run
 from opsctl.lab import Fleet
 from opsctl.ssh.session import close_shared
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 Capture = pytest.CaptureFixture[str]
@@ -25,7 +25,7 @@ FILE = "handover/fingerprints"
 @pytest.fixture(name="fleet", scope="module")
 def _fleet() -> Iterator[Fleet]:
     """A web host, a database host behind its jump host, and a monitoring host."""
-    name = f"trust-{secrets.token_hex(3)}"
+    name = lab_name()
     try:
         yield lab.up(name, lab.only(lab.demo(), ["ange-web1", "ange-db1", "sundsvall-mon1"]))
     finally:

@@ -1,7 +1,6 @@
 """From a running lab to a workspace that works: init, sync, trust, doctor, bare opsctl."""
 
 import json
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from opsctl import lab
 from opsctl.cli.main import run
 from opsctl.lab import Fleet
+from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
 Capture = pytest.CaptureFixture[str]
@@ -18,7 +18,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(name="fleet", scope="module")
 def _fleet() -> Iterator[Fleet]:
     """A database host behind its jump host."""
-    name = f"ws-{secrets.token_hex(3)}"
+    name = lab_name()
     try:
         yield lab.up(name, lab.only(lab.demo(), ["ange-db1"]))
     finally:

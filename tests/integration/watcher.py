@@ -6,15 +6,18 @@ on the host among it; its next transition waits for the lock, half a minute at m
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from opsctl import lab
@@ -22,7 +25,9 @@ from tests.integration.rollouts import FIXED, ORDER, Site
 
 PACKAGE = "opslab-library"
 
-
+# Seconds around a write in which its transaction may end, and between two looks without one.
+_CLOSE, _PAUSE = 0.05, 0.005
+_IN_MODIFY = 0x2  # inotify(7)
 STAGES = (*ORDER.split(), "failed", "unknown", "skipped")
 
 
@@ -44,11 +49,12 @@ def hold(site: Site, rollout: str, stages: Collection[str], *, host: str = "", d
     tells.
     """
     us, deadline = threading.get_native_id(), time.monotonic() + 120
+    folder = site.workspace / ".state"
     before = os.getpriority(os.PRIO_PROCESS, us)
     os.setpriority(os.PRIO_PROCESS, us, -15)
-    store = sqlite3.connect(site.workspace / ".state" / "store.db", timeout=0, isolation_level=None)
+    store = sqlite3.connect(folder / "store.db", timeout=0, isolation_level=None)
     try:
-        for found in _between_transactions(store, rollout):
+        for found in _between_transactions(store, folder, rollout):
             if held := _fitting(found, stages, host, drained):
                 return Held(store, *held)
             assert time.monotonic() < deadline, f"nobody was caught {' or '.join(stages)}: {found}"
@@ -70,16 +76,40 @@ def _fitting(
     return past[0] if past and len(past) == len(ours) else None
 
 
-def _between_transactions(store: sqlite3.Connection, rollout: str) -> Iterator[dict[str, dict[str, Any]]]:
+def _between_transactions(store: sqlite3.Connection, folder: Path, rollout: str) -> Iterator[dict[str, dict[str, Any]]]:
     """The states after each of the driver's transactions, with the store locked while the caller looks at them."""
     seen = None
-    while True:
-        changed = store.execute("PRAGMA data_version").fetchone()
-        if changed != seen and _locked(store):
-            seen = changed
-            yield _states(store, rollout)
-            store.execute("ROLLBACK")
-        time.sleep(0)
+    with _writes(folder) as written:
+        stirred = time.monotonic()
+        while True:
+            changed = store.execute("PRAGMA data_version").fetchone()
+            if changed != seen and _locked(store):
+                seen = changed
+                yield _states(store, rollout)
+                store.execute("ROLLBACK")
+            # Only around a write every moment counts: two processors have better things to do in between.
+            if time.monotonic() - stirred < _CLOSE:
+                time.sleep(0)
+            elif written(_PAUSE):
+                stirred = time.monotonic()
+
+
+@contextmanager
+def _writes(folder: Path) -> Iterator[Callable[[float], bool]]:
+    """A function that waits so many seconds at most for the next write into a file of the folder (inotify(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_CLOEXEC)
+    assert watch >= 0, os.strerror(ctypes.get_errno())
+    try:
+        assert libc.inotify_add_watch(watch, os.fsencode(folder), _IN_MODIFY) >= 0, os.strerror(ctypes.get_errno())
+
+        def written(seconds: float) -> bool:
+            ready = bool(select.select([watch], [], [], seconds)[0])
+            return ready and bool(os.read(watch, 1 << 16))
+
+        yield written
+    finally:
+        os.close(watch)
 
 
 def _locked(store: sqlite3.Connection) -> bool:

@@ -27,7 +27,7 @@ SEEDS = Path(__file__).parent
 TOKEN = "nbt_opsctltest01." + "A" * 40
 READ_TOKEN = "nbt_opsctltestro." + "B" * 40
 NARROW_TOKEN = "nbt_opsctltestnp." + "C" * 40
-PATIENCE = 120
+PATIENCE = 300  # seconds; on a busy machine it may take two minutes to start
 _NEEDED = ("initdb", "pg_ctl", "postgres", "pg_restore", "pg_dump", "psql", "createdb")
 
 

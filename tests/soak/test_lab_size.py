@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 from opsctl import lab as labs
 from opsctl.lab import traces
 from opsctl.lab.place import CACHE, Place
+from tests.integration.owned import lab_name
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak]
 TRIAL = CACHE.with_name("opsctl-lab-trial")
@@ -21,7 +21,7 @@ TRIAL = CACHE.with_name("opsctl-lab-trial")
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    chosen = f"soak-{secrets.token_hex(3)}"
+    chosen = lab_name()
     try:
         yield chosen
     finally:

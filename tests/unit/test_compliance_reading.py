@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.unit.played_host import PlayedHost
+
 CHECKS = Path(__file__).parents[1] / "compliance"
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nanna:x:1000:1000::/home/anna:/bin/bash\nsync:x:4:65534::/bin:/bin/sync\n"
-
-
-@dataclass
-class PlayedHost:
-    """Prints for each command what it was told; anything else ends with 127."""
-
-    prints: dict[str, str | tuple[int, str]]
-    asked: list[str] = field(default_factory=list)
-
-    def run(self, command: str, *arguments: str) -> Any:
-        asked = command % arguments if arguments else command
-        self.asked.append(asked)
-        for start, found in self.prints.items():
-            if asked.startswith(start):
-                rc, text = found if isinstance(found, tuple) else (0, found)
-                return SimpleNamespace(rc=rc, stdout=text, stderr="" if rc == 0 else f"no {asked}")
-        return SimpleNamespace(rc=127, stdout="", stderr="not found")
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +23,13 @@ def checks() -> Iterator[SimpleNamespace]:
     try:
         import check_packages
         import check_ssh
+        import check_sudo
         import check_users
         import judging
         import reading
 
         yield SimpleNamespace(
-            reading=reading, judging=judging, ssh=check_ssh, users=check_users, packages=check_packages
+            reading=reading, judging=judging, ssh=check_ssh, sudo=check_sudo, users=check_users, packages=check_packages
         )
     finally:
         sys.path.remove(str(CHECKS))
@@ -191,7 +176,7 @@ def test_only_the_automation_account_in_its_own_file_goes_without_a_password(
     checks: SimpleNamespace, rule: str, file: str, expected: bool
 ) -> None:
     host = PlayedHost(sudoers(INCLUDE, **{file: rule + "\n"}))
-    found = holds(checks, checks.users.check_sudo_asks_for_a_password, host, automation_accounts=["opsctl"])
+    found = holds(checks, checks.sudo.check_sudo_asks_for_a_password, host, automation_accounts=["opsctl"])
     assert found[0] is expected
 
 
@@ -208,12 +193,12 @@ def test_only_the_automation_account_in_its_own_file_goes_without_a_password(
 )
 def test_a_terminal_of_its_own_holds_for_everybody(checks: SimpleNamespace, rules: str, expected: bool) -> None:
     host = PlayedHost({"command -v sudo": "sudo\n", "cat /etc/sudoers": rules + "\n"})
-    assert holds(checks, checks.users.check_sudo_uses_a_terminal_of_its_own, host)[0] is expected
+    assert holds(checks, checks.sudo.check_sudo_uses_a_terminal_of_its_own, host)[0] is expected
 
 
 def test_without_sudo_its_controls_do_not_apply(checks: SimpleNamespace) -> None:
     with pytest.raises(checks.judging.NotApplicable):
-        checks.users.check_sudo_uses_a_terminal_of_its_own(PlayedHost({}), checks.judging.Verdict())
+        checks.sudo.check_sudo_uses_a_terminal_of_its_own(PlayedHost({}), checks.judging.Verdict())
 
 
 def keys(printed: str, **settings: str) -> PlayedHost:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.test_compliance_reading import PlayedHost
+from tests.unit.played_host import PlayedHost
 
 CHECKS = Path(__file__).parents[1] / "compliance"
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n'

@@ -138,6 +138,22 @@ def test_restore_brings_back_a_lost_key_folder_with_its_mode(guard: Guard, root:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_restore_puts_back_settings_of_the_network_that_could_cut_the_host_off(guard: Guard, root: Path) -> None:
+    setting = root / "proc/sys/net/ipv4/conf/eth0/rp_filter"
+    gone = root / "proc/sys/net/ipv4/conf/eth1/rp_filter"
+    for file in (setting, gone):
+        file.parent.mkdir(parents=True)
+        file.write_text("2\n")
+    arm(guard)
+    setting.write_text("1\n")
+    gone.unlink()
+    (root / "etc/sysctl.d").mkdir()
+    (root / "etc/sysctl.d/99-zz-opsctl.conf").write_text("net.ipv4.conf.all.rp_filter = 1\n")
+    undone = guard.restore()["undone"]
+    assert undone == ["/etc/sysctl.d/99-zz-opsctl.conf", "/proc/sys/net/ipv4/conf/eth0/rp_filter"]
+    assert setting.read_text() == "2"
+
+
 def test_a_confirmed_guard_has_nothing_to_restore(guard: Guard, root: Path) -> None:
     arm(guard)
     (root / "etc/ssh/sshd_config").write_text("Port 2222\n")
@@ -220,6 +236,7 @@ def test_the_script_imports_the_standard_library_alone() -> None:
         "__future__",
         "contextlib",
         "fcntl",
+        "glob",
         "json",
         "os",
         "shutil",

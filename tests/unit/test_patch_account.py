@@ -325,7 +325,7 @@ def test_every_word_of_the_reports_is_used_and_there_in_each_language() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in Path(sheets.__file__).parent.glob("*.py"))
     for language in LANGUAGES:
         spoken = vars(words(language, file=sheets.WORDS))
-        families = ("kind_", "stage_", "status_", "answer_")
+        families = ("kind_", "stage_", "status_", "answer_", "tried_")
         used = {key for key in spoken if re.search(rf"\bt\.{key}\b|\"{key}\"", texts + code)}
         spare = {key for key in spoken.keys() - used if not key.startswith(families)}
         assert spare == set()

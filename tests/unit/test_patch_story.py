@@ -12,8 +12,10 @@ import pytest
 
 from opsctl.errors import HostFailed, UnknownName
 from opsctl.model.probing import Probed, Probing
-from opsctl.model.rollout import HostPlan, PackageChange, RolloutState
-from opsctl.patch import sheets
+from opsctl.model.rollout import HostPlan, PackageChange, RolloutState, Stage
+from opsctl.patch import rehearsal, sheets
+from opsctl.patch.doubles import NotRehearsed
+from opsctl.patch.rehearsal import Rehearsal, Trial
 from opsctl.patch.story import Story, story
 from opsctl.report.words import LANGUAGES
 from opsctl.rollout import limits as limiting
@@ -87,6 +89,38 @@ def test_the_page_tells_what_services_answered_while_they_were_asked_and_what_wa
     for language, page in pages.items():
         check_page(page, language)
     assert json.loads(sheets.story_json(told))["probing"]["services"][1]["lost"] == 9
+
+
+def rehearsed(store: Store, state: RolloutState) -> Rehearsal:
+    """A rehearsal of a plan in which one double did well, one failed and one host had none; it is kept beside it."""
+    double = Trial(
+        double="double-01", hosts=("ange.web1", "ange.web2"), os_release="debian-12", architecture="amd64", installed=9,
+        packages=1, stage=Stage.DONE, restarted=("nginx.service",), reboot=True, install_seconds=12, seconds=31,
+    )  # fmt: skip
+    bad = replace(double, double="double-02", hosts=("ange.db1",), stage=Stage.FAILED, reason=f"postinst {HOSTILE}")
+    found = Rehearsal(
+        plan=state.plan.id, plan_hash=state.plan.hash, at=START, ended=START, by="anna", trials=(double, bad),
+        not_rehearsed=(NotRehearsed(host="ange.lb1", reason=f"ubuntu {HOSTILE}"),),
+        cannot_foresee=rehearsal.CANNOT_FORESEE,
+    )  # fmt: skip
+    rehearsal.keep(store, found)
+    return found
+
+
+def test_the_report_tells_how_its_rehearsal_went_and_what_none_could_foresee(store: Store) -> None:
+    state = with_packages(store)
+    assert "It was never rehearsed." in sheets.story_page(
+        story(store, Ledger(store), STOCK, state.plan.id, START), "en"
+    )
+    rehearsed(store, state)
+    told = story(store, Ledger(store), STOCK, state.plan.id, START)
+    for language in LANGUAGES:
+        page = sheets.story_page(told, language)
+        check_page(page, language)
+        for text in ("double-01", "nginx.service", "1 of 2 doubles well", "ange.lb1", "local configuration"):
+            assert text in page
+    document = json.loads(sheets.story_json(told))["rehearsal"]
+    assert (document["outcome"], [one["outcome"] for one in document["trials"]]) == ("failed", ["ok", "failed"])
 
 
 def test_the_story_holds_plan_people_stages_versions_gates_and_the_ledger(store: Store) -> None:

@@ -224,8 +224,23 @@ def test_a_folder_with_somebody_elses_files_is_neither_cleared_nor_sealed(sealed
         seal.clear(copy)
     (copy / "notes.txt").unlink()
     seal.clear(copy)
-    assert not list(copy.iterdir())
+    assert [file.name for file in copy.iterdir()] == [seal.UNSEALED]
     seal.clear(tmp_path / "not there")
+
+
+def test_what_a_kill_left_half_written_is_no_report_and_stands_in_nobodys_way(
+    key: reportkey.ReportKey, tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    seal.clear(folder)
+    (folder / "page.html").write_text("half")
+    assert "'.unsealed' is not part of the report" in verify.verify(folder).faults
+    seal.clear(folder)
+    (folder / "page.html").write_text("whole")
+    seal.seal(folder, run="run-3", links=LINKS, key=key)
+    assert verify.verify(folder, public(key)).faults == []
+    (aside,) = tmp_path.glob("report.unfinished-*")
+    assert (aside / "page.html").read_text() == "half"
 
 
 def test_the_chain_is_the_ledgers_runs_in_order(tmp_path: Path) -> None:

@@ -54,8 +54,28 @@ def start(
     A plan that no longer fits its hosts, inventory or content is refused.
 
     With --detach it goes on without this terminal: as a unit of systemd, or where that does not run this machine as a
-    process with a log beside the store. A plan that was made for a later time (`plan --at`) then waits for it.
+    process with a log beside the store. A plan that was made for a later time (`plan --at`) then waits for it; as a
+    unit also after a reboot of this machine.
     """
+    from opsctl.rollout import atboot
+    from opsctl.rollout.journal import Journal
+
+    plan = Journal(app.store).load(plan_id, kind="patch").plan.id
+    with atboot.taken_away_at_the_end(plan):
+        _start(app, plan, at=at, detach=detach, old_inventory=old_inventory, dry_run=dry_run, yes=yes, output=output)
+
+
+def _start(
+    app: App,
+    plan_id: str,
+    *,
+    at: datetime | None,
+    detach: bool,
+    old_inventory: bool,
+    dry_run: bool,
+    yes: bool,
+    output: str,
+) -> None:
     from opsctl.patch import rehearsal, run
     from opsctl.rollout.waiting import begins_at
 
@@ -70,7 +90,7 @@ def start(
     instead = None
     if detach:
         words = ["patch", "start", made.id, "--yes", *(["--old-inventory"] if old_inventory else []), *then]
-        instead = partial(shared.hand_over, app, made.id, words, output)
+        instead = partial(shared.hand_over, app, made.id, words, output, starts=starts)
     elif starts:
         instead = partial(_wait_and_begin, app, made, starts, old_inventory=old_inventory, output=output)
     when = f" at {starts:%Y-%m-%d %H:%MZ}" if starts else ""

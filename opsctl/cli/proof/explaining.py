@@ -62,7 +62,7 @@ def explain(app: App, *, control: str, lang: str, output: str) -> None:
     own, profile = app.settings.own_content, app.settings.text("comply.profile")
     # Looking must not make a store where there is none.
     store = app.store if app.settings.state.is_dir() else None
-    found = room.explain(control, own=own, store=store, profile=profile)
+    found = room.explain(control, own=own, store=store, profile=profile, inventories=app.settings.inventories)
     if output == "json":
         hosts = [vars(seen) for seen in found.hosts]
         as_json({**vars(found), "control": vars(found.control), "hosts": hosts})

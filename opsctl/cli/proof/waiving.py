@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from opsctl.model.finding import Catalogue, Finding, Waiver
     from opsctl.state.signing import Operators
 
+# So many hosts are named in a line; of more, the number is told.
+NAMED = 4
 COLUMNS = ("waiver", "tenant", "control", "hosts", "owner", "approver", "until (UTC)", "state", "covers")
 
 
@@ -166,6 +168,20 @@ def list_waivers(app: App, *, tenants: tuple[str, ...], output: str) -> None:
             note(f"warning: {warning}")
     if found and not run:
         note("what they cover is not known: no whole run is kept yet")
+
+
+def show_waived(findings: Sequence[Finding]) -> None:
+    """Every failure that a waiver covers, by control and waiver: its true result is never left out."""
+    from opsctl.compliance import waivers
+
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if finding.disposition == "waived" and finding.waiver:
+            groups.setdefault((finding.result.control, waivers.name(finding.waiver)), []).append(finding)
+    for (control, name), same in groups.items():
+        hosts = ", ".join(one.result.host for one in same) if len(same) <= NAMED else f"{len(same)} hosts"
+        ends = same[0].waiver.expires if same[0].waiver else ""
+        line(f"waived: {control} fails on {hosts} (waiver {name}, until {ends:%Y-%m-%d %H:%M} UTC)")
 
 
 def warnings(one: Standing) -> list[str]:

@@ -15,6 +15,7 @@ description:
   - Makes missing groups and accounts, gives each approved account exactly its keys and takes keys from root.
   - The automation account's password is locked. Of the others a set password stays, for sudo; an empty one is locked.
   - System accounts lose their login shell, every account without a password its way in.
+  - Passwords get an age, homes are closed to others. Nobody is locked out by it at once.
   - Removes the accounts named in O(absent). Any other account that nobody approved is reported, never removed.
 options:
   accounts:
@@ -47,6 +48,22 @@ options:
     type: list
     elements: str
     default: []
+  su_group:
+    description: A group that exists and has no members; empty for none.
+    type: str
+    default: ""
+  password_max_days:
+    description: Days after which a password must be changed; 0 leaves the ages of passwords alone.
+    type: int
+    default: 0
+  password_inactive_days:
+    description: Days after that in which it can still be changed; then the account is locked.
+    type: int
+    default: 30
+  password_grace_days:
+    description: Days that somebody has left whose password would have run out already when the rule first comes.
+    type: int
+    default: 14
 author: The opsctl authors
 """
 EXAMPLES = """
@@ -68,6 +85,7 @@ import os
 import pwd
 import re
 import stat
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -142,6 +160,62 @@ class Accounts:
                 self.do("account %s, which had an empty password, locked" % name, "usermod", "--password", "!", name)
             elif name == automation and not fields[0].startswith(("!", "*")):
                 self.do("password of %s locked" % name, "usermod", "--lock", name)
+
+    def lock_without_shell(self):
+        """Whoever has no shell of /etc/shells has no password that works."""
+        with open("/etc/shells", encoding="utf-8", errors="replace") as stream:
+            shells = {line.strip() for line in stream if line.startswith("/")}
+        secrets = _table(SHADOW)
+        for name, fields in _table("/etc/passwd").items():
+            secret = secrets.get(name, ["!"])[0]
+            if name != "root" and fields[5] not in shells and secret and not secret.startswith(("!", "*")):
+                self.do("account %s, which has no valid shell, locked" % name, "usermod", "--lock", name)
+
+    def hide_hashes(self):
+        if any(fields[0] != "x" for fields in _table("/etc/passwd").values()):
+            self.do("password hashes moved to the shadow file", "pwconv")
+
+    def age(self, longest, inactive, grace):
+        """Every password runs out one day. One that would have run out already does so in `grace` days."""
+        today = int(time.time() // 86400)
+        for name, fields in _table(SHADOW).items():
+            if not fields[0] or fields[0].startswith(("!", "*")):
+                continue
+            wanted = []
+            if not _between(fields[3], 1, longest):
+                wanted += ["--maxdays", str(longest)]
+            if not _between(fields[5], 0, 45):
+                wanted += ["--inactive", str(inactive)]
+            most = longest if "--maxdays" in wanted else int(fields[3] or longest)
+            if wanted and fields[1].isdigit() and int(fields[1]) + most < today + grace:
+                wanted += ["--lastday", str(max(today + grace - most, 1))]
+            if wanted:
+                self.do("password of %s gets an age" % name, "chage", *wanted, name)
+
+    def close_homes(self, approved):
+        """Nobody but the account writes, and others see nothing; a home that is missing or another's is given."""
+        for name, fields in _table("/etc/passwd").items():
+            uid, gid, home = int(fields[1]), int(fields[2]), fields[4]
+            person = self.uid_min <= uid <= self.uid_max and fields[5] not in NO_LOGIN_SHELLS
+            if not person or not home.startswith("/") or home == "/":
+                continue
+            if not os.path.lexists(home) and name in approved:
+                self.do("home of %s made" % name)
+                if not self.check:
+                    os.makedirs(home, 0o750)
+                    os.chown(home, uid, gid)
+            if not os.path.isdir(home) or os.path.islink(home):
+                continue
+            info = os.lstat(home)
+            if info.st_uid != uid and name in approved:
+                self.do("home of %s given to it" % name)
+                if not self.check:
+                    os.chown(home, uid, gid)
+            mode = stat.S_IMODE(info.st_mode)
+            if mode & 0o027:
+                self.do("home of %s closed to others" % name)
+                if not self.check:
+                    os.chmod(home, mode & ~0o027)
 
     def take_shells(self, keep):
         for name, fields in _table("/etc/passwd").items():
@@ -225,6 +299,10 @@ class Accounts:
         ]
 
 
+def _between(text, low, high):
+    return text.isdigit() and low <= int(text) <= high
+
+
 def _table(path):
     """name -> the other fields of a colon-separated file."""
     with open(path, encoding="utf-8", errors="surrogateescape") as stream:
@@ -277,6 +355,10 @@ def main():
             "absent": {"type": "list", "elements": "str", "default": []},
             "root_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "keep_shell": {"type": "list", "elements": "str", "default": []},
+            "su_group": {"type": "str", "default": ""},
+            "password_max_days": {"type": "int", "default": 0, "no_log": False},
+            "password_inactive_days": {"type": "int", "default": 30, "no_log": False},
+            "password_grace_days": {"type": "int", "default": 14, "no_log": False},
         },
         supports_check_mode=True,
     )
@@ -285,18 +367,26 @@ def main():
         if account["automation"]:  # whatever the lists say: it must get in
             account["groups"] = list(dict.fromkeys([*account["groups"], *given["groups"]]))
     approved = {account["name"]: account["groups"] for account in given["accounts"]}
-    for name in [*approved, *given["groups"], *given["absent"]]:
+    nobodys = [given["su_group"]] if given["su_group"] else []
+    for name in [*approved, *given["groups"], *given["absent"], *nobodys]:
         if not re.match(r"[a-z_][a-z0-9_-]{0,31}\Z", name):
             module.fail_json(msg="%r cannot be the name of an account or group" % name)
     work = Accounts(module)
-    work.make_groups(dict.fromkeys(given["groups"] + [g for account in given["accounts"] for g in account["groups"]]))
+    work.hide_hashes()
+    wanted = given["groups"] + nobodys + [g for account in given["accounts"] for g in account["groups"]]
+    work.make_groups(dict.fromkeys(wanted))
     for account in given["accounts"]:
         work.make_account(account)
         work.set_keys(account["name"], account["keys"])
     work.remove(given["absent"])
     work.leave_groups(approved, given["groups"])
+    work.leave_groups({}, nobodys)
     work.lock(next((account["name"] for account in given["accounts"] if account["automation"]), ""))
     work.take_shells(given["keep_shell"])
+    work.lock_without_shell()
+    if given["password_max_days"]:
+        work.age(given["password_max_days"], given["password_inactive_days"], given["password_grace_days"])
+    work.close_homes(approved)
     work.set_keys(pwd.getpwuid(0).pw_name, given["root_keys"])
     text = "".join(line + "\n" for line in work.done)
     module.exit_json(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from opsctl.model.rollout import Plan
 from opsctl.rollout.journal import Journal
 from opsctl.state.store import Store
 from tests.integration.netbox.test_changes import VMS, Api
+from tests.integration.owned import lab_name
 from tests.integration.rollouts import FIXED, PREPARE, Site, reached, wait_for
 from tests.netbox.real import TOKEN, Real
 
@@ -38,7 +38,7 @@ class Gone(Site):
 
 @pytest.fixture(scope="module", name="whole")
 def _whole(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gone]:
-    name = f"n{secrets.token_hex(4)}"
+    name = lab_name()
     try:
         fleet = lab.up(name, lab.only(lab.demo(), list(RECORDS)))
         site = Gone(fleet=fleet, workspace=tmp_path_factory.mktemp("gone") / "workspace")
