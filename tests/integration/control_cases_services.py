@@ -238,7 +238,7 @@ NEEDS_A_VM: tuple[Case, ...] = (
         broken="cp -p /etc/chrony/chrony.conf /root/kept; echo 'user root' >> /etc/chrony/chrony.conf; "
         "systemctl restart chrony",
         mended=f"cp -p /root/kept /etc/chrony/chrony.conf; rm /root/kept; {_CHRONY}",
-        observed="chronyd runs as root",
+        observed="chronyd runs as _chrony, root",
         also=frozenset({"TIM-03", "TIM-05"}),  # it has just begun, and as root it takes no question
     ),
     Case(

@@ -18,7 +18,7 @@ from opsctl.model.finding import CheckResult
 from tests.integration import control_cases_services, control_cases_system
 from tests.integration.control_case import Case
 from tests.integration.ground import Ground, ground
-from tests.integration.judged import by_control, judge, provision
+from tests.integration.judged import by_control, every, judge, provision
 
 pytestmark = pytest.mark.lab
 HOST = "vm-01"
@@ -47,6 +47,10 @@ def place(machine: Ground) -> Ground:
     provision(found, *ROLES, guard_seconds=1800)
     found.inside(HOST, control_cases_services.AWAIT_TIME)
     return found
+
+
+def judged(place: Ground, *controls: str) -> dict[str, CheckResult]:
+    return by_control(judge(place, *controls, profile=every()))
 
 
 def told(results: dict[str, CheckResult]) -> dict[str, str]:
@@ -82,7 +86,7 @@ def test_a_virtual_machine_is_found_as_a_container_is(machine: Ground) -> None:
 
 
 def test_a_provisioned_machine_passes_what_no_container_holds(place: Ground) -> None:
-    results = by_control(judge(place, *(case.control for case in CASES if case.control != LOCKED)))
+    results = judged(place, *(case.control for case in CASES if case.control != LOCKED))
     assert told(results) == {}
 
 
@@ -90,7 +94,7 @@ def test_a_provisioned_machine_passes_what_no_container_holds(place: Ground) -> 
 def test_control_fails_when_its_setting_is_broken_and_passes_when_it_is_mended(place: Ground, case: Case) -> None:
     place.inside(HOST, case.broken)
     try:
-        broken = by_control(judge(place, case.control, *(name for name in area(case.control) if name != case.control)))
+        broken = judged(place, *{case.control, *area(case.control)})
     finally:
         place.inside(HOST, case.mended)
     found = broken[case.control]
@@ -99,7 +103,7 @@ def test_control_fails_when_its_setting_is_broken_and_passes_when_it_is_mended(p
     assert found.expected
     assert found.evidence
     assert set(told(broken)) == {case.control, *case.also}, told(broken)
-    assert told(by_control(judge(place, case.control, *case.also))) == {}
+    assert told(judged(place, case.control, *case.also)) == {}
 
 
 # --- and back ---------------------------------------------------------------------------------------------------------
