@@ -108,6 +108,10 @@ def _print(found: Audit) -> None:
     from opsctl.compliance import waivers
 
     findings.show(found)
+    repeats = found.assessment.repeats
+    if repeats:
+        equal = sum(one.outcome == "same" for one in repeats)
+        line(f"{len(repeats)} answers, chosen by chance, were asked for again: {equal} are the same")
     waiving.show_waived(found.findings)
     for one in waivers.standings(found.assessment, found.assessment.waivers, found.assessment.ended):
         for warning in waiving.warnings(one):
@@ -135,6 +139,7 @@ def _document(found: Audit) -> Mapping[str, Any]:
             "quarantined": [{"host": a.host, "reason": a.reason} for a in coverage.quarantined],
         },
         "faults": assessment.faults,
+        "repeats": [vars(one) for one in assessment.repeats],
         "counts": count(assessment.results),
         "waivers": [
             waiving.document(one) for one in waivers.standings(assessment, assessment.waivers, assessment.ended)
@@ -249,10 +254,30 @@ def list_profiles(app: App, /, output: str) -> None:
     )
 
 
+def _formats(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from opsctl.report.formats import FORMATS
+
+    names = tuple(name.strip() for words in given for name in words.split(","))
+    for name in names:
+        if name not in FORMATS:
+            raise click.BadParameter(f"{name!r} is none of: {', '.join(FORMATS)}")
+    return names
+
+
 @command.command()
 @click.argument("run_id", required=False, metavar="[RUN]")
 @click.option("--profile", metavar="NAME", help="Without RUN: of this profile (default: setting comply.profile).")
-@click.option("--format", "formats", type=click.Choice(["html", "json"]), multiple=True, help="Default: both.")
+@click.option(
+    "--format", "formats", multiple=True, metavar="FORMAT", callback=_formats,
+    help="html, pdf, json, junit, csv, oscal: comma-separated or repeated.  [default: html,json]",
+)  # fmt: skip
+@click.option(
+    "--tenant",
+    "tenants",
+    multiple=True,
+    metavar="TENANT",
+    help="Only this tenant's (default: each tenant's own).",
+)
 @click.option("--lang", type=click.Choice(["sv", "en", "both"]), help="Default: setting report.languages.")
 @click.option(
     "--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the files go."
@@ -265,11 +290,15 @@ def report(
     run_id: str | None,
     profile: str | None,
     formats: tuple[str, ...],
+    tenants: tuple[str, ...],
     lang: str | None,
     folder: Path,
     output: str,
 ) -> None:
-    """Write the report of a run for auditors. An HTML page by language, and JSON.
+    """Write the report of a run for auditors. One for each municipality, without a word of another's.
+
+    html is one page in each language, or for a large fleet a folder of pages (begin with index.html); pdf holds the
+    overview and the findings; csv opens in a spreadsheet; json, junit and oscal are for programs.
 
     Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
     interrupted. A smaller run has to be named.
@@ -277,44 +306,65 @@ def report(
     The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
     opsctl ledger key; VERIFY.txt tells an auditor how to check that.
     """
-    from opsctl.cli.findings import scope_words
-    from opsctl.report import build, exports, seal, witness
-    from opsctl.state import reportkey
+    from opsctl.report import build, seal
 
     passed_over: tuple[str, ...] = ()
     if run_id is None:
         run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
-    built = build.report(app.store, app.ledger, run_id)
+    run = build.kept(app.store, app.ledger, run_id)
+    chosen = tenants or tuple(run.tenants)
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    place = folder / f"compliance-{built.run}"
-    seal.clear(place)
-    written = exports.write(built, place, formats or ("html", "json"), languages, app.settings.own_content)
-    witness.put(place, app.store, built.run)
-    key, links = reportkey.load(app.settings.state), seal.chain(app.ledger, built.run, built.sha256)
-    sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
-    written += sealed.files
-    files = [{"path": str(file), "sha256": digest} for file, digest in written]
+    reports = [build.report(run, tenant) for tenant in chosen]
+    for place in (_place(built, folder) for built in reports):
+        if not (place / seal.UNSEALED).exists():
+            seal.refuse_other_files(place)
+    written = [(_write(app, built, formats, languages, folder), built) for built in reports]
     if output == "json":
-        heads = {"ledger_head": built.ledger_head, "ledger_entry": built.ledger_entry}
-        as_json(
-            {
-                "run": built.run,
-                "scope": scope_words(built.assessment.scope),
-                **heads,
-                "chain": sealed.chain,
-                "signer": sealed.signer,
-                "files": files,
-                "passed_over": passed_over,
-            }
-        )
+        as_json({"run": run_id, "reports": [one for one, _ in written], "passed_over": passed_over})
         return
-    for file, digest in written:
-        line(f"{digest}  {file}")
-    _tell_run(built)
-    line(f"chain of runs {sealed.chain}")
-    line(f"signed with   {sealed.signer or 'nothing: opsctl ledger key makes a key'}")
+    for told, built in written:
+        for file in told["files"]:
+            line(f"{file['sha256']}  {file['path']}")
+        _tell_run(built)
+        line(f"chain of runs {told['chain']}")
+        line(f"signed with   {told['signer'] or 'nothing: opsctl ledger key makes a key'}")
     for reason in passed_over:
         note(f"newer, not taken: {reason}")
+
+
+def _write(
+    app: App, built: Report, formats: tuple[str, ...], languages: tuple[str, ...], folder: Path
+) -> dict[str, Any]:
+    """The files of one municipality's report, sealed; of its many pages only the first is told."""
+    from opsctl.cli.findings import scope_words
+    from opsctl.report import exports, seal, witness
+    from opsctl.report.formats import USUAL
+    from opsctl.state import reportkey
+
+    place = _place(built, folder)
+    seal.clear(place)
+    written = exports.write(built, place, formats or USUAL, languages, app.settings.own_content)
+    witness.put(place, app.store, built.run)
+    key = reportkey.load(app.settings.state)
+    links = seal.chain(app.ledger, built.run, built.sha256, built.tenant)
+    sealed = seal.seal(place, run=built.run, links=links, key=key, own=app.settings.own_content)
+    shown = [one for one in written if one[0].parent == place or one[0].name == "index.html"]
+    return {
+        "tenant": built.tenant,
+        "scope": scope_words(built.assessment.scope),
+        "outcome": built.outcome,
+        "ledger_head": built.ledger_head,
+        "ledger_entry": built.ledger_entry,
+        "chain": sealed.chain,
+        "signer": sealed.signer,
+        "files": [{"path": str(file), "sha256": digest} for file, digest in (*shown, *sealed.files)],
+        "pages": len(written) - len(shown),
+    }
+
+
+def _place(built: Report, folder: Path) -> Path:
+    """Each report is a folder of its own, which can be handed over as it is."""
+    return folder / f"compliance-{built.run}-{built.tenant}"
 
 
 def _tell_run(built: Report) -> None:
@@ -323,8 +373,9 @@ def _tell_run(built: Report) -> None:
 
     run = built.assessment
     line(
-        f"run {built.run}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: profile {run.scope.profile}, "
-        f"{scope_words(run.scope)}: {run.coverage.total} hosts in scope, {len(run.coverage.assessed)} assessed"
+        f"run {built.run}, {built.title}, {run.started:%Y-%m-%d %H:%M} UTC, {built.outcome}: "
+        f"profile {run.scope.profile}, {scope_words(run.scope)}: {run.coverage.total} hosts in scope, "
+        f"{len(run.coverage.assessed)} assessed"
     )
     line(f"ledger head before the run {built.ledger_head}")
     line(f"ledger head after the run  {built.ledger_entry or 'none: the run was cut short'}")

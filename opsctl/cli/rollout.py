@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
 from opsctl.cli.follow import status
-from opsctl.cli.output import as_json, line, note, progress, some, table
-from opsctl.errors import Incomplete, Locked, Refused, StalePlan
+from opsctl.cli.output import as_json, grouped, line, note, progress, some, table
+from opsctl.errors import Incomplete, Locked, Refused, StalePlan, UnknownName
 from opsctl.model.rollout import Stage, Status
 from opsctl.rollout import lines, shown
 from opsctl.rollout.journal import Journal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from opsctl.cli.app import App
+    from opsctl.model.host import Host
     from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.rollout.asking import Asked, Asking
     from opsctl.rollout.drive import Progress
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from opsctl.rollout.ride import Ready, Rider
 
 __all__ = [
-    "abort", "begin", "finish", "means_of", "nothing_done", "pause", "resume", "show_state", "skip", "status",
-    "telling",
+    "abort", "begin", "finish", "means_of", "nothing_done", "one_of", "pause", "resume", "show_state", "skip", "status",
+    "tell_plan", "telling",
 ]  # fmt: skip
 # A start reads every host first.
 BEGIN_SECONDS = 120.0
@@ -93,6 +94,48 @@ def finish(app: App, ended: Ended, output: str) -> None:
             line(told)
     note(f"ledger: {ended.head}")
     raise_unless_ok(ended.state)
+
+
+def one_of(app: App, hosts: Sequence[Host], name: str) -> str:
+    """The key of a host by its name, which must be selected: asked before anything is read."""
+    host = app.inventory.host(name)
+    if host not in hosts:
+        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
+    return host.key
+
+
+def tell_plan(
+    app: App,
+    made: Plan,
+    show_plan: Callable[[Plan], None],
+    *,
+    late: Sequence[str],
+    explained: str,
+    why: Sequence[str],
+    output: str,
+    upcoming: str = "",
+) -> int:
+    """Show a plan that was made now, why a host stands in it where it does, and what is missing. The exit code."""
+    from opsctl.rollout import execute
+
+    missed = execute.missed(made)
+    if output == "json":
+        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
+        asked = {"explained": {"host": explained, "why": why}} if explained else {}
+        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
+    else:
+        show_plan(made)
+        for text in why:
+            line(f"{explained}: {text}")
+    if late:
+        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
+    if upcoming:
+        note(upcoming)
+    if made.emergency:
+        note(f"ledger: {app.ledger.head()}")
+    if missed:
+        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
+    return 1 if missed else 0
 
 
 def nothing_done(made: Plan, why: str, output: str) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from opsctl import __version__, content
 from opsctl.compliance import catalogue as catalogues
-from opsctl.compliance import checks, expectations
+from opsctl.compliance import checks, expectations, repeats
 from opsctl.compliance import records as recorded
 from opsctl.compliance.batch import Answers, why
 from opsctl.compliance.learned import Learned
@@ -27,6 +27,7 @@ from opsctl.model.finding import (
     Control,
     Coverage,
     Profile,
+    Repeat,
     Scope,
     ScopedHost,
     Waiver,
@@ -70,10 +71,12 @@ def assess(
     last_good: Mapping[str, datetime] | None = None,
     say: Say = quiet,
     live: bool = False,
+    repeated: float = repeats.SHARE,
 ) -> Assessment:
     """Check every managed host of the order. Changes nothing on any host.
 
     `live`: every command is run when its check asks for it; what was learned is neither used nor added to.
+    `repeated`: the part of the batch's answers that is asked for again.
     """
     started = now()
     digest = content.digest(settings.own_content)
@@ -82,9 +85,11 @@ def assess(
     answers = Answers(transport, managed, learned)
     known = {h.key: {**recorded.of_inventory(h, started), **order.records.get(h.key, {})} for h in managed}
     run = _Run(order, inventory, settings, answers, learned, say, known)
-    interrupted = False
+    interrupted, again = False, tuple[Repeat, ...]()
     try:
         faults = run.all(managed)
+        again = run.repeated(repeated)
+        faults += repeats.faults(again)
         learned.save()
     except KeyboardInterrupt:
         # What was judged is kept, and the rest is said to be missing.
@@ -107,6 +112,7 @@ def assess(
         faults=tuple(faults),
         interrupted=interrupted,
         waivers=order.waivers,
+        repeats=again,
     )
 
 
@@ -148,6 +154,11 @@ class _Run:
         if reached:
             faults += self._judge(reached)
         return faults
+
+    def repeated(self, share: float) -> tuple[Repeat, ...]:
+        """A random part of the batch's answers, once more; what moves by itself is left out."""
+        moving = {control.id for control in self._order.profile.controls if control.moves}
+        return repeats.repeat(self._answers, repeats.drawn(self._answers.of_the_batch(moving), share))
 
     def _reached(self, hosts: Sequence[Host]) -> list[Host]:
         """Send the batch, which is also the test whether a host answers at all."""
@@ -260,7 +271,18 @@ def _scope(order: Order, inventory: Inventory, digest: str) -> Scope:
         catalogue_sha256=order.catalogue.digest,
         content_sha256=digest,
         inventory_digest=inventory.digest,
+        confirmed=_confirmed(order.hosts, inventory),
     )
+
+
+def _confirmed(hosts: Iterable[Host], inventory: Inventory) -> dict[str, dict[str, str]]:
+    """Who has confirmed the mappings, for each tenant of a run where somebody has."""
+    named = {name: inventory.tenant(name).mappings_confirmed for name in dict.fromkeys(host.tenant for host in hosts)}
+    return {
+        name: {"by": said.by, "on": said.on, "catalogue_sha256": said.catalogue_sha256}
+        for name, said in named.items()
+        if said
+    }
 
 
 def _coverage(

@@ -7,7 +7,8 @@ its later questions is answered at once with that error, so it costs one bounded
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,8 +47,10 @@ class Answers:
     def fetch(self, hosts: Sequence[Host], commands: Callable[[str], Sequence[str]]) -> None:
         """Run on each host what `commands` names for its key, one round trip each. Who is away is in `gone`."""
         sent = {host.key: tuple(commands(host.key)) for host in hosts}
-        script = hostside_script("batch")
-        found = self._transport.run_all(hosts, script, lambda host: _order(sent[host.key]), timeout=BATCH_SECONDS)
+        script, direct = hostside_script("batch"), hostside_script("direct")
+        found = self._transport.run_all(
+            hosts, script, lambda host: {**_order(sent[host.key]), "direct": direct}, timeout=BATCH_SECONDS
+        )
         for key, answer in found.items():
             if isinstance(answer, OpsctlError):
                 self.gone[key] = answer
@@ -66,6 +69,37 @@ class Answers:
         if command not in known:
             known[command] = self._live(self._hosts[key], command)
         return known[command]
+
+    def known(self, key: str, command: str) -> Answer:
+        """An answer that was given before."""
+        return self._known[key][command]
+
+    def of_the_batch(self, left_out: Collection[str]) -> list[tuple[str, str]]:
+        """Host and command of each answer of the batch that a check rests on, but for those of some controls."""
+        found = []
+        for key, asked in self._learned.of_this_run.items():
+            moving = {command for control, command in asked if control in left_out}
+            for command in dict.fromkeys(command for _, command in asked):
+                answer = self._known[key].get(command)
+                if answer is not None and answer.how == "batch" and command not in moving:
+                    found.append((key, command))
+        return found
+
+    def again(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
+        """Each of these commands run once more, every one in a shell of its own; hosts that are away are left out."""
+        wanted: dict[str, list[str]] = {}
+        for key, command in asked:
+            wanted.setdefault(key, []).append(command)
+        hosts = [self._hosts[key] for key in wanted]
+        script = hostside_script("batch")
+        told = self._transport.run_all(hosts, script, lambda host: _order(wanted[host.key]), timeout=BATCH_SECONDS)
+        found: dict[tuple[str, str], Answer] = {}
+        for key, said in told.items():
+            with suppress(HostError):
+                if not isinstance(said, OpsctlError):
+                    answers = _parsed(key, said, len(wanted[key]), "live")
+                    found |= {(key, command): one for command, one in zip(wanted[key], answers, strict=True)}
+        return found
 
     def _live(self, host: Host, command: str) -> Answer:
         try:

@@ -74,6 +74,7 @@ def _control(entry: Section, built: Mapping[str, str]) -> Control:
         where=entry.one_of("where", ("host", "control"), "host"),
         maps={name: maps.texts(name) for name in maps.keys()},  # noqa: SIM118 - a Section is no dict
         values=entry.section("values").values(),
+        moves=entry.flag("moves", default=False),
     )
     entry.done()
     return replace(control, built=control.id in built, check_version=built.get(control.id, ""))

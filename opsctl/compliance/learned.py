@@ -15,7 +15,7 @@ import os
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 Asked = tuple[str, str]  # control, command
@@ -62,6 +62,11 @@ class Learned:
 
     def note(self, host: str, control: str, command: str) -> None:
         self._now.setdefault(host, {})[control, command] = None
+
+    @property
+    def of_this_run(self) -> Mapping[str, Collection[Asked]]:
+        """What each host was asked in this run."""
+        return self._now
 
     def save(self) -> None:
         """What this run asked for takes the place of what was known of the same host and control."""

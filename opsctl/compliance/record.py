@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from opsctl.compliance import waivers
+from opsctl.compliance import part, waivers
 from opsctl.compliance.assess import Order, Say, assess, quiet
 from opsctl.config import Settings
 from opsctl.errors import Interrupted, StoreError, UnknownName
@@ -27,6 +28,7 @@ from opsctl.model.finding import (
     Coverage,
     Evidence,
     Finding,
+    Repeat,
     Scope,
     ScopedHost,
     Waiver,
@@ -101,9 +103,9 @@ def audit(
             findings = waivers.judge(assessment.results, assessment.waivers, assessment.ended)
             document = to_document(run_id, assessment, before)
             keep(store, run_id, document, assessment)
-            kept = sha256(stored(store, run_id))
             act.outcome = "interrupted" if assessment.interrupted else outcome(assessment, findings)
-            act.detail |= {"run": run_id, "report_sha256": kept, "results": count(assessment.results)}
+            act.detail |= entered(store, run_id)
+            kept = str(act.detail["report_sha256"])
     except BaseException:
         store.end_run(run_id, "interrupted", now())
         raise
@@ -115,6 +117,28 @@ def audit(
     return Audit(
         id=run_id, assessment=assessment, findings=findings, sha256=kept, ledger_head=str(act.head or ledger.head())
     )
+
+
+def entered(store: Store, run_id: str) -> dict[str, object]:
+    """What the ledger keeps of a run: the hash of its document, and for each municipality the hash of its part."""
+    text = text_of(store, run_id)
+    document = _parsed(text, run_id)
+    assessment = from_document(document)
+    head, scope = str(document["ledger_head"]), assessment.scope
+    parts = {}
+    for tenant in part.tenants(assessment):
+        own = part.part(assessment, tenant)
+        digest = sha256_of(text) if own is assessment else sha256(to_document(run_id, own, head))
+        parts[tenant] = part.told(own, waivers.judge(own.results, own.waivers, own.ended), digest)
+    return {
+        "run": run_id,
+        "report_sha256": sha256_of(text),
+        "results": count(assessment.results),
+        "profile": scope.profile,
+        "whole": scope.whole,
+        "catalogue_sha256": scope.catalogue_sha256,
+        "parts": parts,
+    }
 
 
 def keep(store: Store, run_id: str, document: Mapping[str, object], assessment: Assessment) -> None:
@@ -143,25 +167,66 @@ def canonical(document: Mapping[str, object]) -> str:
 
 
 def sha256(document: Mapping[str, object]) -> str:
-    return hashlib.sha256(canonical(document).encode()).hexdigest()
+    return sha256_of(canonical(document))
+
+
+def sha256_of(text: str) -> str:
+    """The hash of a text in UTF-8, made piece by piece: a fleet's text is large."""
+    total = hashlib.sha256()
+    for start in range(0, len(text), 1 << 20):
+        total.update(text[start : start + (1 << 20)].encode())
+    return total.hexdigest()
 
 
 def stored(store: Store, run_id: str) -> Mapping[str, Any]:
     """The document of a run as the store keeps it (secrets redacted)."""
+    return _parsed(text_of(store, run_id), run_id)
+
+
+def text_of(store: Store, run_id: str) -> str:
+    """The canonical text of a kept document: the store writes no other."""
     found = store.report(run_id)
     if found is None or found.kind != KIND:
         raise UnknownName(f"no compliance run is called {run_id!r}", hint="opsctl comply list shows the runs")
+    return found.document_json
+
+
+def _parsed(text: str, run_id: str) -> Mapping[str, Any]:
+    """The document of a text. A fleet says the same words thousands of times: each is kept in memory once."""
+    seen: dict[str, str] = {}
+
+    def share(found: dict[str, Any]) -> dict[str, Any]:
+        for key, value in found.items():
+            if type(value) is str:
+                found[key] = seen.setdefault(value, value)
+        return found
+
     with suppress(ValueError):
-        if isinstance(document := found.document, dict):
+        if isinstance(document := json.loads(text, object_hook=share), dict):
             return document
     raise StoreError(f"run {run_id} cannot be read: its document is no JSON object", hint=UNREADABLE)
+
+
+def loaded(store: Store, run_id: str) -> tuple[Assessment, str, str]:
+    """A kept run, the ledger's head before it, and the hash of its document; raises as `read` does.
+
+    Text, document and run of a large fleet are never in memory all at once.
+    """
+    text = text_of(store, run_id)
+    digest, document = sha256_of(text), _parsed(text, run_id)
+    del text
+    return _typed(document, run_id), str(document["ledger_head"]), digest
 
 
 def read(store: Store, run_id: str) -> tuple[Mapping[str, Any], Assessment]:
     """A kept run: its document, and what it says. Raises UnknownName, or StoreError with the run and the fault."""
     document = stored(store, run_id)
+    return document, _typed(document, run_id)
+
+
+def _typed(document: Mapping[str, Any], run_id: str) -> Assessment:
     try:
-        return document, from_document(document)
+        return from_document(document)
     except StoreError as error:
         raise StoreError(f"run {run_id} cannot be read: {error.message}", hint=error.hint) from error
 
@@ -172,15 +237,30 @@ def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[s
     results = []
     for result in assessment.results:
         named = [places.setdefault(piece, len(places)) for piece in result.evidence]
-        results.append({**asdict(replace(result, evidence=())), "evidence": named})
-    plain = asdict(replace(assessment, results=()))
-    whole = {**plain, "results": results, "evidence": [asdict(piece) for piece in places]}
-    return {"version": VERSION, "run": run_id, "ledger_head": ledger_head, **_stamped(whole)}
+        results.append({**_flat(replace(result, evidence=())), "evidence": named})
+    plain = _stamped(asdict(replace(assessment, results=())))
+    pieces = [_flat(piece) for piece in places]
+    return {
+        "version": VERSION,
+        "run": run_id,
+        "ledger_head": ledger_head,
+        **plain,
+        "results": results,
+        "evidence": pieces,
+    }
+
+
+def _flat(item: CheckResult | Evidence) -> dict[str, Any]:
+    """A result or a piece of evidence; there are hundreds of thousands, and `asdict` copies each value of each."""
+    values = ((one.name, getattr(item, one.name)) for one in fields(item))
+    return {name: value if type(value) is str else _stamped(value) for name, value in values}
 
 
 def _stamped(value: Any) -> Any:
     if isinstance(value, datetime):
         return stamp(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _stamped({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, dict):
         return {key: _stamped(inner) for key, inner in value.items()}
     return [_stamped(inner) for inner in value] if isinstance(value, (list, tuple)) else value
@@ -206,6 +286,7 @@ def from_document(document: Mapping[str, Any]) -> Assessment:
             faults=tuple(document["faults"]),
             interrupted=bool(document["interrupted"]),
             waivers=tuple(_waiver(entry) for entry in document.get("waivers", ())),
+            repeats=tuple(Repeat(**entry) for entry in document.get("repeats", ())),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
@@ -224,6 +305,7 @@ def _refuse_another_form(version: object) -> None:
         )
 
 
+@lru_cache(maxsize=10_000)
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 

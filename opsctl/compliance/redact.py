@@ -13,6 +13,7 @@ from opsctl.state.redaction import HIDDEN, Redactor
 
 # name:hash:last change:... of /etc/shadow (shadow(5)); `!`, `*` and an empty field say something and are no secret.
 _SHADOW = re.compile(r"^([a-z_][\w.-]*\$?:)(!{0,2})([^:\s!*][^:\s]{3,})(?=:|$)", re.MULTILINE | re.IGNORECASE)
+_DAY = re.compile(r":\d*:")
 # name:x:uid:gid:GECOS:home:shell (passwd(5)).
 _PASSWD = re.compile(r"^([a-z_][\w.-]*\$?:[^:\n]*:\d+:\d+:)([^:\n]+)(?=:/)", re.MULTILINE | re.IGNORECASE)
 _SYSTEM_UIDS = 1000
@@ -40,8 +41,9 @@ def redacted(text: str) -> str:
 
 def _hash(found: re.Match[str]) -> str:
     value = found[3]
-    # A hash of crypt(5): $id$..., or 13 characters of the oldest kind. Anything else is some other `name:word`.
-    secret = value.startswith(("$", "_")) or re.fullmatch(r"[A-Za-z0-9./]{13}", value)
+    # A hash of crypt(5): $id$..., or 13 characters of the oldest kind before a day. Else it is some other `name:word`.
+    oldest = re.fullmatch(r"[A-Za-z0-9./]{13}", value) and _DAY.match(found.string, found.end())
+    secret = value.startswith(("$", "_")) or oldest
     return f"{found[1]}{found[2]}{HIDDEN}" if secret else found[0]
 
 

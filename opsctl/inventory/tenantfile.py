@@ -29,6 +29,7 @@ from opsctl.model.host import (
     DEFAULT_RINGS,
     Account,
     Cluster,
+    MappingsConfirmed,
     Mirror,
     Organisation,
     OutLimit,
@@ -40,6 +41,8 @@ from opsctl.model.host import (
 
 HOST_REFERENCE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)?")
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}+-]+)*/?")
+DAY = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 LOG_HOST = re.compile(rf"{_NAME}(:[1-9]\d{{0,4}})?")
 TIME_SERVER = re.compile(rf"{_NAME}|[0-9A-Fa-f:]+")
@@ -95,6 +98,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         patch_policy=_patch_policy(document),
         approval=_approval(document, rings),
         mirrors=_entries(document, "mirrors", _mirror),
+        mappings_confirmed=_mappings_confirmed(document),
     )
     document.done()
     return TenantFile(tenant=tenant, lines=lines)
@@ -202,6 +206,22 @@ def _patch_policy(document: Section) -> PatchPolicy | None:
         section.wrong("critical_days", "critical_days: critical hosts would have more time than the others")
     section.done()
     return PatchPolicy(security_days=days, critical_days=critical or None) if days else None
+
+
+def _mappings_confirmed(document: Section) -> MappingsConfirmed | None:
+    """Who has confirmed the mappings: a name, a day and the catalogue that it was, or nobody yet."""
+    given, section = document.has("mappings_confirmed"), document.section("mappings_confirmed")
+    found = MappingsConfirmed(
+        by=free_text(section, "by", ""),
+        on=section.text("on", required=given, pattern=DAY, allowed="YYYY-MM-DD"),
+        catalogue_sha256=section.text(
+            "catalogue_sha256", required=given, pattern=SHA256, allowed="the SHA-256 that the report tells"
+        ),
+    )
+    if given and not found.by:
+        section.wrong("by", "mappings_confirmed says nobody", "by: who confirmed it")
+    section.done()
+    return found if found.by and found.on and found.catalogue_sha256 else None
 
 
 def _groups(document: Section, key: str) -> tuple[str, ...] | None:

@@ -30,7 +30,8 @@ class Control:
 
     `values` are its bounds and lists, as a profile may tailor them. `built` tells whether a check function exists:
     what is not built is never claimed. `plain` says what it means, and why it matters, to somebody who knows no IT.
-    `check_version` is the beginning of the SHA-256 over the files that the check is made of.
+    `check_version` is the beginning of the SHA-256 over the files that the check is made of. `moves`: its evidence is a
+    measurement that is another one each time (a clock, free space).
     """
 
     id: str
@@ -48,6 +49,7 @@ class Control:
     where: str = "host"
     built: bool = False
     check_version: str = ""
+    moves: bool = False
 
     @property
     def order(self) -> tuple[int, str]:
@@ -117,6 +119,18 @@ class CheckResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """An answer of the batch that was asked for again, live.
+
+    `outcome`: same, different, moving (the command does not give the same answer twice), or lost (contact was).
+    """
+
+    host: str
+    command: str
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Waiver:
     """An accepted failure. `hosts` are shell patterns over the tenant's names; `expires` is in UTC.
 
@@ -183,7 +197,11 @@ class ScopedHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What a run was asked to look at, and with what: the head of every report."""
+    """What a run was asked to look at, and with what: the head of every report.
+
+    `confirmed` says for each tenant who has confirmed which requirements the controls support, on which day, and for
+    which catalogue: `by`, `on`, `catalogue_sha256`.
+    """
 
     profile: str
     profile_title: str
@@ -199,6 +217,7 @@ class Scope:
     catalogue_sha256: str
     content_sha256: str
     inventory_digest: str
+    confirmed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -211,7 +230,8 @@ class Scope:
 class Assessment:
     """One run over a fleet. `faults` says what is missing from it; a run with faults is incomplete.
 
-    `waivers` are those of its tenants as they stood then, also what did not count.
+    `waivers` are those of its tenants as they stood then, also what did not count; `repeats` the answers of the batch
+    that were asked for again.
     """
 
     scope: Scope
@@ -222,6 +242,7 @@ class Assessment:
     faults: tuple[str, ...] = ()
     interrupted: bool = False
     waivers: tuple[Waiver, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
 
     @property
     def complete(self) -> bool:

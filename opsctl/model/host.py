@@ -197,6 +197,15 @@ class Mirror:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MappingsConfirmed:
+    """Who confirmed which requirements the controls support, on which day (YYYY-MM-DD), for which catalogue."""
+
+    by: str
+    on: str
+    catalogue_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tenant:
     """A municipality, with the lists that its hosts are held to. None means that nobody gave the list.
 
@@ -227,6 +236,7 @@ class Tenant:
     patch_policy: PatchPolicy | None = None
     approval: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
+    mappings_confirmed: MappingsConfirmed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from opsctl import servers
 from opsctl.errors import ConfigError, OpsctlError
 
 if TYPE_CHECKING:
@@ -28,9 +27,7 @@ LARGEST = 32 * 1024 * 1024
 WITHOUT = "to go on without it for once: OPSCTL_MONITOR_{}= before the command"
 _PATIENCE = 60
 _PAUSE = 0.5
-_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 _TOKEN = re.compile(r"[\x21-\x7e]{4,4096}")
-_SYSTEM = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class MonitoringSilent(OpsctlError):
@@ -150,38 +147,19 @@ class Remote:
 
 def checked_address(settings: Settings, name: str) -> str:
     """monitor.NAME, if it can be used: https, or http to this very machine or where it is allowed."""
-    option = f"monitor.{name}"
-    address, origin = settings.text(option), settings.origin.get(option, option)
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or port == 0 or parts.query or parts.fragment:
-        raise ConfigError(f"{origin}: {address!r} is not an address", hint=f"as https://{name}.example")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{origin} holds a user or password", hint="take it out; monitor.token_file holds a token")
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host) and settings.text("monitor.allow_http") != "yes":
-        raise ConfigError(
-            f"{origin}: {address!r} is plain http: anybody on the way can read the token and answer in its place",
-            hint='use https, with monitor.ca_file for a certificate of your own; monitor.allow_http: "yes" allows http',
-        )
-    return address.rstrip("/")
+    kind = servers.Kind(
+        section="monitor",
+        address="an address",
+        example=f"https://{name}.example",
+        bare="take it out; monitor.token_file holds a token",
+        risk="answer in its place",
+    )
+    return servers.checked(settings, f"monitor.{name}", kind)[0]
 
 
 def checked_authorities(settings: Settings) -> str:
     """The file of the certificate authorities to believe; empty: the HTTP library's own list."""
-    named = settings.text("monitor.ca_file")
-    if not named:
-        return str(_SYSTEM) if _SYSTEM.is_file() else ""
-    file = (settings.workspace / named).expanduser()
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-    except ssl.SSLError as error:
-        raise ConfigError(f"monitor.ca_file {file} holds no certificates", hint="a file in PEM form") from error
-    except OSError as error:
-        raise ConfigError(f"monitor.ca_file {file}: {error.strerror}", hint="a file in PEM form") from error
-    return str(file)
+    return servers.authorities(settings, "monitor.ca_file")
 
 
 def read_token(settings: Settings) -> str:

@@ -1,34 +1,57 @@
-"""From a kept run to a `Report`: what it says, counted and put in order. Reads the store, writes nothing."""
+"""From a kept run to a `Report`: what it says, counted and put in order. Reads the store, writes nothing.
+
+A report is about one municipality: of a run over several, each gets its own part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from opsctl.compliance import record, waivers
+from opsctl.compliance import part, record, waivers
 from opsctl.errors import StoreError, UnknownName
-from opsctl.model.finding import RESULTS, SEVERITIES, Assessment, CheckResult, Control, Evidence, Finding, alike, count
+from opsctl.model.finding import (
+    RESULTS,
+    SEVERITIES,
+    Assessment,
+    CheckResult,
+    Control,
+    Evidence,
+    Finding,
+    Waiver,
+    alike,
+    count,
+)
+from opsctl.report import trend
+from opsctl.report.trend import Point, point
 from opsctl.state.ledger import Entry, Head, Ledger
 from opsctl.state.store import Store
+
+MOST_WORST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One kept run with its findings; the same run gives the same report, byte for byte.
+    """A kept run, or one municipality's part of it, with its findings; the same run gives the same bytes each time.
 
-    `ledger_head` is the ledger's head before the run, `ledger_entry` the finished entry that holds the document's hash
-    (as SEQ:HASH, or empty where a kill kept it from being written).
+    `text` gives the canonical document that it was made from, `sha256` its hash, `run_sha256` that of the whole run.
+    `ledger_head` is the ledger's head before the run, `ledger_entry` the finished entry that holds the hashes (as
+    SEQ:HASH, or empty where a kill kept it from being written). `tenant` is empty for a whole run.
     """
 
     run: str
-    document: Mapping[str, Any]
+    tenant: str
+    title: str
+    text: Callable[[], Iterable[str]]
     assessment: Assessment
     findings: tuple[Finding, ...]
+    earlier: tuple[Point, ...]
     ledger_head: str
     ledger_entry: str
     sha256: str
+    run_sha256: str
 
     @property
     def outcome(self) -> str:
@@ -37,10 +60,6 @@ class Report:
     @cached_property
     def controls(self) -> dict[str, Control]:
         return {control.id: control for control in self.assessment.scope.controls}
-
-    @cached_property
-    def tenants(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(host.tenant for host in self.assessment.scope.hosts))
 
     @cached_property
     def undecided(self) -> tuple[CheckResult, ...]:
@@ -56,12 +75,64 @@ class Report:
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
         """Results by severity, and over all as `total`; `waived` are those failures that a waiver covers."""
-        waived = [self.controls[f.result.control].severity for f in self.findings if f.disposition == "waived"]
-        rows = {}
-        for severity in (*SEVERITIES, "total"):
-            chosen = [r for r in self.assessment.results if severity in ("total", self.controls[r.control].severity)]
-            rows[severity] = {**count(chosen), "waived": sum(severity in ("total", found) for found in waived)}
-        return rows
+        return part.tally(self.assessment, self.findings)
+
+    @cached_property
+    def by_control(self) -> dict[str, dict[str, int]]:
+        """Results of each control over all hosts."""
+        return {name: count(found) for name, found in self._by_control.items()}
+
+    @cached_property
+    def _by_control(self) -> dict[str, list[CheckResult]]:
+        found: dict[str, list[CheckResult]] = {control.id: [] for control in self.assessment.scope.controls}
+        for result in self.assessment.results:
+            found[result.control].append(result)
+        return found
+
+    def said_of(self, control: str) -> tuple[tuple[CheckResult, ...], ...]:
+        """What the hosts said of one control, those that said the same together, failures first."""
+        found = sorted(self._by_control[control], key=lambda result: RESULTS.index(result.result))
+        waived = self.dispositions
+        return alike(
+            found,
+            lambda r: (r.result, r.observed, r.reason if r.result != "pass" else "", waived.get((r.host, r.control))),
+        )
+
+    @cached_property
+    def dispositions(self) -> dict[tuple[str, str], str]:
+        """How each failed result is judged, by host and control."""
+        return {(finding.result.host, finding.result.control): finding.disposition for finding in self.findings}
+
+    @cached_property
+    def waived(self) -> tuple[tuple[Waiver, tuple[Finding, ...]], ...]:
+        """Each waiver that failed results fall under, with them."""
+        under = [finding for finding in self.findings if finding.waiver]
+        groups = alike(under, lambda finding: (finding.waiver, finding.disposition))
+        return tuple((group[0].waiver, group) for group in groups if group[0].waiver)
+
+    @cached_property
+    def trend(self) -> tuple[Point, ...]:
+        """The earlier runs and this one."""
+        hosts = {"total": self.assessment.coverage.total, "assessed": len(self.assessment.coverage.assessed)}
+        digest = self.assessment.scope.catalogue_sha256
+        return (*self.earlier, point(self.run, self.assessment.ended, digest, hosts, self.counts["total"]))
+
+    @property
+    def other_catalogue(self) -> bool:
+        """Whether an earlier run of the trend was held against another catalogue."""
+        return len({one.catalogue_sha256 for one in self.trend}) > 1
+
+    @cached_property
+    def worst(self) -> tuple[tuple[str, dict[str, int]], ...]:
+        """The ten hosts with the most severe open findings."""
+        rows = {key: dict.fromkeys((*SEVERITIES, "undecided"), 0) for key, _ in self.hosts}
+        for finding in self.findings:
+            if finding.disposition != "waived":
+                rows[finding.result.host][self.controls[finding.result.control].severity] += 1
+        for result in self.undecided:
+            rows[result.host]["undecided"] += 1
+        bad = [(key, row) for key, row in rows.items() if any(row[severity] for severity in SEVERITIES)]
+        return tuple(sorted(bad, key=lambda one: ([-count for count in one[1].values()], one[0]))[:MOST_WORST])
 
     @cached_property
     def hosts(self) -> tuple[tuple[str, dict[str, int]], ...]:
@@ -122,29 +193,80 @@ def _why_not(assessment: Assessment, profile: str) -> str:
     return "" if assessment.scope.whole else "looked at a selection only"
 
 
-def report(store: Store, ledger: Ledger, run_id: str) -> Report:
-    """The report of a kept run.
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A run as the store keeps it, held against the ledger's entry of it."""
 
-    Raises UnknownName, or StoreError for a document that cannot be read or is not the one that the ledger entered.
-    """
-    document, assessment = record.read(store, run_id)
-    digest = record.sha256(document)
+    run: str
+    store: Store
+    ledger: Ledger
+    assessment: Assessment
+    head: str
+    entry: Entry | None
+    sha256: str
+
+    @property
+    def tenants(self) -> Mapping[str, str]:
+        """The municipalities of the run: name, and title for readers."""
+        return part.tenants(self.assessment)
+
+    def text(self) -> Iterator[str]:
+        return self.store.report_text(self.run)
+
+
+def kept(store: Store, ledger: Ledger, run_id: str) -> Kept:
+    """A kept run. Raises UnknownName, or StoreError for one that cannot be read or is not what the ledger entered."""
+    assessment, head, digest = record.loaded(store, run_id)
     entry = _entered(ledger, run_id)
-    if entry is not None and entry.detail.get("report_sha256") != digest:
+    if entry is not None:
+        _hold(run_id, entry, entry.detail.get("report_sha256"), digest)
+    return Kept(run=run_id, store=store, ledger=ledger, assessment=assessment, head=head, entry=entry, sha256=digest)
+
+
+def _hold(run_id: str, entry: Entry, entered: object, digest: str) -> None:
+    if entered != digest:
         raise StoreError(
             f"run {run_id} was changed after it was kept: its SHA-256 is {digest}, entry {entry.seq} of the ledger "
-            f"holds {entry.detail.get('report_sha256')}",
+            f"holds {entered}",
             hint="opsctl ledger verify tells whether the ledger is whole; take the run from a backup",
         )
+
+
+def report(run: Kept, tenant: str = "") -> Report:
+    """The report of a run: of one municipality, or without a name of the whole run. Raises UnknownName, StoreError."""
+    titles = run.tenants
+    if tenant and tenant not in titles:
+        raise UnknownName(
+            f"run {run.run} is not about a tenant called {tenant!r}", hint=f"it is about: {', '.join(sorted(titles))}"
+        )
+    assessment = part.part(run.assessment, tenant) if tenant else run.assessment
+    text: Callable[[], Iterable[str]] = run.text
+    digest = run.sha256
+    if assessment is not run.assessment:
+        # Made anew where it is asked for again: a fleet's document is large.
+        text = partial(_text_of_part, run.run, assessment, run.head)
+        digest = record.sha256_of("".join(text()))
+        parts: Any = run.entry.detail.get("parts", {}) if run.entry else {}
+        if run.entry and tenant in parts:
+            _hold(run.run, run.entry, parts[tenant]["report_sha256"], digest)
+    profile, entry = assessment.scope.profile, run.entry
     return Report(
-        run=run_id,
-        document=document,
+        run=run.run,
+        tenant=tenant,
+        title=titles[tenant] if tenant else ", ".join(dict.fromkeys(titles.values())),
+        text=text,
         assessment=assessment,
         findings=waivers.judge(assessment.results, assessment.waivers, assessment.ended),
-        ledger_head=str(document["ledger_head"]),
+        earlier=trend.earlier(run.ledger, tenant, profile, run.run, assessment.ended) if tenant else (),
+        ledger_head=run.head,
         ledger_entry=str(Head(seq=entry.seq, hash=entry.hash)) if entry else "",
         sha256=digest,
+        run_sha256=run.sha256,
     )
+
+
+def _text_of_part(run_id: str, assessment: Assessment, head: str) -> tuple[str]:
+    return (record.canonical(record.to_document(run_id, assessment, head)),)
 
 
 def _entered(ledger: Ledger, run_id: str) -> Entry | None:

@@ -40,7 +40,7 @@ class Stamped:
 
 def head(store: Store, ledger: Ledger, run: str) -> str:
     """What is told of a run: the same text each time. Raises UnknownName, or StoreError for one that was changed."""
-    built = build.report(store, ledger, run)
+    built = build.report(build.kept(store, ledger, run))
     links = seal.chain(ledger, run, built.sha256)
     ended = stamp(built.assessment.ended)
     return (

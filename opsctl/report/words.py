@@ -1,4 +1,4 @@
-"""The words of the reports for auditors, from templates/*.words.yml: each one in every language, or an error."""
+"""The words of the reports on patching, from templates/*.words.yml: each one in every language, or an error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from opsctl.documents import Problems, read
 from opsctl.errors import ConfigError
 
 LANGUAGES = ("sv", "en")
-FILE = "report.words.yml"
 
 
-def words(language: str, own: Path | None = None, file: str = FILE) -> SimpleNamespace:
+def words(language: str, own: Path | None, file: str) -> SimpleNamespace:
     """Every word of a file in one language, as attributes for the template. Raises ConfigError with what is missing."""
     problems = Problems()
     document = read(content.folder("templates", own) / file, problems)

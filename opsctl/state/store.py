@@ -107,6 +107,10 @@ class SavedState:
         return json.loads(self.state_json)
 
 
+# Characters of a report that are read at once.
+PIECE = 16 << 20
+
+
 @dataclass(frozen=True, kw_only=True)
 class SavedReport:
     """A report's document."""
@@ -375,6 +379,18 @@ class Store:
     def report(self, report_id: str) -> SavedReport | None:
         rows = self.read("SELECT * FROM reports WHERE id = ?", (report_id,))
         return _report(rows[0]) if rows else None
+
+    def report_text(self, report_id: str) -> Iterator[str]:
+        """The text of a report piece by piece: that of a fleet is large, and is only handed on."""
+        start = 1
+        while True:
+            rows = self.read(
+                "SELECT substr(document, ?, ?) AS piece FROM reports WHERE id = ?", (start, PIECE, report_id)
+            )
+            if not rows or not rows[0]["piece"]:
+                return
+            yield rows[0]["piece"]
+            start += PIECE
 
     def report_ids(self, kind: str) -> list[str]:
         """The reports of one kind, newest first, without their documents, which can be large."""

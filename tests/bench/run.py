@@ -1,7 +1,8 @@
 """Each promise of speed, measured as a ratio against what a user would use instead, in the same run.
 
     make bench                      everything that is quick (start-up)
-    make bench BENCH="provision"    one or more of: startup lab provision comply netbox plan engine rollout demo all
+    make bench BENCH="provision"    one or more of: startup lab provision comply report netbox plan engine rollout
+                                    demo all
     make bench BENCH="provision --hosts 7"
 
 Seconds depend on the machine; ratios travel. Nothing here passes or fails: it prints what was measured.
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import comply, demo, engine, lab, netbox, plan, provision, rollout, startup
+from tests.bench import comply, demo, engine, lab, netbox, plan, provision, report, rollout, startup
 
 BENCHES = {
     "startup": startup.run,
     "lab": lab.run,
     "provision": provision.run,
     "comply": comply.run,
+    "report": report.run,
     "netbox": netbox.run,
     "plan": plan.run,
     "engine": engine.run,

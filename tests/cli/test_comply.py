@@ -135,16 +135,48 @@ def test_report_writes_pages_and_json_of_the_latest_run(capsys: Capture, tmp_pat
     out = tmp_path / "out"
     assert run(["comply", "report", "--to", str(out), "-o", "json"]) == 0
     found = document(capsys)
-    names = [Path(one["path"]).name for one in found["files"]]
-    assert {name.split(".", 1)[1] for name in names if name.startswith("compliance-")} == {"sv.html", "en.html", "json"}
-    assert {Path(one["path"]).parent for one in found["files"]} == {out / f"compliance-{found['run']}"}
-    assert {"SHA256SUMS", "CHAIN", "seal.json", "verify.py", "VERIFY.txt"} <= set(names)
+    assert [one["tenant"] for one in found["reports"]] == ["ange", "sundsvall"]
+    for one in found["reports"]:
+        names = [Path(file["path"]).name for file in one["files"]]
+        ours = {name.split(".", 1)[1] for name in names if name.startswith("compliance-")}
+        assert ours == {"sv.html", "en.html", "json"}
+        assert {Path(file["path"]).parent for file in one["files"]} == {
+            out / f"compliance-{found['run']}-{one['tenant']}"
+        }
+        assert {"SHA256SUMS", "CHAIN", "seal.json", "verify.py", "VERIFY.txt"} <= set(names)
     assert run(["comply", "report", "--to", str(tmp_path / "two"), "--format", "html", "--lang", "sv"]) == 0
-    assert [file.name.split(".", 1)[1] for file in (tmp_path / "two").rglob("*.html")] == ["sv.html"]
+    assert [file.name.split(".", 1)[1] for file in (tmp_path / "two").rglob("*.html")] == ["sv.html"] * 2
     told = capsys.readouterr().out
     assert "signed with   nothing: opsctl ledger key makes a key" in told
     assert "ledger head before the run 3:0123456789abcdef" in told
-    assert "2020-02-02 12:00 UTC, incomplete: profile standard, whole: 5 hosts in scope, 2 assessed" in told
+    assert (
+        "Ånge kommun, 2020-02-02 12:00 UTC, incomplete: profile standard, whole: 4 hosts in scope, 1 assessed" in told
+    )
+    assert "Sundsvalls kommun, 2020-02-02 12:00 UTC, incomplete: profile standard, whole: 1 hosts in scope" in told
+
+
+@pytest.mark.usefixtures("kept")
+def test_each_municipality_gets_its_own_report_in_every_form_that_is_named(capsys: Capture, tmp_path: Path) -> None:
+    words = ["comply", "report", "--to", str(tmp_path / "out"), "--lang", "sv", "--tenant", "sundsvall"]
+    assert run([*words, "--format", "json,junit,csv", "--format", "oscal", "-o", "json"]) == 0
+    (one,) = document(capsys)["reports"]
+    assert (one["tenant"], one["outcome"], one["scope"]) == ("sundsvall", "incomplete", "whole")
+    ours = [Path(file["path"]) for file in one["files"] if Path(file["path"]).name.startswith("compliance-")]
+    assert [file.name.partition(".")[2] for file in ours] == ["json", "junit.xml", "csv", "oscal.json"]
+    for file in ours:
+        assert "sundsvall.app1" in file.read_text(encoding="utf-8")
+        assert "ange" not in file.read_text(encoding="utf-8").lower().replace("changed", "").replace("range", "")
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_form_or_a_municipality_that_is_none_is_refused_before_anything_is_written(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    assert run(["comply", "report", "--to", str(tmp_path / "out"), "--format", "html,docx"]) == 2
+    assert "'docx' is none of: html, pdf, json, junit, csv, oscal" in capsys.readouterr().err
+    assert run(["comply", "report", "--to", str(tmp_path / "out"), "--tenant", "bollnas"]) == 3
+    assert "is not about a tenant called 'bollnas'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("kept")

@@ -53,7 +53,7 @@ def keep(workspace: Path, found: Assessment, at: datetime = THEN) -> str:
         before = str(ledger.head())
         with ledger.act("comply", (), {}, "anna", lambda: at) as act:
             record.keep(store, run_id, record.to_document(run_id, found, before), found)
-            act.detail |= {"run": run_id, "report_sha256": record.sha256(record.stored(store, run_id))}
+            act.detail |= record.entered(store, run_id)
         store.end_run(run_id, "incomplete", at)
     return run_id
 
@@ -90,11 +90,11 @@ def test_a_report_is_verified_where_there_is_no_workspace(
     assert run(["ledger", "key"]) == 0
     key = tmp_path / "key.pem"
     key.write_text(capsys.readouterr().out)
-    told = said(capsys, ["comply", "report", "--to", str(tmp_path / "reports")])
+    told = said(capsys, ["comply", "report", "--to", str(tmp_path / "reports"), "--tenant", "ange"])["reports"][0]
     keep(workspace, assessment(), THEN + timedelta(days=1))
     later = said(capsys, ["comply", "report", "--to", str(tmp_path / "reports")])
-    folder = tmp_path / "reports" / f"compliance-{later['run']}"
-    earlier = tmp_path / "reports" / f"compliance-{first}"
+    folder = tmp_path / "reports" / f"compliance-{later['run']}-ange"
+    earlier = tmp_path / "reports" / f"compliance-{first}-ange"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -136,12 +136,13 @@ def test_what_is_no_report_is_broken(capsys: Capture, tmp_path: Path) -> None:
 
 def test_a_report_is_not_written_beside_somebody_elses_file(workspace: Path, capsys: Capture, tmp_path: Path) -> None:
     run_id = keep(workspace, assessment())
-    folder = tmp_path / "out" / f"compliance-{run_id}"
+    folder = tmp_path / "out" / f"compliance-{run_id}-sundsvall"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("precious")
     assert run(["comply", "report", "--to", str(tmp_path / "out")]) == 3
     assert "holds notes.txt" in capsys.readouterr().err
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+    assert [one.name for one in folder.parent.iterdir()] == [folder.name], "nor the report of another municipality"
     (folder / "notes.txt").unlink()
     assert run(["comply", "report", "--to", str(tmp_path / "out")]) == 0
     assert run(["comply", "report", "--to", str(tmp_path / "out"), "--format", "json"]) == 0, "again, in its place"

@@ -26,11 +26,19 @@ def check_system_calls_are_audited(host: Any, verdict: Verdict) -> None:
     own_kernel(host)
     name = "audit" if red_hat(host) else "auditd"
     version, service = packages(host, name).get(name), unit(host, "auditd.service")
+    # A service that runs records nothing while the kernel's own switch is off.
+    switch = enabled(host) if version else "not told"
     verdict(
-        version is not None and service.runs,
-        observed=f"package {name} {version or 'not installed'}; service auditd {service}",
-        expected=f"package {name} installed; service auditd enabled, active",
+        version is not None and service.runs and switch in ("1", "2"),
+        observed=f"package {name} {version or 'not installed'}; service auditd {service}; kernel: enabled {switch}",
+        expected=f"package {name} installed; service auditd enabled, active; kernel: enabled 1 or 2",
     )
+
+
+def enabled(host: Any) -> str:
+    """The kernel's switch: 0 off, 1 on, 2 on and locked (auditctl(8), -e)."""
+    found = re.search(r"(?m)^enabled (\d)", output(host, "auditctl -s"))
+    return found[1] if found else "not told"
 
 
 class Rules:
@@ -130,6 +138,5 @@ def check_audit_rules_cannot_be_changed(host: Any, verdict: Verdict) -> None:
     own_kernel(host)
     if unit(host, "auditd.service").there is False:
         not_applicable("auditd is not installed (AUD-01 judges that)")
-    found = re.search(r"(?m)^enabled (\d)", output(host, "auditctl -s"))
-    seen = found[1] if found else "not told"
+    seen = enabled(host)
     verdict(seen == "2", observed=f"enabled {seen}", expected="enabled 2")

@@ -17,7 +17,8 @@ from opsctl.cli.main import run
 from opsctl.compliance import catalogue, profiles
 from opsctl.config import load
 from opsctl.inventory import files
-from opsctl.ssh.session import close_shared
+from opsctl.ssh.hostkeys import Pins
+from opsctl.ssh.session import Transport, close_shared, hostside_script
 from tests.integration.owned import lab_name
 
 pytestmark = pytest.mark.lab
@@ -80,6 +81,39 @@ def test_every_control_gets_a_verdict_on_hosts_as_they_were_found(workspace: Pat
     assert found["faults"] == []
     failed = {one["control"] for one in found["results"] if one["result"] == "fail"}
     assert {"SSH-01", "SSH-02", "USR-18", "USR-21", "USR-22", "FW-02", "FW-03", "FW-07"} <= failed
+
+
+ODD = (
+    "cat /nowhere /etc /etc/hostname", "stat -c '%U:%G %a %n' /nowhere /etc/shadow", "stat -L -c %F /etc/os-release",
+    "test -e /nowhere", "test -x /etc", "readlink /etc/os-release", "command -v no-such-program", "uname -n",
+    "sysctl -e net.ipv4.ip_forward kernel.no_such_thing", "systemctl show -p ActiveState -p UnitFileState ssh.service",
+    "systemctl show -p ActiveState -p UnitFileState no-such.service",
+)  # fmt: skip
+
+
+def test_every_answer_of_the_batch_is_byte_for_byte_that_of_the_single_command(
+    workspace: Path, capsys: Capture
+) -> None:
+    """All commands that the checks ask for, on each host, and some for what is not there."""
+    comply(workspace, capsys)
+    settings, known = load(workspace, {}), catalogue.load()
+    learned = json.loads(next((workspace / ".state" / "cache").glob("comply-commands-*.json")).read_text())
+    moving = {control.id for control in known.controls if control.moves}
+    left_out = {command for control, command in learned["commands"] if control in moving}
+    commands = [*dict.fromkeys(command for _, command in learned["commands"] if command not in left_out), *ODD]
+    assert len(commands) > 40
+    inventory = files.load(settings)
+    order = {"commands": commands, "seconds": 60, "limit": 1 << 20}
+    direct = hostside_script("direct")
+    with Transport(inventory, Pins.load(settings.inventories), settings) as transport:
+        for host in inventory:
+            both: list[Any] = [
+                transport.run(host, hostside_script("batch"), {**order, "direct": text}, timeout=300)
+                for text in (direct, "")
+            ]
+            batch, single = ([{**one, "at": 0} for one in found["answers"]] for found in both)
+            different = [c for c, one, other in zip(commands, batch, single, strict=True) if one != other]
+            assert different == [], host.key
 
 
 @pytest.mark.parametrize("fault", ["link", "freeze"])

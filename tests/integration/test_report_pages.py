@@ -1,4 +1,4 @@
-"""The reports as people meet them: in a real Chromium, wide and narrow, light and dark, with axe-core as the judge."""
+"""Reports on patching as people meet them: in a real Chromium, wide and narrow, light and dark, judged by axe-core."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from opsctl.compliance import record
 from opsctl.errors import HostFailed
 from opsctl.model.probing import Probed, Probing
 from opsctl.patch import sheets
 from opsctl.patch.story import story
-from opsctl.report import build, pages
 from opsctl.report.words import LANGUAGES
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 from tests.pages import Browser, browser, read_by_everybody
 from tests.unit import test_patch_account as periods
 from tests.unit import test_patch_story as rollouts
-from tests.unit.test_report import assessment
 from tests.unit.test_rollout_drive import START, STOCK, World
 
 
@@ -38,17 +35,6 @@ def test_the_judge_finds_what_is_wrong_with_a_page(chromium: Browser, tmp_path: 
     found = " ".join(read_by_everybody(chromium, page, widths=(320,), schemes=("light",)))
     for fault in ("html-has-lang", "document-title", "image-alt", "heading-order", "wider than", "asks for http"):
         assert fault in found
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_everybody_can_read_a_report(chromium: Browser, tmp_path: Path, language: str) -> None:
-    with Store.open(tmp_path / "state") as store:
-        run = assessment()
-        record.keep(store, "run-1", record.to_document("run-1", run, "7:abcdef"), run)
-        report = build.report(store, Ledger(store), "run-1")
-    page = tmp_path / "page.html"
-    page.write_text(pages.page(report, language), encoding="utf-8")
-    assert read_by_everybody(chromium, page) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -208,6 +208,17 @@ def test_the_audit_log_is_kept_or_copied_and_closed(
     assert judged(checks, checks.audit.check_audit_log_is_kept, prints)[0] is holds
 
 
+@pytest.mark.parametrize(("switch", "holds"), [("1", True), ("2", True), ("0", False)])
+def test_a_service_that_runs_records_nothing_while_the_kernels_switch_is_off(
+    checks: SimpleNamespace, switch: str, holds: bool
+) -> None:
+    prints = shown(checks, auditd="enabled active") | {
+        "dpkg-query": (1, "installed auditd 1:3.0.9-1\n"), "auditctl -s": f"enabled {switch}\nfailure 1\n",
+    }  # fmt: skip
+    found = judged(checks, checks.audit.check_system_calls_are_audited, prints)
+    assert found == (holds, f"package auditd 1:3.0.9-1; service auditd enabled, active; kernel: enabled {switch}")
+
+
 def test_rules_are_locked_or_not(checks: SimpleNamespace) -> None:
     check = checks.audit.check_audit_rules_cannot_be_changed
     there = shown(checks, auditd="enabled active")

@@ -36,6 +36,8 @@ YESCRYPT = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.R
         ("deb https://anna:geheim@mirror.example/debian", "deb https://[redacted]@mirror.example/debian"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blb\n-----END OPENSSH PRIVATE KEY-----", "[redacted]"),
         ("permitrootlogin no", "permitrootlogin no"),
+        ("file:/etc/ssh/sshd", "file:/etc/ssh/sshd"),
+        ("path:/var/log/wtmp:root", "path:/var/log/wtmp:root"),
         ("PASS_MAX_DAYS 365", "PASS_MAX_DAYS 365"),
     ],
 )  # fmt: skip

@@ -157,7 +157,7 @@ def test_commands_are_learned_and_then_sent_as_one_batch(workspace: Path) -> Non
     first, asked = run(workspace, hosts, no_login)
     assert [piece.how for piece in first.of("ange.web1")[0].evidence] == ["live", "live"]
     assert [piece.how for piece in first.of("ange.web3")[0].evidence] == ["batch", "batch"]
-    second, asked = run(workspace, hosts, no_login)
+    second, asked = run(workspace, hosts, no_login, repeated=0)
     assert asked.asked == [("ange.web1", 2), ("ange.web2", 2), ("ange.web3", 2)]
     assert {piece.how for result in second.results for piece in result.evidence} == {"batch"}
 
@@ -412,3 +412,55 @@ def test_a_host_is_asked_what_it_was_asked_before_and_a_new_one_what_is_common(t
     again.note("web2", "SSH-02", "look elsewhere")
     again.save()
     assert Learned(file, "one").of("web2", ["SSH-01", "SSH-02"]) == ("look", "look elsewhere")
+
+
+def told_in_turn(*texts: str) -> Reply:
+    """The command `look` prints the first text, then the second, and so on; the last one for ever."""
+    left = list(texts)
+
+    def reply(_: Host, command: str) -> dict[str, Any]:
+        return printed(left.pop(0) if len(left) > 1 else left[0])
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("texts", "outcome", "fault"),
+    [
+        (("no\n",), "same", ""),
+        (("no\n", "yes\n", "yes\n"), "different", "was another one when it was asked for again: ange.web1: look"),
+        (("no\n", "yes\n", "perhaps\n"), "moving", ""),
+    ],
+)
+def test_answers_of_the_batch_are_asked_for_again(
+    workspace: Path, texts: tuple[str, ...], outcome: str, fault: str
+) -> None:
+    write(workspace, SSH_01=LOOK)
+    run(workspace, [host("web1")], no_login)  # learns the command
+    assessment, _ = run(workspace, [host("web1")], told_in_turn(*texts))
+    assert [(one.host, one.command, one.outcome) for one in assessment.repeats] == [("ange.web1", "look", outcome)]
+    assert assessment.complete == (not fault)
+    assert fault in "".join(assessment.faults)
+    document = record.to_document("run-1", assessment, "1:ab")
+    assert record.from_document(json.loads(json.dumps(document))).repeats == assessment.repeats
+
+
+def test_a_host_that_is_lost_while_answers_are_repeated_makes_the_run_incomplete(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    run(workspace, [host("web1")], no_login)
+    calls = iter([printed("no\n")])
+    assessment, _ = run(
+        workspace, [host("web1")], lambda h, _: next(calls, None) or Unreachable(h.key, "no answer in 1 s")
+    )
+    assert assessment.repeats[0].outcome == "lost"
+    assert "contact was lost while" in assessment.faults[0]
+
+
+def test_a_measurement_is_not_asked_for_again(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    file = workspace / catalogues.FOLDER / "catalogue.yml"
+    file.write_text(file.read_text().replace("  - id: SSH-01\n", "  - id: SSH-01\n    moves: true\n"))
+    run(workspace, [host("web1")], no_login)
+    assessment, _ = run(workspace, [host("web1")], no_login)
+    assert assessment.repeats == ()
+    assert assessment.complete

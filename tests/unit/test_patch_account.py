@@ -324,7 +324,7 @@ def test_every_word_of_the_reports_is_used_and_there_in_each_language() -> None:
     texts = "".join(path.read_text(encoding="utf-8") for path in folder.glob("patch.*.j2"))
     code = "".join(path.read_text(encoding="utf-8") for path in Path(sheets.__file__).parent.glob("*.py"))
     for language in LANGUAGES:
-        spoken = vars(words(language, file=sheets.WORDS))
+        spoken = vars(words(language, None, sheets.WORDS))
         families = ("kind_", "stage_", "status_", "answer_", "tried_")
         used = {key for key in spoken if re.search(rf"\bt\.{key}\b|\"{key}\"", texts + code)}
         spare = {key for key in spoken.keys() - used if not key.startswith(families)}
@@ -342,7 +342,7 @@ def test_every_kind_of_reason_has_its_words() -> None:
     from opsctl.patch import waits
 
     for language in LANGUAGES:
-        spoken = vars(words(language, file=sheets.WORDS))
+        spoken = vars(words(language, None, sheets.WORDS))
         assert {f"kind_{kind}" for kind in waits.KINDS} == {key for key in spoken if key.startswith("kind_")}
 
 

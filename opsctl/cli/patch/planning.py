@@ -17,17 +17,14 @@ from opsctl.cli.app import (
     select,
     selection_options,
 )
-from opsctl.cli.output import as_json, grouped, line, note, pairs, some, table
+from opsctl.cli.output import as_json, line, pairs, some, table
 from opsctl.cli.patch.pieces import show_plan
-from opsctl.cli.rollout import means_of
-from opsctl.errors import OpsctlError, UnknownName
-from opsctl.rollout import shown
+from opsctl.cli.rollout import means_of, one_of, tell_plan
+from opsctl.errors import OpsctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
-    from opsctl.model.host import Host
     from opsctl.patch.pending import Readings
 
 refresh_option = click.option("--refresh", is_flag=True, help="Fetch the package lists on the hosts first.")
@@ -109,11 +106,10 @@ def plan(
     """
     from opsctl.patch import run
     from opsctl.patch.propose import Wish, package_names
-    from opsctl.rollout import execute
     from opsctl.rollout.emergency import emergency_of, ticket_of
 
     means, hosts = means_of(app), select(app, selection, managed_only=False)
-    explained = _one_of(app, hosts, explain) if explain else ""
+    explained = one_of(app, hosts, explain) if explain else ""
     said = {**selection, "exclude": exclude, "package": packages}
     wish = Wish(
         max_parallel=max_parallel or app.settings.number("patch.max_parallel"),
@@ -130,31 +126,9 @@ def plan(
     if refresh:
         run.refresh(means, [host for host in hosts if host.managed and host.key not in wish.excluded])
     made = run.plan(means, hosts, wish).plan
-    missed, why = execute.missed(made), run.explain(means, made, explained) if explained else ()
+    why = run.explain(means, made, explained) if explained else ()
     late = run.not_in_time(means, made)
-    if output == "json":
-        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
-        asked = {"explained": {"host": explained, "why": why}} if explained else {}
-        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
-    else:
-        show_plan(made)
-        for text in why:
-            line(f"{explained}: {text}")
-    if late:
-        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
-    if made.emergency:
-        note(f"ledger: {app.ledger.head()}")
-    if missed:
-        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
-    return 1 if missed else 0
-
-
-def _one_of(app: App, hosts: Sequence[Host], name: str) -> str:
-    """The key of a host by its name, which must be selected: asked before anything is read."""
-    host = app.inventory.host(name)
-    if host not in hosts:
-        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
-    return host.key
+    return tell_plan(app, made, show_plan, late=late, explained=explained, why=why, output=output)
 
 
 VERBS = (pending, plan)

@@ -17,17 +17,14 @@ from opsctl.cli.app import (
     select,
     selection_options,
 )
-from opsctl.cli.output import as_json, grouped, line, note, table
+from opsctl.cli.output import as_json, line, table
 from opsctl.cli.provision.pieces import parallel_option, show_plan, tell_trouble
-from opsctl.cli.rollout import means_of
+from opsctl.cli.rollout import means_of, one_of, tell_plan
 from opsctl.errors import UnknownName
-from opsctl.rollout import shown
+from opsctl.rollout import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
-
-    from opsctl.model.host import Host
 
 
 @click.command()
@@ -63,11 +60,10 @@ def plan(
     """
     from opsctl.provision import run as room
     from opsctl.provision import saved
-    from opsctl.rollout import execute
     from opsctl.rollout.emergency import emergency_of, ticket_of
 
     means, hosts = means_of(app), select(app, selection, managed_only=False)
-    explained = _one_of(app, hosts, explain) if explain else ""
+    explained = one_of(app, hosts, explain) if explain else ""
     wish = room.Wish(
         pace=room.pace(app.settings, max_parallel),
         budgets=budgets_of(app.settings, "provision", budget, wave_budget),
@@ -80,33 +76,13 @@ def plan(
         emergency=emergency_of(reason, ticket, declared=emergency),
     )
     made = saved.save_plan(means, hosts, wish, on_event=tell_trouble).plan
-    missed, why = execute.missed(made), room.explain(means, made, explained) if explained else ()
+    why = room.explain(means, made, explained) if explained else ()
     late = room.not_in_time(means, made)
-    if output == "json":
-        told = {"plan": shown.plan_document(made), "empty_because": shown.why_empty(made), "not_in_time": late}
-        asked = {"explained": {"host": explained, "why": why}} if explained else {}
-        as_json({**told, **asked}, outcome="incomplete" if missed else "ok")
-    else:
-        show_plan(made)
-        for text in why:
-            line(f"{explained}: {text}")
-    if late:
-        note(f"by the expected times outside their window when their turn comes: {grouped(late)}; they would wait")
-    if made.hosts:
-        note(f"what would change: opsctl provision diff {made.id}     carry it out: opsctl provision apply {made.id}")
-    if made.emergency:
-        note(f"ledger: {app.ledger.head()}")
-    if missed:
-        note(f"incomplete: {execute.why_missed(made)}\n  what next: {execute.mend_missed(made)}")
-    return 1 if missed else 0
-
-
-def _one_of(app: App, hosts: Sequence[Host], name: str) -> str:
-    """The key of a host by its name, which must be selected: asked before anything is read."""
-    host = app.inventory.host(name)
-    if host not in hosts:
-        raise UnknownName(f"{host.key} is not among the selected hosts", hint="--explain takes one of them")
-    return host.key
+    told_next = f"what would change: opsctl provision diff {made.id}     carry it out: {lines.begin(made)}"
+    return tell_plan(
+        app, made, show_plan, late=late, explained=explained, why=why, output=output,
+        upcoming=told_next if made.hosts else "",
+    )  # fmt: skip
 
 
 @click.command()

@@ -1,0 +1,140 @@
+"""A control node that systemd runs: a lab host with opsctl on it patches another, without a terminal and over a reboot.
+
+Where the tests themselves run, systemd need not be PID 1; in a lab host it is.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from opsctl import content, lab
+from opsctl.rollout import detach
+from tests.integration.rollouts import OWN, Site, prepared, wait_for
+
+pytestmark = pytest.mark.lab
+
+CONTROL, OTHER = "sundsvall-app1", "ange-file1"
+# What opsctl never imports on its way through a rollout of patches, and is large.
+LARGE = (
+    "ansible*", "apprise", "*brotli*", "fontTools", "grimp", "hypothesis", "mcp_*", "mypy", "mypyc", "*mypyc*.so",
+    "pip", "PIL", "pillow.libs", "pypdf", "pyphen", "setuptools", "__pycache__", "__editable__*",
+)  # fmt: skip
+INSTALL = """
+set -e
+mkdir -p /srv/opsctl/bin
+ln -s /usr/bin/python3 /srv/opsctl/bin/python3
+printf 'home = /usr/bin\\ninclude-system-site-packages = false\\n' > /srv/opsctl/pyvenv.cfg
+echo /srv/clone > /srv/opsctl/lib/python3.11/site-packages/opsctl.pth
+printf '#!/srv/opsctl/bin/python3\\nfrom opsctl.cli.main import entry\\nentry()\\n' > /srv/opsctl/bin/opsctl
+chmod +x /srv/opsctl/bin/opsctl
+chmod 600 /srv/identity
+sed -i 's,identity: [^,}]*,identity: /srv/identity,' /srv/workspace/opsctl.yml
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlNode:
+    """The host of a site on which opsctl is installed, with the site's workspace."""
+
+    site: Site
+
+    def opsctl(self, *words: str) -> dict[str, object]:
+        line = ["/srv/opsctl/bin/opsctl", "-C", "/srv/workspace", *words, "--output", "json"]
+        done = lab.execute(self.site.fleet.name, CONTROL, line, timeout=300)
+        assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def plan(self) -> str:
+        made = self.opsctl("patch", "plan", "--limit", OTHER, "--reboot", "never")["plan"]
+        assert isinstance(made, dict)
+        return str(made["id"])
+
+    def status(self, rollout: str) -> str:
+        found = self.opsctl("patch", "status", rollout)["rollout"]
+        assert isinstance(found, dict)
+        return str(found["status"])
+
+    def put(self, folder: Path, *names: str, into: str, without: tuple[str, ...] = ("__pycache__",)) -> None:
+        """Copy files of this machine into the host."""
+        argv = ["tar", "-C", str(folder), *(f"--exclude={name}" for name in without), "-cf", "-", *names]
+        unpack = f"mkdir -p {into} && tar -C {into} --no-same-owner -xf -"
+        inside = lab.enter(self.site.fleet.name, CONTROL, ["sh", "-c", unpack])
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as pack:
+            subprocess.run(inside, stdin=pack.stdout, check=True, timeout=120)
+        assert pack.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlNode]:
+    with prepared(tmp_path_factory.mktemp("control"), lab.only(lab.demo(), [CONTROL, OTHER])) as site:
+        made = ControlNode(site=site)
+        packages = Path(sysconfig.get_path("purelib"))
+        made.put(packages, ".", into="/srv/opsctl/lib/python3.11/site-packages", without=LARGE)
+        made.put(content.shipped(), "opsctl", *content.FOLDERS, into="/srv/clone")
+        made.put(site.workspace, ".", into="/srv/workspace")
+        identity = Path(site.fleet.identity_file)
+        made.put(identity.parent, identity.name, into="/srv")
+        if identity.name != "identity":
+            site.inside(CONTROL, f"mv /srv/{shlex.quote(identity.name)} /srv/identity")
+        site.inside(CONTROL, INSTALL)
+        yield made
+
+
+def test_a_rollout_without_a_terminal_is_a_unit_of_systemd_from_its_beginning_to_its_end(node: ControlNode) -> None:
+    rollout = node.plan()
+    told = node.opsctl("patch", "start", rollout, "--detach", "--yes")
+    assert (told["detached"], told["begun"]) == (f"unit {detach.unit_of(rollout)}", True)
+    wait_for(lambda: node.status(rollout) == "done", "the unit brings it to its end", 120)
+    journal = node.site.inside(CONTROL, f"journalctl --quiet -u {detach.unit_of(rollout)} -o cat")
+    assert f"ange.{OTHER}: done" in journal
+    assert node.site.installs(OTHER) == 1
+    wait_for(lambda: _units(node) == "", "nothing of the unit stays")
+
+
+def test_a_start_at_a_time_outlives_a_reboot_of_its_control_node_and_takes_its_unit_away(node: ControlNode) -> None:
+    lab.restore(node.site.fleet.name, OTHER, "prepared")
+    rollout, starts = node.plan(), datetime.now(UTC) + timedelta(seconds=25)
+    told = node.opsctl("patch", "start", rollout, "--detach", "--at", starts.isoformat(), "--yes")
+    assert (told["begun"], told["outlives_reboots"]) == (True, True)
+    lab.reboot(node.site.fleet.name, CONTROL)
+    wait_for(lambda: node.status(rollout) == "done", "it waits on after the boot, and begins", 120)
+    assert [node.site.version(OTHER, name) for name in OWN] == [node.site.version(OTHER, OWN[0])] * len(OWN)
+    assert node.site.installs(OTHER) == 1
+    wait_for(lambda: _units(node) == "", "the unit's file is taken away")
+    begun = [one for one in _history(node) if one["rollout"] == rollout]
+    assert begun, "the store of the control node knows it"
+
+
+def test_one_that_is_called_off_is_not_begun_by_the_next_boot(node: ControlNode) -> None:
+    lab.restore(node.site.fleet.name, OTHER, "prepared")
+    rollout, starts = node.plan(), datetime.now(UTC) + timedelta(hours=3)
+    node.opsctl("patch", "start", rollout, "--detach", "--at", starts.isoformat(), "--yes")
+    assert _units(node) != ""
+    node.opsctl("patch", "abort", rollout, "--yes")
+    assert _units(node) == ""
+
+
+def _units(node: ControlNode) -> str:
+    """The unit files of starts that somebody waits for, and transient units that are loaded."""
+    files = (
+        "ls /etc/systemd/system/opsctl-patch-* /etc/systemd/system/multi-user.target.wants/opsctl-patch-* 2>/dev/null"
+    )
+    loaded = "systemctl list-units --plain --no-legend --state=active 'opsctl-patch-*'"
+    return node.site.inside(CONTROL, f"{files}; {loaded}")
+
+
+def _history(node: ControlNode) -> list[dict[str, object]]:
+    found = node.opsctl("patch", "history")["history"]
+    assert isinstance(found, list)
+    return found
