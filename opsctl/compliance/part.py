@@ -44,6 +44,7 @@ def part(assessment: Assessment, tenant: str) -> Assessment:
             quarantined=_absent(coverage.quarantined, tenant),
         ),
         results=tuple(result for result in assessment.results if result.host in own),
+        repeats=tuple(repeat for repeat in assessment.repeats if repeat.host in own),
         waivers=tuple(waiver for waiver in assessment.waivers if waiver.tenant == tenant),
         faults=tuple(_fault(text, foreign) for text in assessment.faults if not _about(text, foreign)),
     )

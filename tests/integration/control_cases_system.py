@@ -22,7 +22,7 @@ def module(control: str, name: str) -> Case:
         control=control,
         broken=f"sed -i 's|^install {name} .*|install {name} {allowed}|' {file}",
         mended=f"sed -i 's|^install {name} .*|install {name} /bin/false|' {file}",
-        observed=f"can be loaded: {name} (",  # by whatever the kernel has of it
+        observed=f"can be loaded: {name} (",
     )
 
 
@@ -267,7 +267,7 @@ NEEDS_A_VM = (
     sysctl("KRN-05", "kernel.unprivileged_bpf_disabled", "0", "2"),
     sysctl("KRN-06", "kernel.sysrq", "1", "0"),
     sysctl("KRN-07", "fs.protected_fifos", "0", "2"),
-    # A program that ran before its profile was loaded.
+    # A program that ran before its profile was loaded; aa-status knows it by its path, which is the profile's name.
     Case(
         control="KRN-08",
         broken="cp /bin/sleep /usr/local/bin/broken; systemd-run -q --unit=broken /usr/local/bin/broken 1000; "

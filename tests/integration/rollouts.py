@@ -17,6 +17,8 @@ from opsctl.lab import Fleet
 from tests.integration.owned import lab_name
 
 FIXED = "1.0-1+deb12u1"
+# Hosts of two tenants, one behind a load balancer with its twin.
+FOUR = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
 OWN = ("opslab-fragile", "opslab-kernel", "opslab-library", "opslab-newdep", "opslab-service")
 # Everything but the lab's own packages is held: real updates take their time and are proved elsewhere.
 PREPARE = """
@@ -144,6 +146,16 @@ def prepared(folder: Path, plan: Fleet) -> Iterator[Site]:
             site.kill_what_runs()
     finally:
         lab.down(name)
+
+
+def packages(plan: dict[str, object], host: str) -> dict[str, dict[str, object]]:
+    """The packages of a host in a plan, by name."""
+    waves = plan["waves"]
+    assert isinstance(waves, list)
+    items: Sequence[dict[str, object]] = [i for w in waves for b in w["batches"] for i in b["hosts"]]
+    found = next(i["packages"] for i in items if i["host"] == host)
+    assert isinstance(found, list)
+    return {one["name"]: one for one in found}
 
 
 def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,18 +12,14 @@ import pytest
 
 from opsctl import lab
 from tests.integration.load import Load
-from tests.integration.rollouts import FIXED, OWN, PREPARE, Site, prepared, reached, wait_for
+from tests.integration.rollouts import FIXED, FOUR, OWN, Site, packages, prepared, reached, wait_for
 
 pytestmark = pytest.mark.lab
-
-__all__ = ["FIXED", "OWN", "PREPARE", "Site", "packages", "reached", "site", "wait_for", "whole"]
-
-HOSTS = ("ange-lb1", "ange-web1", "ange-web2", "sundsvall-app1")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with prepared(tmp_path_factory.mktemp("patch"), lab.only(lab.demo(), HOSTS)) as made:
+    with prepared(tmp_path_factory.mktemp("patch"), lab.only(lab.demo(), FOUR)) as made:
         yield made
 
 
@@ -32,15 +28,6 @@ def site(whole: Site) -> Site:
     """Every host as it was prepared."""
     whole.fresh()
     return whole
-
-
-def packages(plan: dict[str, object], host: str) -> dict[str, dict[str, object]]:
-    waves = plan["waves"]
-    assert isinstance(waves, list)
-    items: Sequence[dict[str, object]] = [i for w in waves for b in w["batches"] for i in b["hosts"]]
-    found = next(i["packages"] for i in items if i["host"] == host)
-    assert isinstance(found, list)
-    return {one["name"]: one for one in found}
 
 
 def test_a_plan_names_every_package_with_its_versions_and_the_new_one(site: Site) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from opsctl import lab
-from tests.integration.owned import lab_name
-from tests.integration.test_patch import FIXED, OWN, PREPARE, Site, packages
+from tests.integration.rollouts import FIXED, FOUR, OWN, Site, packages, prepared
 
 pytestmark = pytest.mark.lab
 
-HOSTS = ("sundsvall-app1", "ange-web1", "ange-web2", "ange-lb1")
 # What a failed wait for a kept copy says.
 LOOK = "{ ls /var/lib/opsctl/* /var/cache/apt/archives; df -B1M /var/lib; journalctl -n 40 -o cat; } >&2; exit 1"
 FREEZE = "version: 1\nfreezes: [{name: soak, days: [mon, tue, wed, thu, fri, sat, sun]}]\n"
@@ -23,27 +20,13 @@ FREEZE = "version: 1\nfreezes: [{name: soak, days: [mon, tue, wed, thu, fri, sat
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = lab_name()
-    fleet = lab.up(name, lab.only(lab.demo(), HOSTS))
-    try:
-        site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("back") / "workspace")
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(site.workspace), "--lab", name], check=True)
-        site.opsctl("inventory", "sync", "--yes")
-        site.opsctl("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
-        for host in HOSTS:
-            site.inside(host, PREPARE)
-            lab.snapshot(name, host, "prepared")
-        yield site
-    finally:
-        lab.down(name)
+    with prepared(tmp_path_factory.mktemp("back"), lab.only(lab.demo(), FOUR)) as made:
+        yield made
 
 
 @pytest.fixture
 def site(whole: Site) -> Iterator[Site]:
-    for host in HOSTS:
-        if host in whole.touched:
-            lab.restore(whole.fleet.name, host, "prepared")
-    whole.touched = set(HOSTS)
+    whole.fresh()
     before = {path: path.read_text() for path in whole.workspace.glob("inventories/*/tenant.yml")}
     yield whole
     for path, text in before.items():

@@ -7,15 +7,28 @@ import os
 import re
 import shlex
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from opsctl import config
+from opsctl import config, lab
 from opsctl.rollout import detach, watchdog_units
-from tests.integration.test_patch import FIXED, Site, reached, site, wait_for, whole
+from tests.integration.rollouts import FIXED, FOUR, Site, prepared, reached, wait_for
 
-__all__ = ["site", "whole"]
 pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with prepared(tmp_path_factory.mktemp("oncall"), lab.only(lab.demo(), FOUR)) as made:
+        yield made
+
+
+@pytest.fixture
+def site(whole: Site) -> Site:
+    """Every host as it was prepared."""
+    whole.fresh()
+    return whole
 
 
 def process_of(site: Site, rollout: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from opsctl.compliance import part, record
 from opsctl.errors import StoreError, UnknownName
-from opsctl.model.finding import Assessment, Waiver
+from opsctl.model.finding import Assessment, Repeat, Waiver
 from opsctl.report import build, document, junit, oscal, pages, sheet
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
@@ -39,7 +39,8 @@ def two() -> Assessment:
         "contact was lost: sundsvall.app1: broken pipe",
         "2 results are missing, the first: SSH-01 on sundsvall.app1",
     )
-    return replace(found, scope=scope, waivers=(accepted,), faults=faults)
+    again = (Repeat(host="sundsvall.app1", command="uptime", outcome="same"),)
+    return replace(found, scope=scope, waivers=(accepted,), faults=faults, repeats=again)
 
 
 @pytest.fixture
