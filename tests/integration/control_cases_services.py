@@ -207,10 +207,8 @@ SERVE_TIME = (
     f"printf '%s\\n' {' '.join(map(repr, _SECOND))} > /etc/chrony/second.conf; "
     "systemd-run -q --unit=second-clock chronyd -x -n -f /etc/chrony/second.conf"
 )
-_CHRONY = (
-    "systemctl restart chrony; for i in $(seq 120); do "
-    "[ $(chronyc -n sources | grep -c '^^[*+-]') -ge 2 ] && break; sleep 0.5; done"
-)
+AWAIT_TIME = "for i in $(seq 120); do [ $(chronyc -n sources | grep -c '^^[*+-]') -ge 2 ] && break; sleep 0.5; done"
+_CHRONY = f"systemctl restart chrony; {AWAIT_TIME}"
 _RULES = "/etc/audit/rules.d/50-opsctl.rules"
 _LOAD = "augenrules --load > /dev/null"
 NEEDS_A_VM: tuple[Case, ...] = (
