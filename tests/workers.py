@@ -15,6 +15,8 @@ NETBOX = "tests/integration/netbox"
 LONGEST = (
     "tests/integration/test_rollout_stops.py",
     NETBOX,
+    "tests/integration/test_controls.py",
+    "tests/integration/test_controls_vm.py",
     "tests/integration/test_provision_saved.py",
     "tests/integration/test_monitored_rollout.py",
     "tests/integration/test_rollout_faults.py",
@@ -24,6 +26,9 @@ LONGEST = (
     "tests/integration/test_patch_back.py",
     "tests/integration/test_rollout_moments.py",
     "tests/integration/test_patch_oncall.py",
+    "tests/integration/test_web_and_database_controls.py",
+    "tests/integration/test_comply_pages.py",
+    "tests/integration/test_control_node.py",
     "tests/house/test_other_python.py",
     "tests/integration/test_provision_roles.py",
 )
