@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from opsctl.documents import NAME, RESERVED
 from opsctl.errors import ConfigError
@@ -74,7 +74,8 @@ class Rules:
     serves: Source = field(default_factory=Source)
     prefer6: bool = False
 
-    def fields(self) -> dict[str, str]:
+    @cached_property
+    def fields(self) -> Mapping[str, str]:
         """The custom fields that the mapping names, each with the option that names it."""
         return {source.name: f"netbox.{what}" for what, source in self.sources.items() if source.kind == "field"}
 
@@ -319,7 +320,10 @@ def _balancer(value: str) -> str:
 
 
 def _single(what: str, record: Record, chosen: Rules, regions: Mapping[str, str]) -> str:
-    values = chosen.sources[what].values(record, regions)
+    source = chosen.sources[what]
+    if not source.kind:  # of most values nothing is said; there are thousands of hosts
+        return ""
+    values = source.values(record, regions)
     if len(values) > 1:
         raise Unusable(f"{what} is given {len(values)} times: {', '.join(values)}")
     return chosen.translated(what, values[0]) if values else ""
@@ -384,7 +388,7 @@ def _served(port: Port, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[s
 
 def _custom(record: Record, chosen: Rules) -> str:
     """The custom fields that nothing else is made of, those without a value apart."""
-    used = chosen.fields()
+    used = chosen.fields
     rest = {
         name: value
         for name, value in record.fields.items()

@@ -103,9 +103,9 @@ def _refreshed(
         labels = bool(chosen.serves.kind)
         found = mirror.refresh(netbox, filters, known, full_every=hours, now=now, labels=labels)
         # A custom field comes or goes with a full pull: what was checked then still holds.
-        if found.mirror.full_at == now and (chosen.fields() or chosen.serves.kind == "field"):
+        if found.mirror.full_at == now and (chosen.fields or chosen.serves.kind == "field"):
             there = pulling.custom_fields(netbox, netbox.server())
-            refuse_missing_fields(chosen.fields(), there)
+            refuse_missing_fields(chosen.fields, there)
             if chosen.serves.kind == "field":
                 refuse_missing_fields({chosen.serves.name: "netbox.serves"}, there, SERVICE)
     finally:
