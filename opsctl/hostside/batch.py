@@ -47,11 +47,9 @@ def without_a_shell(commands: list[str], direct: str, seconds: float, limit: int
     """The answers that cost no process of their own, by command."""
     module = types.ModuleType("opsctl_direct")
     exec(compile(direct, "<direct>", "exec"), module.__dict__)
-    found = {}
-    for command in commands:
-        at, answer = time.time(), module.answer(command, ENVIRONMENT["PATH"])
-        if answer is not None and len(answer[1]) <= limit:
-            found[command] = said(*answer, at=at)
+    at = time.time()
+    answers = module.main({"commands": commands, "path": ENVIRONMENT["PATH"]})
+    found = {command: said(*answer, at=at) for command, answer in answers.items() if len(answer[1]) <= limit}
     together: dict[str, list[str]] = {}
     for command in commands:
         shown = SHOW.fullmatch(command)

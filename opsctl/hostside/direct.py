@@ -13,7 +13,7 @@ import pwd
 import re
 import shlex
 import stat
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 Answer = Tuple[int, bytes, bytes]
 # Names that neither the shell nor a message of coreutils would quote or expand.
@@ -27,6 +27,12 @@ OF_THE_SHELL = (
 # Only in single quotes, or without any character that the shell would make something of.
 SAFE = re.compile(r"(?:'[^'\n\\]*'|[A-Za-z0-9_./+,:@%= -])+")
 LARGEST = 1 << 20
+
+
+def main(arguments: Dict[str, Any]) -> Dict[str, Answer]:
+    """The answers to those of `commands` that need no process, by command."""
+    answers = {command: answer(command, arguments["path"]) for command in arguments["commands"]}
+    return {command: found for command, found in answers.items() if found is not None}
 
 
 def answer(command: str, path: str) -> Optional[Answer]:

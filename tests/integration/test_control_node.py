@@ -122,7 +122,7 @@ def test_one_that_is_called_off_is_not_begun_by_the_next_boot(node: ControlNode)
     node.opsctl("patch", "start", rollout, "--detach", "--at", starts.isoformat(), "--yes")
     assert _units(node) != ""
     node.opsctl("patch", "abort", rollout, "--yes")
-    assert _units(node) == ""
+    wait_for(lambda: _units(node) == "", "the waiting unit ends, and its file is gone")
 
 
 def _units(node: ControlNode) -> str:
