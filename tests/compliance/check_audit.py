@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from judging import Expectations, Verdict, listed, not_applicable
-from machine import container, packages, red_hat, unit
-from reading import lines, output
+from machine import packages, red_hat, unit
+from reading import container, lines, output
 
 
 def own_kernel(host: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from check_base import release, support
 from judging import CannotJudge, Expectations, Verdict, listed, not_applicable
-from machine import container, red_hat
-from reading import lines
+from machine import red_hat
+from reading import container, lines
 
 # The simulation writes nothing: no lock, no caches.
 _APT = "LC_ALL=C apt-get -o Debug::NoLocking=true -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="

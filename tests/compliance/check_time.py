@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from judging import Expectations, Verdict, listed, not_applicable
-from machine import container, red_hat, units
-from reading import lines
+from machine import red_hat, units
+from reading import container, lines
 
 _SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec")
 # The daemon's own files and folders in both families (chrony.conf(5): confdir, sourcedir).

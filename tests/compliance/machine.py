@@ -43,12 +43,6 @@ def red_hat(host: Any) -> bool:
     return bool({"rhel", "fedora", "centos"} & {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()})
 
 
-def container(host: Any) -> str:
-    """The kind of container that the host is; empty for a machine with a kernel and a clock of its own."""
-    found = output(host, "systemd-detect-virt --container", ok=(0, 1)).strip()
-    return "" if found == "none" else found
-
-
 def packages(host: Any, *names: str) -> dict[str, str]:
     """Version by name of those packages that are installed."""
     asked = PACKAGES if set(names) <= set(PACKAGES) else names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opsctl.cli import follow
+from opsctl.cli import follow, units
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_option
 from opsctl.cli.output import as_json, line, note, table
 from opsctl.errors import Incomplete
@@ -106,15 +106,7 @@ def _units(app: App, *, minutes: int, user: str, into: Path | None, dry_run: boo
     from opsctl.rollout import detach, watchdog_units
 
     texts = watchdog_units.units(app.settings, detach.program(), minutes=minutes, user=user)
-    for name, text in texts.items():
-        line(f"# {into / name if into else name}\n{text}")
-    if into is None or dry_run:
-        note("nothing was written")
-        return
-    app.confirm(f"Write {' and '.join(texts)} into {into}?", yes=yes)
-    for name, text in texts.items():
-        (into / name).write_text(text, encoding="utf-8")
-    note(f"next: systemctl daemon-reload; systemctl enable --now {list(texts)[-1]}")
+    units.offer(app, texts, into, dry_run=dry_run, yes=yes)
 
 
 VERBS = (scheduled, watchdog)

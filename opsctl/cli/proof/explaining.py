@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opsctl.cli import units
 from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_option
-from opsctl.cli.output import as_json, console, line, note
+from opsctl.cli.output import as_json, console, line
 
 if TYPE_CHECKING:
     from opsctl.report.explain import Explanation, Seen
@@ -147,15 +148,7 @@ def export_schedule(
     from opsctl.rollout import detach
 
     texts = schedule.units(app.settings, detach.program(), every=every, at=at, profile=profile, user=user)
-    for name, text in texts.items():
-        line(f"# {into / name if into else name}\n{text}")
-    if into is None or dry_run:
-        note("nothing was written")
-        return
-    app.confirm(f"Write {' and '.join(texts)} into {into}?", yes=yes)
-    for name, text in texts.items():
-        (into / name).write_text(text, encoding="utf-8")
-    note(f"next: systemctl daemon-reload; systemctl enable --now {list(texts)[-1]}")
+    units.offer(app, texts, into, dry_run=dry_run, yes=yes)
 
 
 VERBS = (explain, export_schedule)
