@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -254,7 +255,10 @@ def test_a_sealed_book_is_opened_with_the_password_of_the_vault(tmp_path: Path) 
     (tmp_path / "password").write_text("open sesame")
     program = str(Path(sys.executable).with_name("ansible-vault"))
     seal = (program, "encrypt", "--vault-password-file", str(tmp_path / "password"), str(tmp_path / "targets.yml"))
-    subprocess.run(seal, check=True, capture_output=True)
+    # Its own home, for Ansible shares folders under one, and an input that waits, for Ansible refuses any other.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    sealed = subprocess.run(seal, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert sealed.returncode == 0, sealed.stderr
     (tmp_path / "targets.yml").chmod(0o644)
     values = {**given.values, "vault.password_command": ("echo", "open sesame")}
     redactor = Redactor()
