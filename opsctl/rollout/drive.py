@@ -27,6 +27,7 @@ from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.silencing import SILENCED, Nobody, Quiet, Silencer
+from opsctl.rollout.stop import BY_HAND
 from opsctl.state.leases import Leases
 from opsctl.state.wishes import Kind as Wished
 from opsctl.state.wishes import Wish
@@ -49,7 +50,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Drivers:
-    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
+    """What a driver works with. `stop` is set by Ctrl-C, and `stopped_by` tells by what else it was; `down` are
+    hosts known not to answer.
 
     `gone` are hosts that are no longer ours: they are asked nothing, and count as out of service where skipped.
     `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
@@ -67,6 +69,7 @@ class Drivers:
     clock: Callable[[], datetime]
     observe: Callable[[Progress], None]
     stop: threading.Event
+    stopped_by: Callable[[], str] = lambda: BY_HAND
     down: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     alerting: Callable[[], frozenset[str]] = frozenset
@@ -199,7 +202,7 @@ class Driver:
 
     def _judged(self) -> tuple[Status, str]:
         if self._parts.stop.is_set():
-            return Status.INTERRUPTED, "stopped by hand"
+            return Status.INTERRUPTED, self._parts.stopped_by()
         if any(map(self._open, self._now)) and (asked := self._heeding.verdict()):
             return asked
         if self._unanswered and any(map(self._open, self._now)):
@@ -216,7 +219,7 @@ class Driver:
         if (self._heeding.aborts or not fails) and (asked := self._heeding.verdict(verdict.reason)):
             return asked
         if not fails and self._parts.stop.is_set():
-            return Status.INTERRUPTED, f"stopped by hand; {verdict.reason}"
+            return Status.INTERRUPTED, f"{self._parts.stopped_by()}; {verdict.reason}"
         return (Status.HALTED if fails else Status.PAUSED), verdict.reason
 
     def _gate(self, w: int, wave: Wave, batch: Batch) -> gates.Verdict:

@@ -125,7 +125,7 @@ def raise_unless_ok(state: RolloutState) -> None:
             hint = f"{how_to_go_on(state)}; read {runbook.page(runbook.of_rollout(state))}"
             raise Stopped(f"{state.status}: {state.reason}; {told}", hint=hint)
         case "interrupted":
-            raise Interrupted(f"stopped by hand; {told}", hint=how_to_go_on(state))
+            raise Interrupted(f"{state.reason}; {told}", hint=how_to_go_on(state))
 
 
 def execute(
@@ -172,6 +172,7 @@ def execute(
             clock=clock,
             observe=observe,
             stop=stop,
+            stopped_by=lambda: stop.why,
             down=down,
             gone=gone,
             alerting=alerting,
