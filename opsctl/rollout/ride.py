@@ -17,13 +17,13 @@ from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
 from opsctl.rollout import approval, claims, contact, gating, lines
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
-from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
 from opsctl.rollout.holding import who_waits
 from opsctl.rollout.hook import Hooking
 from opsctl.rollout.hooked import Hooked
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
+from opsctl.rollout.parts import Progress
 from opsctl.rollout.probing import probing
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
