@@ -143,6 +143,8 @@ def test_a_host_is_skipped_by_its_name_in_the_newest_rollout_that_has_it(
         (["skip", "ange-web1", "nope", "--reason", "x", "--yes"], "no plan or rollout is called 'nope'"),
         (["pause", "nope", "--yes"], "no plan or rollout is called 'nope'"),
         (["abort", "nope", "--yes"], "no plan or rollout is called 'nope'"),
+        (["pause", "latset", "--yes"], "is it latest?"),
+        (["status", "ange-web1"], "a host is asked after with: opsctl patch why ange-web1"),
     ],
 )
 def test_an_unknown_host_or_rollout_is_named_and_the_nearest_one_offered(
@@ -166,6 +168,24 @@ def test_a_plan_cannot_be_paused_and_a_host_under_way_not_be_skipped(
         Journal(store).save_host(plan, HostState(host=FIRST, stage=Stage.INSTALLING, at=NOW))
     assert run(["patch", "skip", "ange-web1", "--reason", "x", "--yes"]) == 3
     assert "it is installing: what has begun is finished" in capsys.readouterr().err
+
+
+def test_what_is_over_is_answered_with_the_command_that_a_person_can_type(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = keep(workspace)
+    with opened(workspace) as store:
+        journal = Journal(store)
+        running = journal.save_status(journal.load(plan), Status.RUNNING, NOW)
+        journal.save_host(plan, HostState(host=FIRST, stage=Stage.FAILED, at=NOW, reason="no space left"))
+        journal.save_status(running, Status.PAUSED, NOW, reason="pause asked by anna")
+    assert run(["patch", "pause", plan, "--yes"]) == 3
+    assert f"opsctl patch resume {plan}, or end it for good: opsctl patch abort {plan}" in capsys.readouterr().err
+    assert run(["patch", "abort", plan, "--yes"]) == 0
+    capsys.readouterr()
+    for verb in ("start", "resume"):
+        assert run(["patch", verb, plan, "--yes"]) == 3
+        assert "make a new plan: opsctl patch plan\n" in capsys.readouterr().err
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
