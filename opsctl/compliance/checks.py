@@ -71,7 +71,6 @@ def judge(
     """
     with tempfile.TemporaryDirectory(dir=work, prefix="comply-") as name:
         folder = Path(name)
-        (folder / "hosts").write_text("\n".join(hosts), encoding="utf-8")
         (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
         fault, interrupted = "", False
         try:
@@ -131,7 +130,6 @@ def _command(checks: Path, controls: tuple[str, ...], folder: Path) -> list[str]
         *(sys.executable, "-m", "pytest", "-c", str(checks / "pytest.ini"), "--rootdir", str(checks), "-q", "--tb=no"),
         *("-p", "testinfra.plugin", "-p", "opsctl.compliance.plugin", "--capture=no"),
         *(part for name in _NOT_NEEDED for part in ("-p", f"no:{name}")),
-        *("--opsctl-hosts", str(folder / "hosts")),
         *("--opsctl-expectations", str(folder / "expectations.json"), "--opsctl-results", str(folder / "results")),
         *(part for control in controls for part in ("--control", control)),
         str(checks),
