@@ -23,7 +23,6 @@ from judging import Expectations, NotApplicable, Records, Verdict
 
 EXCERPT = 4000
 EVIDENCE = pytest.StashKey[list[dict[str, object]]]()
-VERDICT = pytest.StashKey[Verdict]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,9 +76,8 @@ def records(request: pytest.FixtureRequest, _testinfra_host: Any) -> Records:
 
 
 @pytest.fixture
-def verdict(request: pytest.FixtureRequest) -> Verdict:
-    found: Verdict = request.node.stash.setdefault(VERDICT, Verdict())
-    return found
+def verdict() -> Verdict:
+    return Verdict()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -144,7 +142,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
     evidence = item.stash.get(EVIDENCE, [])
-    verdict = item.stash.get(VERDICT, Verdict())
+    verdict = item.funcargs.get("verdict") or Verdict()  # type: ignore[attr-defined]  # a Function
     result, reason = _judged(call, verdict, has_evidence=bool(evidence))
     return {
         "control": control_of(item),
