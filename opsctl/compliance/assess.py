@@ -174,7 +174,8 @@ class _Run:
 
     def _judge(self, hosts: Sequence[Host], *, feed: checks.Feed | None) -> list[str]:
         """Each host as soon as `feed` says that it has answered its batch; without it, at once."""
-        self._say(f"judging {len(self._controls)} controls on {_hosts(hosts)}")
+        each = ", each as soon as it answers" if feed and len(hosts) > 1 else ""
+        self._say(f"judging {len(self._controls)} controls on {_hosts(hosts)}{each}")
         judged = checks.judge(
             catalogues.folder(self._settings.own_content),
             [host.key for host in hosts],
