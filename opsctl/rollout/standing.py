@@ -174,7 +174,8 @@ def told(look: Standing) -> list[str]:
         found.append(f"its hosts are kept from others until {look.kept:%Y-%m-%d %H:%M:%SZ}")
     found += shown.probing_lines(look.probed)
     if look.go_on:
-        found.append(f"to go on: {look.go_on}")
+        # One for each decision, and each on a line of its own: it is copied.
+        found += [f"to go on: {line}" for line in look.go_on.split("; ")]
     section = runbook.of_rollout(look.state, stalled=look.stalled)
     if section and section != runbook.START:
         found.append(f"read: {runbook.page(section)}")

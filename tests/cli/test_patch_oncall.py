@@ -225,15 +225,16 @@ def test_what_rests_is_watched_once_as_dated_lines_and_the_exit_code_says_how_it
     assert run(["patch", "attach", plan]) == 5
 
 
-def test_attach_can_be_left_without_stopping_anything(
-    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [["attach", "latest"], ["status", "--watch"]])
+def test_who_looks_on_can_leave_without_stopping_anything(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     plan = killed(workspace)
     with opened(workspace) as store, Journal(store).alone(plan, "anna, process 7"):
         main = threading.main_thread().ident
         assert main is not None
         threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
-        assert run(["patch", "attach", plan]) == 130
+        assert run(["patch", *words]) == 130
         assert Journal(store).at_work(plan) == "anna, process 7"
     shown = capsys.readouterr()
     assert f"you left; {plan} is not stopped by that" in shown.err
