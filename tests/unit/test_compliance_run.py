@@ -244,6 +244,46 @@ def test_only_a_verdict_with_evidence_passes_or_fails(workspace: Path) -> None:
         assert reason in found["web1", control].reason
 
 
+OWN = HEAD + """
+@pytest.fixture
+def word(host):
+    yield "no\\n"
+    with open("ended", "a") as ended:
+        ended.write("x")
+
+
+@pytest.mark.control("SSH-01")
+def check_with_a_fixture(host, verdict, word):
+    verdict(output(host, "look") == word, observed="a", expected="b")
+
+
+@pytest.mark.skip(reason="not here")
+@pytest.mark.control("SSH-02")
+def check_that_is_left_out(host, verdict):
+    verdict(output(host, "look") == "yes", observed="a", expected="b")
+
+
+@pytest.mark.control("SSH-03")
+def check_of_the_usual_kind(host, verdict):
+    with open("ended") as ended:
+        verdict(ended.read() == output(host, "count"), observed="a", expected="b")
+"""
+
+
+def test_checks_may_have_fixtures_and_marks_of_their_own(workspace: Path) -> None:
+    (workspace / catalogues.FOLDER / "check_own.py").write_text(OWN)
+    counted = {"web1": "x", "web2": "xx"}
+    hosts = [host(name) for name in counted]
+    assessment, _ = run(workspace, hosts, lambda h, c: printed(counted[h.name] if c == "count" else "no\n"), live=True)
+    found = results(assessment)
+    assert [found[name, "SSH-01"].result for name in counted] == ["pass", "pass"]
+    assert [(found[name, "SSH-02"].result, found[name, "SSH-02"].reason) for name in counted] == [
+        ("notchecked", "not here"),
+        ("notchecked", "not here"),
+    ]
+    assert [found[name, "SSH-03"].result for name in counted] == ["pass", "pass"], "the fixture ended once a host"
+
+
 def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path) -> None:
     write(workspace, SSH_01=LOOK, SSH_02="import os; os._exit(7)", SSH_03=LOOK)
     assessment, _ = run(workspace, [host("web1")], no_login)
