@@ -6,12 +6,16 @@ import base64
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
+from select import select
 from typing import Any, cast
 
 import pytest
@@ -21,7 +25,7 @@ from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import record
 from opsctl.compliance.assess import Order, assess
 from opsctl.compliance.batch import Answers
-from opsctl.compliance.checks import judge, visible
+from opsctl.compliance.checks import _serve, judge, visible
 from opsctl.compliance.learned import Learned
 from opsctl.errors import OpsctlError, Unreachable
 from opsctl.model.finding import Assessment, CheckResult, Profile
@@ -244,7 +248,9 @@ def test_only_a_verdict_with_evidence_passes_or_fails(workspace: Path) -> None:
         assert reason in found["web1", control].reason
 
 
-OWN = HEAD + """
+OWN = (
+    HEAD
+    + """
 @pytest.fixture
 def word(host):
     yield "no\\n"
@@ -268,6 +274,7 @@ def check_of_the_usual_kind(host, verdict):
     with open("ended") as ended:
         verdict(ended.read() == output(host, "count"), observed="a", expected="b")
 """
+)
 
 
 def test_checks_may_have_fixtures_and_marks_of_their_own(workspace: Path) -> None:
@@ -292,6 +299,19 @@ def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path
     assert "exit code 7" in assessment.faults[0]
     assert "2 results are missing, the first: SSH-02 on ange.web1" in assessment.faults[1]
     assert record.outcome(assessment, ()) == "incomplete"
+
+
+def test_a_process_that_dies_with_an_answer_unread_is_no_error_of_ours(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    answers = Answers(cast(Transport, PlayedTransport(no_login)), [host("web1")], Learned(tmp_path / "learned", ""))
+    waiting: SimpleQueue[str | None] = SimpleQueue()
+    waiting.put("ange.web1")
+    theirs.sendall(b'{"judged": "", "asked": []}\n')
+    with ours, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(_serve, ours, answers, waiting)
+        assert select([theirs], [], [], 10)[0], "the answer is there"
+        theirs.close()
+        served.result(timeout=10)
 
 
 def test_checks_that_cannot_be_read_make_the_run_incomplete(workspace: Path) -> None:
