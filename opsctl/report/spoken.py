@@ -38,12 +38,33 @@ def words(translations: NullTranslations) -> Mapping[str, str]:
         "rings": p("selection", "rings"),
         "controls": p("selection", "controls"),
         "severities": p("selection", "severities"),
+        "version": _("version of the check"),
         "command": _("Command"),
         "exit_code": _("exit code"),
         "sha256": _("SHA-256 of the whole output"),
         "nothing": _("(printed nothing)"),
         "evidence": _("Evidence"),
         "shortened": _("shortened"),
+    }
+
+
+def standing(p: Callable[[str, str], str]) -> Mapping[str, str]:
+    """How a waiver stands."""
+    return {
+        "valid": p("waiver", "holds"),
+        "expiring": p("waiver", "holds, and ends within 30 days"),
+        "expired": p("waiver", "has run out: its failures count as open"),
+        "unsigned": p("waiver", "not approved: counts for nothing"),
+    }
+
+
+def repeated(p: Callable[[str, str], str]) -> Mapping[str, str]:
+    """What came of an answer that was asked for again."""
+    return {
+        "same": p("repeat", "the same"),
+        "different": p("repeat", "different: the report is incomplete"),
+        "moving": p("repeat", "changes by itself, which proves nothing"),
+        "lost": p("repeat", "contact was lost: the report is incomplete"),
     }
 
 
