@@ -144,14 +144,8 @@ class Pieces:
     @cached_property
     def _versions(self) -> dict[str, str]:
         """The version of each check, as it stands beside the evidence; nothing for runs that did not keep it."""
-        word = _e(self.words["version"])
         found = {control.id: _e(control.check_version) for control in self.report.assessment.scope.controls}
-        return {
-            name: f' <span class="version"><span class="unseen">{word} </span><code>{version}</code></span>'
-            if version
-            else ""
-            for name, version in found.items()
-        }
+        return {name: f' <code class="version">{version}</code>' if version else "" for name, version in found.items()}
 
     def _numbers(self, result: CheckResult, pieces: Mapping[Evidence, int]) -> str:
         """Links to the evidence of a result, by number."""

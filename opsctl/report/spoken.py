@@ -38,7 +38,6 @@ def words(translations: NullTranslations) -> Mapping[str, str]:
         "rings": p("selection", "rings"),
         "controls": p("selection", "controls"),
         "severities": p("selection", "severities"),
-        "version": _("version of the check"),
         "command": _("Command"),
         "exit_code": _("exit code"),
         "sha256": _("SHA-256 of the whole output"),

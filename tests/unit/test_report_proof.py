@@ -59,7 +59,7 @@ def test_the_host_key_and_the_version_of_the_check_stand_with_each_result(store:
     text = page(report)
     assert f"Host key that a person had approved: {KEY}" in text
     for place in range(3):
-        assert text.count(f"version of the check {place}5cafe12") == 2, "one for each host that was asked for"
+        assert text.count(f"{place}5cafe12") >= 3, "beside the evidence on each host, and at the control"
         assert f"Version of the check {place}5cafe12" in text
     assert f"Värdnyckel som en person hade godkänt: {KEY}" in page(report, "sv")
     for language in ("sv", "en"):
