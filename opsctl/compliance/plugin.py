@@ -26,7 +26,11 @@ class HostGone(Exception):
 
 
 class NoWholeAnswer(Exception):
-    """The command took too long or printed too much."""
+    """The command took too long or printed too much; `heard` is what it printed until then."""
+
+    def __init__(self, message: str, heard: CommandResult) -> None:
+        super().__init__(message)
+        self.heard = heard
 
 
 class AskingBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no types
@@ -44,11 +48,11 @@ class AskingBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no type
         answer = json.loads(self.channel.readline())
         if "gone" in answer:
             raise HostGone(answer["gone"])
-        if answer["fault"]:
-            raise NoWholeAnswer(f"`{asked}`: {answer['fault']}")
         stdout, stderr = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
         found = self.result(answer["exit_code"], asked.encode(), stdout, stderr)
         found.how, found.at = answer["how"], answer["at"]
+        if answer["fault"]:
+            raise NoWholeAnswer(f"`{asked}`: {answer['fault']}", found)
         return found
 
     def decode(self, data: bytes) -> str:

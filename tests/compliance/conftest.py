@@ -96,25 +96,48 @@ def _recorder(request: pytest.FixtureRequest, _testinfra_host: Any) -> Iterator[
 
 def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callable[..., Any]:
     def recorded(command: str, *arguments: str, **options: Any) -> Any:
-        at = time.time()
-        found = run(command, *arguments, **options)
-        printed: bytes = found.stdout_bytes
-        text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
-        if found.rc and not printed:
-            text = found.stderr_bytes[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
-        kept.append(
-            {
-                "command": command % tuple(arguments) if arguments else command,
-                "exit_code": found.rc,
-                "output": text[:EXCERPT] + (f"\n[{len(printed)} bytes in all]" if len(text) > EXCERPT else ""),
-                "sha256": hashlib.sha256(printed).hexdigest(),
-                "at": getattr(found, "at", at),
-                "how": getattr(found, "how", "live"),
-            }
-        )
+        at, asked = time.time(), command % tuple(arguments) if arguments else command
+        try:
+            found = run(command, *arguments, **options)
+        except Exception as error:
+            # What was heard until then is evidence too; it is marked, for neither it nor its hash is the whole.
+            if (heard := getattr(error, "heard", None)) is not None:
+                kept.append(_piece(asked, heard, at, f"\n[not whole: {error}; the hash is of what was heard]"))
+            raise
+        kept.append(_piece(asked, found, at))
         return found
 
     return recorded
+
+
+def _piece(command: str, found: Any, at: float, mark: str = "") -> dict[str, object]:
+    printed: bytes = found.stdout_bytes
+    text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+    if found.rc and not printed:
+        text = found.stderr_bytes[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+    return {
+        "command": command,
+        "exit_code": found.rc,
+        "output": text[:EXCERPT] + (f"\n[{len(printed)} bytes in all]" if len(text) > EXCERPT else "") + mark,
+        "sha256": hashlib.sha256(printed).hexdigest(),
+        "at": getattr(found, "at", at),
+        "how": getattr(found, "how", "live"),
+    }
+
+
+def _traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
+    """Where a check broke, from the check on: without it nobody could tell why there is no verdict."""
+    assert call.excinfo is not None
+    shown = call.excinfo.getrepr(style="short", tbfilter=lambda error: error.traceback.cut(path=item.path))
+    text = str(shown)
+    return {
+        "command": f"traceback of the check of {control_of(item)}",
+        "exit_code": 1,
+        "output": text[-EXCERPT:],
+        "sha256": hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(),
+        "at": call.stop,
+        "how": "record",
+    }
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,7 +153,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
     evidence = item.stash.get(EVIDENCE, [])
     verdict = item.stash.get(VERDICT, Verdict())
-    result, reason = _judged(call, verdict, has_evidence=bool(evidence))
+    result, reason, broke = _judged(call, verdict, has_evidence=bool(evidence))
+    if broke:
+        evidence = [*evidence, _traceback(item, call)]
     return {
         "control": control_of(item),
         "host": item.callspec.params["_testinfra_host"].backend.get_hostname(),  # type: ignore[attr-defined]  # a Function
@@ -143,18 +168,19 @@ def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]
     }
 
 
-def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str]:
+def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str, bool]:
+    """Result and reason, and whether the check broke: it ended by what nobody had foreseen."""
     if call.excinfo is None:
         if has_evidence and verdict.expected:
-            return "pass", ""
-        return "error", "the check ended without evidence or without saying what it expects"
+            return "pass", "", False
+        return "error", "the check ended without evidence or without saying what it expects", False
     error = call.excinfo.value
     if isinstance(error, NotApplicable):
-        return "notapplicable", str(error)
+        return "notapplicable", str(error), False
     if isinstance(error, Skipped) or getattr(error, "notchecked", False):
-        return "notchecked", str(error)
+        return "notchecked", str(error), False
     if isinstance(error, AssertionError) and call.when == "call":
-        return ("fail", "") if has_evidence else ("error", f"a failure without evidence: {error}")
-    if type(error).__name__ == "CannotJudge":
-        return "error", str(error)
-    return "error", f"{type(error).__name__}: {error}\n{call.excinfo.getrepr(style='short')}"[:EXCERPT]
+        return ("fail", "", False) if has_evidence else ("error", f"a failure without evidence: {error}", True)
+    if type(error).__name__ in ("CannotJudge", "NoWholeAnswer"):
+        return "error", str(error), False
+    return "error", f"{type(error).__name__}: {error}"[:EXCERPT], True
