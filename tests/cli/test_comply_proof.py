@@ -266,6 +266,15 @@ def test_waivers_are_warned_of_where_they_end_soon_have_ended_or_cover_nothing(
     states = [one["state"] for one in said(capsys, ["comply", "waivers", "--tenant", "example-ange"])["waivers"]]
     assert states == ["expiring", "valid", "expired"]
     assert said(capsys, ["comply", "waivers", "--tenant", "example-sundsvall"])["waivers"] == []
+    # A run says the same at its end, on the terminal and as JSON; of hosts that it did not see it says nothing.
+    asked = ["comply", "run", "--control", "SSH-01", "--limit", "ange-web1"]
+    assert run(asked) == 1
+    told = capsys.readouterr().err
+    assert f"ends {soon:%Y-%m-%d %H:%M} UTC: mend it, or agree to a new one" in told
+    assert "ended 2020-01-01 00:00 UTC: what it covered counts as failed" in told
+    assert "covers no failure" not in told
+    found = said(capsys, asked, 1)["waivers"]
+    assert [(one["state"], len(one["warnings"])) for one in found] == [("expiring", 1), ("valid", 0), ("expired", 1)]
 
 
 def test_a_typo_in_a_waiver_stops_a_run_before_any_host_is_touched(workspace: Path, capsys: Capture) -> None:
