@@ -11,7 +11,7 @@ from opsctl.report.trend import Point
 WIDTH, HEIGHT = 720, 240
 # Marks so near to each other (in the drawing's units) have their numbers side by side, so far from the middle.
 _NEAR, _ASIDE = 30, 16
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 40, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 44, 34
 # Colours for paper; a screen has its own, from the style sheet.
 _BAD, _WARN, _LINE = "#8f1414", "#6b4400", "#8a9099"
 
@@ -27,7 +27,7 @@ def trend(points: Sequence[Point], words: Mapping[str, str]) -> Markup:
         _legend(words),
     ]
     return Markup(
-        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-labelledby="plot-title plot-desc">'
+        '<svg class="plot" viewBox="0 0 {} {}" font-size="12" role="img" aria-labelledby="plot-title plot-desc">'
         '<title id="plot-title">{}</title><desc id="plot-desc">{}</desc>{}</svg>'
     ).format(WIDTH, HEIGHT, words["title"], words["description"], Markup("").join(lines))
 
