@@ -2,9 +2,10 @@
 
     python3 -I -S verify.py [FOLDER] [--key PUBLIC.pem] [--previous FOLDER-OR-CHAIN]
 
-Checks the hash of every file of the folder, that no file was added or taken away, the Ed25519 signature (RFC 8032) and
-the chain of runs, also to an earlier report. Exit code 0: intact, and signed with the key that you gave. Exit code 1:
-anything else. Only a key that came to you by another way than the report proves who made it.
+Checks the hash of every file of the folder, that no file was added or taken away, the Ed25519 signature (RFC 8032),
+that the JSON holds what the chain names, and the chain of runs, also to an earlier report. Exit code 0: intact, and
+signed with the key that you gave. Exit code 1: anything else. Only a key that came to you by another way than the
+report proves who made it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FORMAT, VERSION = "opsctl-seal", 1
 START = "0" * 64
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*)")
 _LINK = re.compile(r"([A-Za-z0-9._-]{1,100}) ([0-9a-f]{64})")
+_JSON, _KEY = re.compile(r"compliance-[A-Za-z0-9_-]+\.json"), b' "assessment": '
 _DIGITS = re.compile(r"[0-9a-f]{64}")
 # SubjectPublicKeyInfo of an Ed25519 key without the key itself (RFC 8410).
 _INFO = bytes.fromhex("302a300506032b6570032100")
@@ -69,6 +71,7 @@ def verify(folder: Path, key: bytes | None = None, previous: str = "") -> Verdic
         faults.append(f"{CHAIN} does not end with this run")
     if heads and link(heads[-2][0] if len(heads) > 1 else START, run, str(seal.get("report_sha256"))) != chain:
         faults.append(f"{CHAIN} does not end with this report's document")
+    _documents(folder, sums, str(seal.get("report_sha256")), faults)
     met = _earlier(previous, [head for head, _ in heads], faults) if previous else ""
     ours = head_line(str(seal.get("report_sha256", "")), chain, len(heads))
     named = HEAD in sums and _named(_bytes(folder / HEAD, faults), ours, faults)
@@ -201,6 +204,19 @@ def _earlier(previous: str, heads: list[str], faults: list[str]) -> str:
         faults.append(f"the earlier chain {wanted} is not part of this one: runs were cut out or rewritten since")
         return ""
     return wanted
+
+
+def _documents(folder: Path, sums: dict[str, str], wanted: str, faults: list[str]) -> None:
+    """What the JSON tells was found is the document whose hash the chain, the ledger and the head of the run hold."""
+    for name in sums:
+        if not _JSON.fullmatch(name) or not (folder / name).is_file():
+            continue
+        with (folder / name).open("rb") as stream:
+            # The canonical document stands alone on the second line: no line breaks, sorted keys.
+            stream.readline()
+            text = stream.readline()
+        if text.startswith(_KEY) and hashlib.sha256(text[len(_KEY) :].rstrip(b",\n")).hexdigest() != wanted:
+            faults.append(f"{name} does not hold the document of this run")
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

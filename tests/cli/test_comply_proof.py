@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -109,6 +110,18 @@ def test_a_report_is_verified_where_there_is_no_workspace(
     assert "intact, signer not verified" in capsys.readouterr().out
     assert said(capsys, ["comply", "verify", str(folder)], 1)["outcome"] == "unverified"
     assert list(elsewhere.iterdir()) == []
+
+    # Another document under the same seal: every hash fits, and it is not what the chain names.
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    kept = copy / f"compliance-{later['run']}.json"
+    text = kept.read_text(encoding="utf-8")
+    assert text.count('"operator":"anna"') == 1
+    kept.write_text(text.replace('"operator":"anna"', '"operator":"bo"'), encoding="utf-8")
+    sums = copy / "SHA256SUMS"
+    old, new = (hashlib.sha256(one.read_bytes()).hexdigest() for one in (folder / kept.name, kept))
+    sums.write_text(sums.read_text().replace(old, new))
+    faults = said(capsys, ["comply", "verify", str(copy)], 1)["faults"]
+    assert f"{kept.name} does not hold the document of this run" in faults
 
     page = next(folder.glob("*.sv.html"))
     page.write_bytes(page.read_bytes()[:-1] + b"!")
