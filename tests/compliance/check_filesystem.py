@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from judging import CannotJudge, Expectations, Verdict, listed, not_applicable
-from reading import Stat, family, lines, only_with_a_kernel, output, refuse_modules, stats
+from machine import family, red_hat
+from reading import Stat, lines, only_with_a_kernel, output, refuse_modules, stats
 
 # One walk over every local file system for FS-03 to FS-06. Proc, sys and what lies on other machines are not walked.
 _ROOTS = (
@@ -55,7 +56,7 @@ def check_account_files(host: Any, verdict: Verdict, expectations: Expectations)
 
 @pytest.mark.control("FS-02")
 def check_password_files(host: Any, verdict: Verdict, expectations: Expectations) -> None:
-    rhel = family(host) == "rhel"
+    rhel = red_hat(host)
     mode = 0 if rhel else int(expectations.text("mode"), 8)
     right(host, verdict, mode, ("root",) if rhel else ("root", "shadow"), "/etc/shadow", "/etc/gshadow")
 

@@ -173,14 +173,6 @@ def shadow(host: Any) -> list[Shadow]:
     return [Shadow(*line.split(":")) for line in lines(host, command)]
 
 
-def family(host: Any) -> str:
-    """debian or rhel, or the ID of something else (os-release(5))."""
-    text = output(host, "cat /etc/os-release")
-    fields = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)"?$', text))
-    kin = {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()}
-    return next((name for name in ("debian", "rhel") if name in kin), fields.get("ID", ""))
-
-
 # In the files of /etc/pam.d that are read: dpkg and ucf keep others beside them.
 _PAM = (
     "grep -rE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d --exclude='*.dpkg-*' --exclude='*.ucf-*' "

@@ -272,9 +272,12 @@ def test_what_a_gate_says_as_it_passes_is_shown_and_kept(store: Store) -> None:
     assert [one.detail["reason"] for one in kept][0:1] == [yes["g"].reason]
 
 
+WEB1 = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12")
+
+
 def means(workspace: Path, store: Store) -> Means:
     return Means(
-        inventory=Inventory(tenants=(ANGE,), hosts=()), store=store, ledger=Ledger(store), who="anna",
+        inventory=Inventory(tenants=(ANGE,), hosts=(WEB1,)), store=store, ledger=Ledger(store), who="anna",
         transport=cast(Transport, None), settings=config.load(workspace, {}), clock=lambda: START,
     )  # fmt: skip
 
