@@ -145,14 +145,13 @@ def _environment() -> dict[str, str]:
 
 
 def _serve(channel: socket.socket, answers: Answers, waiting: SimpleQueue[str | None]) -> None:
-    """Answer every question until the process closes its end."""
-    with channel.makefile("rw", encoding="utf-8") as lines:
+    """Answer every question until the process closes its end, or is gone with an answer that it has not read."""
+    with suppress(ConnectionError), channel.makefile("rw", encoding="utf-8") as lines:
         for line in lines:
             question = json.loads(line)
             said = _next(question, answers, waiting) if "judged" in question else _answer(question, answers)
             lines.write(json.dumps(said) + "\n")
-            with suppress(BrokenPipeError):
-                lines.flush()
+            lines.flush()
 
 
 def _next(question: Mapping[str, Any], answers: Answers, waiting: SimpleQueue[str | None]) -> dict[str, object]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -158,9 +158,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     file = item.config.getoption("--opsctl-results")
     if file and (call.when == "call" or (call.when == "setup" and call.excinfo is not None)):
-        with Path(file).open("a", encoding="utf-8") as results:
-            results.write(json.dumps(_result(item, call)) + "\n")
+        _results(file).write(json.dumps(_result(item, call)) + "\n")
     return report
+
+
+@cache
+def _results(file: str) -> IO[str]:
+    """Written line by line: whatever ends this process, each check that was judged is there."""
+    return Path(file).open("a", encoding="utf-8", buffering=1)
 
 
 def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:

@@ -9,12 +9,16 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
+from select import select
 from typing import Any, cast
 from xml.etree import ElementTree
 
@@ -26,7 +30,7 @@ from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import record
 from opsctl.compliance.assess import Order, assess
 from opsctl.compliance.batch import Answers
-from opsctl.compliance.checks import judge, visible
+from opsctl.compliance.checks import _serve, judge, visible
 from opsctl.compliance.learned import Learned
 from opsctl.compliance.record import Audit
 from opsctl.errors import OpsctlError, Unreachable
@@ -254,6 +258,49 @@ def test_only_a_verdict_with_evidence_passes_or_fails(workspace: Path) -> None:
         assert reason in found["web1", control].reason
 
 
+OWN = (
+    HEAD
+    + """
+@pytest.fixture
+def word(host):
+    yield "no\\n"
+    with open("ended", "a") as ended:
+        ended.write("x")
+
+
+@pytest.mark.control("SSH-01")
+def check_with_a_fixture(host, verdict, word):
+    verdict(output(host, "look") == word, observed="a", expected="b")
+
+
+@pytest.mark.skip(reason="not here")
+@pytest.mark.control("SSH-02")
+def check_that_is_left_out(host, verdict):
+    verdict(output(host, "look") == "yes", observed="a", expected="b")
+
+
+@pytest.mark.control("SSH-03")
+def check_of_the_usual_kind(host, verdict):
+    with open("ended") as ended:
+        verdict(ended.read() == output(host, "count"), observed="a", expected="b")
+"""
+)
+
+
+def test_checks_may_have_fixtures_and_marks_of_their_own(workspace: Path) -> None:
+    (workspace / catalogues.FOLDER / "check_own.py").write_text(OWN)
+    counted = {"web1": "x", "web2": "xx"}
+    hosts = [host(name) for name in counted]
+    assessment, _ = run(workspace, hosts, lambda h, c: printed(counted[h.name] if c == "count" else "no\n"), live=True)
+    found = results(assessment)
+    assert [found[name, "SSH-01"].result for name in counted] == ["pass", "pass"]
+    assert [(found[name, "SSH-02"].result, found[name, "SSH-02"].reason) for name in counted] == [
+        ("notchecked", "not here"),
+        ("notchecked", "not here"),
+    ]
+    assert [found[name, "SSH-03"].result for name in counted] == ["pass", "pass"], "the fixture ended once a host"
+
+
 def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path) -> None:
     write(workspace, SSH_01=LOOK, SSH_02="import os; os._exit(7)", SSH_03=LOOK)
     assessment, _ = run(workspace, [host("web1")], no_login)
@@ -262,6 +309,19 @@ def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path
     assert "exit code 7" in assessment.faults[0]
     assert "2 results are missing, the first: SSH-02 on ange.web1" in assessment.faults[1]
     assert record.outcome(assessment, ()) == "incomplete"
+
+
+def test_a_process_that_dies_with_an_answer_unread_is_no_error_of_ours(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    answers = Answers(cast(Transport, PlayedTransport(no_login)), [host("web1")], Learned(tmp_path / "learned", ""))
+    waiting: SimpleQueue[str | None] = SimpleQueue()
+    waiting.put("ange.web1")
+    theirs.sendall(b'{"judged": "", "asked": []}\n')
+    with ours, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(_serve, ours, answers, waiting)
+        assert select([theirs], [], [], 10)[0], "the answer is there"
+        theirs.close()
+        served.result(timeout=10)
 
 
 def test_checks_that_cannot_be_read_make_the_run_incomplete(workspace: Path) -> None:
