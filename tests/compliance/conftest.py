@@ -12,9 +12,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -23,7 +23,6 @@ from judging import Expectations, NotApplicable, Records, Verdict
 
 EXCERPT = 4000
 EVIDENCE = pytest.StashKey[list[dict[str, object]]]()
-VERDICT = pytest.StashKey[Verdict]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = keep
 
 
+@cache
 def control_of(item: pytest.Item) -> str:
     marks = list(item.iter_markers("control"))
     if len(marks) != 1:
@@ -76,45 +76,81 @@ def records(request: pytest.FixtureRequest, _testinfra_host: Any) -> Records:
 
 
 @pytest.fixture
-def verdict(request: pytest.FixtureRequest) -> Verdict:
-    found: Verdict = request.node.stash.setdefault(VERDICT, Verdict())
-    return found
+def verdict() -> Verdict:
+    return Verdict()
 
 
-@pytest.fixture(autouse=True)
-def _recorder(request: pytest.FixtureRequest, _testinfra_host: Any) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Keep each command of this check with its exit code, output and hash."""
-    backend = _testinfra_host.backend
-    kept = request.node.stash.setdefault(EVIDENCE, [])
+    backend = _backend(item)
     # An attribute of this one object hides the method of its class; deleting it brings the method back.
-    backend.run = _recording(type(backend).run.__get__(backend), kept)
+    backend.run = _recording(type(backend).run.__get__(backend), item.stash.setdefault(EVIDENCE, []))
     if hasattr(backend, "control"):
-        backend.control = control_of(request.node)
-    yield
-    del backend.run
+        backend.control = control_of(item)
+    try:
+        return (yield)
+    finally:
+        del backend.run
+
+
+def _backend(item: pytest.Item) -> Any:
+    return item.callspec.params["_testinfra_host"].backend  # type: ignore[attr-defined]  # a Function
 
 
 def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callable[..., Any]:
     def recorded(command: str, *arguments: str, **options: Any) -> Any:
-        at = time.time()
-        found = run(command, *arguments, **options)
-        printed: bytes = found.stdout_bytes
-        text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
-        if found.rc and not printed:
-            text = found.stderr_bytes[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
-        kept.append(
-            {
-                "command": command % tuple(arguments) if arguments else command,
-                "exit_code": found.rc,
-                "output": text[:EXCERPT] + (f"\n[{len(printed)} bytes in all]" if len(text) > EXCERPT else ""),
-                "sha256": hashlib.sha256(printed).hexdigest(),
-                "at": getattr(found, "at", at),
-                "how": getattr(found, "how", "live"),
-            }
-        )
+        at, asked = time.time(), command % tuple(arguments) if arguments else command
+        try:
+            found = run(command, *arguments, **options)
+        except Exception as error:
+            # What was heard until then is evidence too; it is marked, for neither it nor its hash is the whole.
+            if (heard := getattr(error, "heard", None)) is not None:
+                kept.append(_piece(asked, heard, at, f"\n[not whole: {error}; the hash is of what was heard]"))
+            raise
+        kept.append(_piece(asked, found, at))
         return found
 
     return recorded
+
+
+def _piece(command: str, found: Any, at: float, mark: str = "") -> dict[str, object]:
+    printed: bytes = found.stdout_bytes
+    return {
+        "command": command,
+        "exit_code": found.rc,
+        "output": _excerpt(found.stderr_bytes if found.rc and not printed else printed, len(printed)) + mark,
+        "sha256": _sha256(printed),
+        "at": getattr(found, "at", at),
+        "how": getattr(found, "how", "live"),
+    }
+
+
+# Many checks rest on the same answer.
+@lru_cache(maxsize=1_000)
+def _excerpt(printed: bytes, whole: int) -> str:
+    text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+    return text[:EXCERPT] + (f"\n[{whole} bytes in all]" if len(text) > EXCERPT else "")
+
+
+@lru_cache(maxsize=1_000)
+def _sha256(printed: bytes) -> str:
+    return hashlib.sha256(printed).hexdigest()
+
+
+def _traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
+    """Where a check broke, from the check on: without it nobody could tell why there is no verdict."""
+    assert call.excinfo is not None
+    shown = call.excinfo.getrepr(style="short", tbfilter=lambda error: error.traceback.cut(path=item.path))
+    text = str(shown)
+    return {
+        "command": f"traceback of the check of {control_of(item)}",
+        "exit_code": 1,
+        "output": text[-EXCERPT:],
+        "sha256": hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(),
+        "at": call.stop,
+        "how": "record",
+    }
 
 
 @pytest.hookimpl(wrapper=True)
@@ -122,18 +158,25 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     file = item.config.getoption("--opsctl-results")
     if file and (call.when == "call" or (call.when == "setup" and call.excinfo is not None)):
-        with Path(file).open("a", encoding="utf-8") as results:
-            results.write(json.dumps(_result(item, call)) + "\n")
+        _results(file).write(json.dumps(_result(item, call)) + "\n")
     return report
+
+
+@cache
+def _results(file: str) -> IO[str]:
+    """Written line by line: whatever ends this process, each check that was judged is there."""
+    return Path(file).open("a", encoding="utf-8", buffering=1)
 
 
 def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
     evidence = item.stash.get(EVIDENCE, [])
-    verdict = item.stash.get(VERDICT, Verdict())
-    result, reason = _judged(call, verdict, has_evidence=bool(evidence))
+    verdict = item.funcargs.get("verdict") or Verdict()  # type: ignore[attr-defined]  # a Function
+    result, reason, broke = _judged(call, verdict, has_evidence=bool(evidence))
+    if broke:
+        evidence = [*evidence, _traceback(item, call)]
     return {
         "control": control_of(item),
-        "host": item.callspec.params["_testinfra_host"].backend.get_hostname(),  # type: ignore[attr-defined]  # a Function
+        "host": _backend(item).get_hostname(),
         "result": result,
         "reason": reason,
         "observed": verdict.observed,
@@ -143,18 +186,19 @@ def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]
     }
 
 
-def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str]:
+def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str, bool]:
+    """Result and reason, and whether the check broke: it ended by what nobody had foreseen."""
     if call.excinfo is None:
         if has_evidence and verdict.expected:
-            return "pass", ""
-        return "error", "the check ended without evidence or without saying what it expects"
+            return "pass", "", False
+        return "error", "the check ended without evidence or without saying what it expects", False
     error = call.excinfo.value
     if isinstance(error, NotApplicable):
-        return "notapplicable", str(error)
+        return "notapplicable", str(error), False
     if isinstance(error, Skipped) or getattr(error, "notchecked", False):
-        return "notchecked", str(error)
+        return "notchecked", str(error), False
     if isinstance(error, AssertionError) and call.when == "call":
-        return ("fail", "") if has_evidence else ("error", f"a failure without evidence: {error}")
-    if type(error).__name__ == "CannotJudge":
-        return "error", str(error)
-    return "error", f"{type(error).__name__}: {error}\n{call.excinfo.getrepr(style='short')}"[:EXCERPT]
+        return ("fail", "", False) if has_evidence else ("error", f"a failure without evidence: {error}", True)
+    if type(error).__name__ in ("CannotJudge", "NoWholeAnswer"):
+        return "error", str(error), False
+    return "error", f"{type(error).__name__}: {error}"[:EXCERPT], True

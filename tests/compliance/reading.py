@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -232,7 +233,7 @@ def _beside(path: str) -> str:
     return path if path.startswith("/") else f"/etc/{path}"
 
 
-Settings = dict[str, list[str]]
+Settings = dict[str, list[str]]  # not to be written to: many checks share it
 
 
 def sshd(host: Any) -> Iterator[tuple[str, Settings]]:
@@ -240,15 +241,17 @@ def sshd(host: Any) -> Iterator[tuple[str, Settings]]:
 
     `sshd -T` is the truth (sshd takes the first value it meets); without -C it applies no Match block (sshd(8)).
     """
-    yield "everybody", _settings(lines(host, "sshd -T"))
+    yield "everybody", _settings(output(host, "sshd -T"))
     for user, address in _cases(host):
         case = f"user={user},host={address},addr={address},laddr=127.0.0.1,lport=22"
-        yield f"{user} from {address}", _settings(lines(host, "sshd -T -C %s", case))
+        yield f"{user} from {address}", _settings(output(host, "sshd -T -C %s", case))
 
 
-def _settings(printed: list[str]) -> Settings:
+@lru_cache(maxsize=64)
+def _settings(printed: str) -> Settings:
+    """Read once for the many checks that look at it."""
     found: Settings = {}
-    for line in printed:
+    for line in printed.splitlines():
         name, _, value = line.partition(" ")
         found.setdefault(name.lower(), []).append(value.strip())
     return found
