@@ -200,18 +200,18 @@ def _result(line: Mapping[str, object]) -> CheckResult:
         host=str(line["host"]),
         result=str(line["result"]),
         at=_time(line["at"]),
-        observed=_bounded(line["observed"]),
-        expected=_bounded(line["expected"]),
-        reason=_bounded(line["reason"]),
+        observed=bounded(line["observed"]),
+        expected=bounded(line["expected"]),
+        reason=bounded(line["reason"]),
         evidence=tuple(_evidence(entry) for entry in evidence) if isinstance(evidence, list) else (),
     )
 
 
 def _evidence(entry: Mapping[str, object]) -> Evidence:
     return Evidence(
-        command=_bounded(entry["command"]),
+        command=bounded(entry["command"]),
         exit_code=int(str(entry["exit_code"])),
-        output=_bounded(entry["output"]),
+        output=bounded(entry["output"]),
         sha256=str(entry["sha256"]),
         at=_time(entry["at"]),
         how=str(entry["how"]),
@@ -222,11 +222,12 @@ def _time(value: object) -> datetime:
     return datetime.fromtimestamp(float(str(value)), UTC)
 
 
-def _bounded(value: object) -> str:
+def bounded(value: object) -> str:
+    """Foreign text as it is kept: not longer than a page, harmless, without secrets."""
     return _shown(str(value)[:_LONGEST_TEXT])
 
 
-@lru_cache(maxsize=2_000)
+@lru_cache(maxsize=1_000)
 def _shown(text: str) -> str:
     """Many checks rest on the same answer, and many hosts give the same one."""
     return redacted(visible(text))

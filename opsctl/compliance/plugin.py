@@ -34,7 +34,11 @@ class HostGone(Exception):
 
 
 class NoWholeAnswer(Exception):
-    """The command took too long or printed too much."""
+    """The command took too long or printed too much; `heard` is what it printed until then."""
+
+    def __init__(self, message: str, heard: CommandResult) -> None:
+        super().__init__(message)
+        self.heard = heard
 
 
 class Channel:
@@ -56,17 +60,14 @@ class Channel:
             yield self.host
 
     def answer(self, control: str, command: str) -> dict[str, Any]:
-        """What the host printed. Raises HostGone, NoWholeAnswer."""
+        """What the host printed, whole or not. Raises HostGone."""
         self._asked[control, command] = None
         if command not in self._known:
             given = self._ask({"host": self.host, "control": control, "command": command})
             if "gone" in given:
                 raise HostGone(given["gone"])
             self._known[command] = given
-        answer = self._known[command]
-        if answer["fault"]:
-            raise NoWholeAnswer(f"`{command}`: {answer['fault']}")
-        return answer
+        return self._known[command]
 
     def _ask(self, question: Mapping[str, object]) -> dict[str, Any]:
         self._stream.write(json.dumps(question) + "\n")
@@ -93,6 +94,8 @@ class AskingBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no type
             stdout, stderr = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
             answer["result"] = found = self.result(answer["exit_code"], asked.encode(), stdout, stderr)
             found.how, found.at = answer["how"], answer["at"]
+        if answer["fault"]:
+            raise NoWholeAnswer(f"`{asked}`: {answer['fault']}", answer["result"])
         return answer["result"]
 
     def decode(self, data: bytes) -> str:
