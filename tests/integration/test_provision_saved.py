@@ -93,6 +93,12 @@ def test_a_plan_foresees_each_host_is_refused_when_one_moved_and_killed_and_resu
     assert "account ange-admin made" in shown
     assert "sundsvall" not in shown
 
+    # Variables that somebody changed meanwhile.
+    site.variables("ssh_max_auth_tries: 5\n")
+    refused = site.run("provision", "apply", plan, "--yes", code=3).stderr
+    assert "ange/host_vars/host-01.yml is new" in refused
+    (site.workspace / "inventories/ange/host_vars/host-01.yml").unlink()
+
     # A host that somebody changed meanwhile.
     site.inside("host-01", "useradd nykomling && mkdir -p /etc/ssh/sshd_config.d")
     site.inside("host-01", "sed -i 's/X11Forwarding yes/X11Forwarding no/' /etc/ssh/sshd_config.d/50-partner.conf")
@@ -102,12 +108,6 @@ def test_a_plan_foresees_each_host_is_refused_when_one_moved_and_killed_and_resu
     assert "host-02" not in refused
     assert "make a new plan: opsctl provision plan" in refused
     assert site.json("provision", "status", plan)["rollout"]["status"] == "planned"
-
-    # Variables that somebody changed meanwhile.
-    plan = site.json("provision", "plan")["plan"]["id"]
-    site.variables("ssh_max_auth_tries: 5\n")
-    refused = site.run("provision", "apply", plan, "--yes", code=3).stderr
-    assert "ange/host_vars/host-01.yml is new" in refused
     plan = site.json("provision", "plan")["plan"]["id"]
     dry = site.json("provision", "apply", plan, "--dry-run")
     assert planned(dry).keys() == hosts.keys()
