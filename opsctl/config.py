@@ -171,7 +171,7 @@ OPTIONS = (
            meaning="alerts (names) that say nothing of a host's health, as one that updates wait"),
     Option(name="backup.command", default=(),
            meaning="command (a list) that prints as JSON when each host was last backed up"),
-    Option(name="comply.profile", default="standard", meaning="profile that comply run uses"),
+    Option(name="comply.profile", default="standard", meaning="profile that judges the hosts of a tenant whose tenant.yml names none"),
     Option(name="comply.max_list_age_days", default=7, meaning="package lists older than this are an error", low=1),
     Option(name="comply.timestamp_url", default="", meaning="RFC 3161 authority that stamps each run's head; empty: none"),
     Option(name="comply.timestamp_ca", default="", meaning="file with the certificates, in PEM, that its stamps must lead to"),

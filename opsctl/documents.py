@@ -16,6 +16,7 @@ import yaml
 
 from opsctl.errors import ConfigError, Problem, SetupError
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 NAME_RULE = "lower-case letters, digits and inner hyphens, at most 63"
 # Names that mean something to Ansible, ssh or the resolver: never a host's or a tenant's.
@@ -179,7 +180,7 @@ class Section:
         if pattern is not None and not pattern.fullmatch(found):
             self.wrong(key, f"{key}: {found!r} is not allowed", allowed or f"must match {pattern.pattern}")
             return default
-        if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in found):
+        if _CONTROL.search(found):
             self.wrong(key, f"{key} holds control characters")
             return default
         return found

@@ -1,16 +1,16 @@
-"""What all tests share: how property tests draw their examples, and who runs which tests where there are workers."""
+"""What all tests share: how property tests draw examples, who runs which tests, and which may not be skipped."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import workers
+from tests import required, workers
 
 # The same examples each time, and none too slow on a busy machine: this suite decides whether a change may land.
 # What a strategy filters out differs with the Unicode tables of each Python; that is no fault of what is tested.
@@ -42,6 +42,20 @@ def _input_that_waits() -> Iterator[None]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     workers.in_turn(config, items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    required.judge(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    required.judge(report)
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

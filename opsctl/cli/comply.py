@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from opsctl.cli.output import as_json, line, note, progress, table
 from opsctl.cli.proof import VERBS, sending, waiving
 
 if TYPE_CHECKING:
+    from opsctl.compliance.assess import Order
     from opsctl.compliance.record import Audit
     from opsctl.model.finding import Catalogue, Profile
-    from opsctl.report.build import Report
+    from opsctl.model.host import Host
+    from opsctl.report.build import Kept, Report
     from opsctl.state.store import Run, Store
 
 # What a table of runs shows of each; the JSON has the hash and the reason as well.
@@ -30,7 +32,11 @@ def command() -> None:
 
 @command.command()
 @selection_options
-@click.option("--profile", metavar="NAME", help="Which controls, with which values (default: setting comply.profile).")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Which controls, with which values (default: each tenant's own, else setting comply.profile).",
+)
 @click.option("--control", "controls", multiple=True, metavar="ID", help="Only this control (repeatable).")
 @click.option(
     "--severity", "severities", multiple=True, type=click.Choice(["high", "medium", "low"]), help="Only such controls."
@@ -51,31 +57,60 @@ def run(
     A host that does not answer stays in the count: its controls are not checked, and the run is incomplete. A failure
     that a valid waiver covers is shown, and is no finding. Exit codes: 0 all is well, 6 findings, 1 incomplete (a host
     did not answer, or something could not be judged).
+
+    Where the chosen hosts' tenants have different profiles, each profile gets a run of its own, one after another; the
+    exit code is that of the worst, and the JSON holds them as `runs`.
     """
-    from opsctl.compliance import profiles, waiverfile
+    from opsctl.compliance import catalogue as catalogues
+    from opsctl.compliance import defaults, profiles, waiverfile
+
+    catalogue = catalogues.load(app.settings.own_content)
+    hosts = select(app, selection, managed_only=False)
+    parts = defaults.judged(
+        hosts, profile, inventory=app.inventory, settings=app.settings, catalogue=catalogue
+    )  # fmt: skip
+    chosen = [profiles.narrow(_set(app, part.profile, catalogue), controls, severities) for part in parts]
+    waivers = waiverfile.current(app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now())
+    _settle(app)
+    done = []
+    for part, (narrowed, left) in zip(parts, chosen, strict=True):
+        tenants = dict.fromkeys(host.tenant for host in part.hosts)
+        progress(f"{', '.join(tenants)}: judged by profile {narrowed.name} ({part.why})")
+        mine = tuple(waiver for waiver in waivers if waiver.tenant in tenants)
+        order = _order(app, part.hosts, narrowed, catalogue, selection=selection, deselected=left, waivers=mine)
+        done.append(_audited(app, order))
+        if output != "json":
+            _print(done[-1])
+        sending.send_where_wanted(app, done[-1].id)
+    worst = next(word for word in ("incomplete", "findings", "ok") if word in {kept.outcome for kept in done})
+    if output == "json":
+        documents = [_document(kept) for kept in done]
+        runs = {"runs": [{**one, "outcome": kept.outcome} for one, kept in zip(documents, done, strict=True)]}
+        as_json(documents[0] if len(documents) == 1 else runs, outcome=worst)
+    return EXIT[worst]
+
+
+def _order(app: App, hosts: tuple[Host, ...], profile: Profile, catalogue: Catalogue, **what: Any) -> Order:
+    """`what`: the selection, what it left out, and the waivers."""
     from opsctl.compliance.assess import Order
-    from opsctl.compliance.record import audit
     from opsctl.rollout.records import gather
 
-    catalogue, found = _profile(app, profile)
-    hosts = profiles.hosts_of(found, select(app, selection, managed_only=False))
-    chosen, left = profiles.narrow(found, controls, severities)
     managed = [host for host in hosts if host.managed]
-    order = Order(
+    return Order(
         hosts=hosts,
-        profile=chosen,
+        profile=profile,
         catalogue=catalogue,
         operator=app.who,
-        selection=selection,
-        deselected=left,
-        waivers=waiverfile.current(
-            app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now()
-        ),
-        records=gather(managed, (c.id for c in chosen.controls), app.settings, app.store, app.now()),
+        records=gather(managed, (control.id for control in profile.controls), app.settings, app.store, app.now()),
         host_keys={h.key: tuple(pin.key.fingerprint for pin in app.transport.pins.of(h.key)) for h in hosts},
+        **what,
     )
-    _settle(app)
-    kept = audit(
+
+
+def _audited(app: App, order: Order) -> Audit:
+    from opsctl.compliance.record import audit
+
+    return audit(
         order,
         transport=app.transport,
         inventory=app.inventory,
@@ -85,12 +120,6 @@ def run(
         now=app.now,
         say=progress,
     )
-    if output == "json":
-        as_json(_document(kept), outcome=kept.outcome)
-    else:
-        _print(kept)
-    sending.send_where_wanted(app, kept.id)
-    return EXIT[kept.outcome]
 
 
 def _settle(app: App) -> None:
@@ -101,15 +130,12 @@ def _settle(app: App) -> None:
         note(f"run {run_id} was cut off: its report is kept, incomplete")
 
 
-def _profile(app: App, name: str | None) -> tuple[Catalogue, Profile]:
-    from opsctl.compliance import catalogue as catalogues
+def _set(app: App, profile: Profile, catalogue: Catalogue) -> Profile:
+    """The profile with the workspace's own bounds."""
     from opsctl.compliance import profiles
 
-    own = app.settings.own_content
-    catalogue = catalogues.load(own)
-    profile = profiles.load(name or app.settings.text("comply.profile"), catalogue, own, app.settings.inventories)
     days = app.settings.number("comply.max_list_age_days")
-    return catalogue, profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
+    return profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _print(found: Audit) -> None:
@@ -245,23 +271,30 @@ def controls(app: App, /, profile: str | None, output: str) -> None:
 @output_option
 @pass_app
 def list_profiles(app: App, /, output: str) -> None:
-    """The profiles that a run can be made with. Each one is a selection of controls with its values."""
+    """The profiles that a run can be made with. Each one is a selection of controls with its values.
+
+    `judges`: the tenants whose hosts it judges where `comply run` is given no --profile.
+    """
     from opsctl.compliance import catalogue as catalogues
-    from opsctl.compliance import profiles
+    from opsctl.compliance import defaults, profiles
 
     own, inventories = app.settings.own_content, app.settings.inventories
     catalogue = catalogues.load(own)
     found = [profiles.load(name, catalogue, own, inventories) for name in profiles.names(own, inventories)]
+    chosen = defaults.names(app.inventory, app.settings)
+    judges = {one.name: tuple(tenant for tenant, name in chosen.items() if name == one.name) for one in found}
     if output == "json":
-        as_json({"profiles": [{**vars(one), "controls": [c.id for c in one.controls]} for one in found]})
+        plain = [{**vars(one), "controls": [c.id for c in one.controls], "judges": judges[one.name]} for one in found]
+        as_json({"profiles": plain})
         return
-    table(
-        ["profile", "controls", "extends", "about", "title"],
-        [
-            [one.name, len(one.controls), one.extends, ", ".join([one.tenant, *one.roles]).strip(", "), one.title]
-            for one in found
-        ],
-    )
+    rows = []
+    for one in found:
+        about = ", ".join(filter(None, [one.tenant, *one.roles, "jump hosts" if one.jump_hosts else ""]))
+        rows.append([one.name, len(one.controls), one.extends, about, ", ".join(judges[one.name]), one.title])
+    table(["profile", "controls", "extends", "about", "judges", "title"], rows)
+    for tenant, name in chosen.items():
+        if name not in judges:
+            note(f"warning: {tenant} is to be judged by {name!r}, which is no profile")
 
 
 def _formats(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -276,7 +309,11 @@ def _formats(_context: click.Context, _option: click.Parameter, given: tuple[str
 
 @command.command()
 @click.argument("run_id", required=False, metavar="[RUN]")
-@click.option("--profile", metavar="NAME", help="Without RUN: of this profile (default: setting comply.profile).")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Without RUN: of this profile (default: each tenant's own, else setting comply.profile).",
+)
 @click.option(
     "--format", "formats", multiple=True, metavar="FORMAT", callback=_formats,
     help="html, pdf, json, junit, csv, oscal: comma-separated or repeated.  [default: html,json]",
@@ -310,8 +347,8 @@ def report(
     html is one page in each language, or for a large fleet a folder of pages (begin with index.html); pdf holds the
     overview and the findings; csv opens in a spreadsheet; json, junit and oscal are for programs.
 
-    Without RUN it is the latest whole run of the profile: one over every host, with every control, that was not
-    interrupted. A smaller run has to be named.
+    Without RUN it is the latest whole run of the profile that judges the tenant: one over every host that it judges,
+    with every control, that was not interrupted. A smaller run has to be named.
 
     The report is a folder of its own, sealed: SHA256SUMS names the hash of every file and is signed with the key of
     opsctl ledger key; VERIFY.txt tells an auditor how to check that.
@@ -319,19 +356,17 @@ def report(
     from opsctl.report import build, seal
 
     _settle(app)
-    passed_over: tuple[str, ...] = ()
-    if run_id is None:
-        run_id, passed_over = build.latest(app.store, profile or app.settings.text("comply.profile"))
-    run = build.kept(app.store, app.ledger, run_id)
-    chosen = tenants or tuple(run.tenants)
+    runs, passed_over = ((run_id,), ()) if run_id else _newest(app, profile, tenants)
+    found = [build.kept(app.store, app.ledger, name) for name in runs]
     languages = app.settings.texts("report.languages") if lang is None else ("sv", "en") if lang == "both" else (lang,)
-    reports = [build.report(run, tenant) for tenant in chosen]
+    reports = [build.report(run, tenant) for run, tenant in _shares(app, found, tenants)]
     for place in (_place(built, folder) for built in reports):
         if not (place / seal.UNSEALED).exists():
             seal.refuse_other_files(place)
     written = [(_write(app, built, formats, languages, folder), built) for built in reports]
     if output == "json":
-        as_json({"run": run_id, "reports": [one for one, _ in written], "passed_over": passed_over})
+        # Each report names its own; what a program reads first is that of `comply.profile`.
+        as_json({"run": runs[0], "reports": [one for one, _ in written], "passed_over": passed_over})
         return
     for told, built in written:
         for file in told["files"]:
@@ -341,6 +376,34 @@ def report(
         line(f"signed with   {told['signer'] or 'nothing: opsctl ledger key makes a key'}")
     for reason in passed_over:
         note(f"newer, not taken: {reason}")
+
+
+def _newest(app: App, profile: str | None, tenants: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The latest whole run of each profile that judges somebody, and the newer runs that are none of them."""
+    from opsctl.compliance import defaults
+    from opsctl.report import build
+
+    by_tenant = defaults.names(app.inventory, app.settings)
+    usual = app.settings.text(defaults.OPTION)
+    wanted = (
+        {by_tenant.get(name, usual) for name in tenants} if tenants else defaults.in_use(app.inventory, app.settings)
+    )
+    return build.latest_of(app.store, (profile,) if profile else tuple(dict.fromkeys(wanted)))
+
+
+def _shares(app: App, runs: Sequence[Kept], tenants: tuple[str, ...]) -> list[tuple[Kept, str]]:
+    """Which run tells of which tenant: of several each tells of those that its profile judges."""
+    from opsctl.compliance import defaults
+
+    if len(runs) == 1:
+        return [(runs[0], tenant) for tenant in tenants or runs[0].tenants]
+    by_tenant, usual = defaults.names(app.inventory, app.settings), app.settings.text(defaults.OPTION)
+    return [
+        (run, tenant)
+        for run in runs
+        for tenant in run.tenants
+        if by_tenant.get(tenant, usual) == run.assessment.scope.profile and (not tenants or tenant in tenants)
+    ]
 
 
 def _write(
@@ -362,6 +425,8 @@ def _write(
     shown = [one for one in written if one[0].parent == place or one[0].name == "index.html"]
     return {
         "tenant": built.tenant,
+        "run": built.run,
+        "profile": built.assessment.scope.profile,
         "scope": scope_words(built.assessment.scope),
         "outcome": built.outcome,
         "ledger_head": built.ledger_head,

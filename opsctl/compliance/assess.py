@@ -16,7 +16,7 @@ from opsctl import __version__, content
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import checks, expectations, repeats
 from opsctl.compliance import records as recorded
-from opsctl.compliance.batch import Answers, why
+from opsctl.compliance.batch import Answers, Ready, ignore, why
 from opsctl.compliance.learned import Learned
 from opsctl.config import Settings, prepare_runtime
 from opsctl.model.finding import (
@@ -145,14 +145,16 @@ class _Run:
     def all(self, hosts: Sequence[Host]) -> list[str]:
         """Why anything may be missing; nothing where all is well."""
         self._say(f"asking {_hosts(hosts)}")
-        reached = self._reached(hosts)
-        faults = []
-        if not self._learned.covers(self._asking) and len(reached) > 1:
-            self._say(f"learning from {reached[0].key} what the checks ask for")
-            faults += self._judge(reached[:1])
-            reached = self._reached(reached[1:])
-        if reached:
-            faults += self._judge(reached)
+        faults: list[str] = []
+        if not self._learned.covers(self._asking) and len(hosts) > 1:
+            self._fetch(hosts)
+            hosts = self._left(hosts)
+            if len(hosts) > 1:
+                self._say(f"learning from {hosts[0].key} what the checks ask for")
+                faults += self._judge(hosts[:1], feed=None)
+                hosts = hosts[1:]
+        if hosts:
+            faults += self._judge(hosts, feed=lambda ready: self._fetch(hosts, ready))
         return faults
 
     def repeated(self, share: float) -> tuple[Repeat, ...]:
@@ -160,17 +162,20 @@ class _Run:
         moving = {control.id for control in self._order.profile.controls if control.moves}
         return repeats.repeat(self._answers, repeats.drawn(self._answers.of_the_batch(moving), share))
 
-    def _reached(self, hosts: Sequence[Host]) -> list[Host]:
+    def _fetch(self, hosts: Sequence[Host], ready: Ready = ignore) -> None:
         """Send the batch, which is also the test whether a host answers at all."""
-        self._answers.fetch(hosts, lambda key: self._learned.of(key, self._controls))
-        for host in hosts:
-            if host.key in self._answers.gone:
-                self.unreachable[host.key] = why(self._answers.gone[host.key])
-                self._say(f"not assessed: {host.key}: {self.unreachable[host.key]}")
+        away = self._answers.fetch(hosts, lambda key: self._learned.of(key, self._controls), ready)
+        for key, error in away.items():
+            self.unreachable[key] = why(error)
+            self._say(f"not assessed: {key}: {self.unreachable[key]}")
+
+    def _left(self, hosts: Sequence[Host]) -> list[Host]:
         return [host for host in hosts if host.key not in self.unreachable]
 
-    def _judge(self, hosts: Sequence[Host]) -> list[str]:
-        self._say(f"judging {len(self._controls)} controls on {_hosts(hosts)}")
+    def _judge(self, hosts: Sequence[Host], *, feed: checks.Feed | None) -> list[str]:
+        """Each host as soon as `feed` says that it has answered its batch; without it, at once."""
+        each = ", each as soon as it answers" if feed and len(hosts) > 1 else ""
+        self._say(f"judging {len(self._controls)} controls on {_hosts(hosts)}{each}")
         judged = checks.judge(
             catalogues.folder(self._settings.own_content),
             [host.key for host in hosts],
@@ -178,13 +183,14 @@ class _Run:
             expectations.document(hosts, self._inventory, self._order.profile, self._order.catalogue, self._known),
             self._answers,
             work=prepare_runtime(self._settings),
+            feed=feed,
         )
         self.results += judged.results
         if judged.interrupted:
             raise KeyboardInterrupt
         faults = [judged.fault] if judged.fault else []
         # Reached at first, lost on the way: what was judged stands, the rest is not checked.
-        lost = [host.key for host in hosts if host.key in self._answers.gone]
+        lost = [host.key for host in self._left(hosts) if host.key in self._answers.gone]
         return faults + [f"contact was lost: {key}: {why(self._answers.gone[key])}" for key in lost]
 
 

@@ -20,6 +20,11 @@ from opsctl.ssh.session import Transport, hostside_script
 COMMAND_SECONDS = 30
 BATCH_SECONDS = 300
 LARGEST_OUTPUT = 1 << 20
+Ready = Callable[[str], object]
+
+
+def ignore(_key: str) -> None:
+    """For callers that wait until every host has answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +49,31 @@ class Answers:
         self._known: dict[str, dict[str, Answer]] = {key: {} for key in self._hosts}
         self.gone: dict[str, OpsctlError] = {}
 
-    def fetch(self, hosts: Sequence[Host], commands: Callable[[str], Sequence[str]]) -> None:
-        """Run on each host what `commands` names for its key, one round trip each. Who is away is in `gone`."""
+    def fetch(
+        self, hosts: Sequence[Host], commands: Callable[[str], Sequence[str]], ready: Ready = ignore
+    ) -> Mapping[str, OpsctlError]:
+        """Run on each host what `commands` names for its key, one round trip each. Returns who is away, and why.
+
+        `ready` is told of every other host as soon as its answers are here, from that host's thread.
+        """
         sent = {host.key: tuple(commands(host.key)) for host in hosts}
         script, direct = hostside_script("batch"), hostside_script("direct")
-        found = self._transport.run_all(
-            hosts, script, lambda host: {**_order(sent[host.key]), "direct": direct}, timeout=BATCH_SECONDS
+
+        def keep(host: Host, answer: object) -> None:
+            asked = sent[host.key]
+            self._known[host.key].update(zip(asked, _parsed(host.key, answer, len(asked), "batch"), strict=True))
+            ready(host.key)
+
+        told = self._transport.run_all(
+            hosts, script, lambda host: {**_order(sent[host.key]), "direct": direct}, timeout=BATCH_SECONDS, then=keep
         )
-        for key, answer in found.items():
-            if isinstance(answer, OpsctlError):
-                self.gone[key] = answer
-                continue
-            try:
-                self._known[key].update(zip(sent[key], _parsed(key, answer, len(sent[key]), "batch"), strict=True))
-            except HostError as error:
-                self.gone[key] = error
+        away = {key: error for key, error in told.items() if isinstance(error, OpsctlError)}
+        self.gone |= away
+        return away
 
     def of(self, key: str, control: str, command: str) -> Answer:
         """The answer of one host to one command. Raises HostError when the host is gone."""
-        self._learned.note(key, control, command)
+        self.note(key, control, command)
         if key in self.gone:
             raise self.gone[key]
         known = self._known[key]
@@ -70,9 +81,17 @@ class Answers:
             known[command] = self._live(self._hosts[key], command)
         return known[command]
 
+    def note(self, key: str, control: str, command: str) -> None:
+        """A control rests on the answer of this host to this command."""
+        self._learned.note(key, control, command)
+
     def known(self, key: str, command: str) -> Answer:
         """An answer that was given before."""
         return self._known[key][command]
+
+    def all_known(self, key: str) -> Mapping[str, Answer]:
+        """What a host has answered so far, by command."""
+        return self._known[key]
 
     def of_the_batch(self, left_out: Collection[str]) -> list[tuple[str, str]]:
         """Host and command of each answer of the batch that a check rests on, but for those of some controls."""

@@ -9,18 +9,23 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
-from opsctl.compliance.batch import Answers, why
+from opsctl.compliance.batch import Answer, Answers, Ready, why
 from opsctl.compliance.redact import redacted
 from opsctl.errors import OpsctlError
 from opsctl.model.finding import RESULTS, CheckResult, Evidence
@@ -29,8 +34,15 @@ SILENCE_SECONDS = 120
 _LONGEST_TEXT = 20_000
 # Control characters, direction and other format marks, lone surrogates, private use, line separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_ASCII_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 # pytest: 0 all passed, 1 some failed. Everything else is a run that did not end as it should.
 _ENDED_WELL = (0, 1)
+# What pytest would do beside the checks, and nobody reads here.
+_NOT_NEEDED = (
+    "cacheprovider", "logging", "warnings", "unraisableexception", "threadexception", "faulthandler", "junitxml",
+    "doctest", "unittest", "stepwise", "pastebin",
+)  # fmt: skip
+Feed = Callable[[Ready], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,32 +56,46 @@ class Judged:
 
 def judge(
     checks: Path,
-    hosts: Iterable[str],
+    hosts: Sequence[str],
     controls: Iterable[str],
     expectations: Mapping[str, object],
     answers: Answers,
     *,
     work: Path,
     silence: float = SILENCE_SECONDS,
+    feed: Feed | None = None,
 ) -> Judged:
-    """Run the checks of these controls on these host keys. `work` is a private folder for the run's own files."""
+    """Run the checks of these controls on these host keys. `work` is a private folder for the run's own files.
+
+    `feed` tells of each host when it can be judged and returns when no more will come; without it all can at once.
+    """
     with tempfile.TemporaryDirectory(dir=work, prefix="comply-") as name:
         folder = Path(name)
-        (folder / "hosts").write_text("\n".join(hosts), encoding="utf-8")
         (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
         fault, interrupted = "", False
         try:
-            fault = _run(checks, tuple(controls), folder, answers, silence)
+            fault = _run(_command(checks, tuple(controls), folder), folder, answers, feed or _all_of(hosts), silence)
         except KeyboardInterrupt:
             interrupted = True
         return Judged(results=tuple(_results(folder / "results")), fault=fault, interrupted=interrupted)
 
 
-def _run(checks: Path, controls: tuple[str, ...], folder: Path, answers: Answers, silence: float) -> str:
+def _all_of(hosts: Iterable[str]) -> Feed:
+    def feed(ready: Ready) -> None:
+        for key in hosts:
+            ready(key)
+
+    return feed
+
+
+def _run(command: Sequence[str], folder: Path, answers: Answers, feed: Feed, silence: float) -> str:
+    """The process starts while the hosts are still being asked; each is judged as soon as it has answered."""
     ours, theirs = socket.socketpair()
+    waiting: SimpleQueue[str | None] = SimpleQueue()
+    serving = ThreadPoolExecutor(max_workers=1)
     with ours, theirs, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            _command(checks, controls, folder, theirs.fileno()),
+            [*command, "--opsctl-socket", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -79,25 +105,31 @@ def _run(checks: Path, controls: tuple[str, ...], folder: Path, answers: Answers
         )
         theirs.close()
         ours.settimeout(silence)
+        served = serving.submit(_serve, ours, answers, waiting)
         try:
-            _serve(ours, answers)
+            feed(waiting.put)
+            waiting.put(None)
+            served.result()
             code = process.wait(timeout=silence)
         except (TimeoutError, subprocess.TimeoutExpired):
             return f"the checks stood still for {silence:g} s and were stopped"
         finally:
+            waiting.put(None)
             process.kill()
             process.wait()
+            # After Ctrl-C it may still wait for a host, until the connections are closed.
+            serving.shutdown(wait=False)
     if code in _ENDED_WELL:
         return ""
     last = (folder / "log").read_text(encoding="utf-8", errors="backslashreplace").strip()[-600:]
     return f"the checks ended with exit code {code}: {last}"
 
 
-def _command(checks: Path, controls: tuple[str, ...], folder: Path, channel: int) -> list[str]:
+def _command(checks: Path, controls: tuple[str, ...], folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "pytest", "-c", str(checks / "pytest.ini"), "--rootdir", str(checks), "-q", "--tb=no"),
-        *("-p", "testinfra.plugin", "-p", "opsctl.compliance.plugin", "-p", "no:cacheprovider"),
-        *("--opsctl-hosts", str(folder / "hosts"), "--opsctl-socket", str(channel)),
+        *("-p", "testinfra.plugin", "-p", "opsctl.compliance.plugin", "--capture=no"),
+        *(part for name in _NOT_NEEDED for part in ("-p", f"no:{name}")),
         *("--opsctl-expectations", str(folder / "expectations.json"), "--opsctl-results", str(folder / "results")),
         *(part for control in controls for part in ("--control", control)),
         str(checks),
@@ -112,21 +144,35 @@ def _environment() -> dict[str, str]:
     return {**kept, **fixed, "PYTHONPATH": package}
 
 
-def _serve(channel: socket.socket, answers: Answers) -> None:
+def _serve(channel: socket.socket, answers: Answers, waiting: SimpleQueue[str | None]) -> None:
     """Answer every question until the process closes its end."""
     with channel.makefile("rw", encoding="utf-8") as lines:
         for line in lines:
             question = json.loads(line)
-            lines.write(json.dumps(_answer(question, answers)) + "\n")
+            said = _next(question, answers, waiting) if "judged" in question else _answer(question, answers)
+            lines.write(json.dumps(said) + "\n")
             with suppress(BrokenPipeError):
                 lines.flush()
 
 
+def _next(question: Mapping[str, Any], answers: Answers, waiting: SimpleQueue[str | None]) -> dict[str, object]:
+    """Note what a host was asked, and hand out another one with all that it has answered; none: there is no more."""
+    for control, command in question["asked"]:
+        answers.note(question["judged"], control, command)
+    key = waiting.get()
+    if key is None:
+        return {"host": None}
+    return {"host": key, "known": {command: _told(found) for command, found in answers.all_known(key).items()}}
+
+
 def _answer(question: Mapping[str, str], answers: Answers) -> dict[str, object]:
     try:
-        found = answers.of(question["host"], question["control"], question["command"])
+        return _told(answers.of(question["host"], question["control"], question["command"]))
     except OpsctlError as error:
         return {"gone": why(error)}
+
+
+def _told(found: Answer) -> dict[str, object]:
     return {
         "exit_code": found.exit_code,
         "stdout": base64.b64encode(found.stdout).decode(),
@@ -178,11 +224,19 @@ def _time(value: object) -> datetime:
 
 
 def _bounded(value: object) -> str:
-    return redacted(visible(str(value)[:_LONGEST_TEXT]))
+    return _shown(str(value)[:_LONGEST_TEXT])
+
+
+@lru_cache(maxsize=2_000)
+def _shown(text: str) -> str:
+    """Many checks rest on the same answer, and many hosts give the same one."""
+    return redacted(visible(text))
 
 
 def visible(text: str) -> str:
     """Foreign text that commands no terminal and no reader: control and direction marks become visible escapes."""
+    if text.isascii() and not _ASCII_UNSEEN.search(text):
+        return text
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in _UNSEEN else ascii(char)[1:-1] for char in text
     )

@@ -14,7 +14,7 @@ from opsctl.compliance import catalogue as catalogues
 from opsctl.documents import Problems, Section, read
 from opsctl.errors import ConfigError, NothingMatches, Refused, UnknownName
 from opsctl.model.finding import NOT_SELECTED, Catalogue, Control, Profile, Setting
-from opsctl.model.host import Host
+from opsctl.model.host import Host, Inventory
 
 FOLDER = "profiles"
 
@@ -61,6 +61,7 @@ def _read(file: Path, catalogue: Catalogue, shipped: Path, problems: Problems, a
     chosen = {control.id: control for control in base.controls if control.id not in left_out} if base else {}
     _choose(document, catalogue, chosen)
     roles = document.texts("roles")
+    jump_hosts = document.flag("jump_hosts", default=base.jump_hosts if base and not roles else False)
     document.done()
     if not chosen and not problems.found:
         problems.note(document.where, "no control is chosen")
@@ -72,6 +73,7 @@ def _read(file: Path, catalogue: Catalogue, shipped: Path, problems: Problems, a
         extends=base.name if base else "",
         tenant="" if file.parent == shipped else file.parent.parent.name,
         roles=roles or (base.roles if base else ()),
+        jump_hosts=jump_hosts,
         without=(*(base.without if base else ()), *without),
     )
 
@@ -135,7 +137,7 @@ def _tailored(entry: Section, catalogue: Catalogue, inherited: Mapping[str, Cont
     return replace(control, values={**control.values, **given})
 
 
-def hosts_of(profile: Profile, hosts: Iterable[Host]) -> tuple[Host, ...]:
+def hosts_of(profile: Profile, hosts: Iterable[Host], inventory: Inventory) -> tuple[Host, ...]:
     """Those of the chosen hosts that the profile is about. Raises Refused, NothingMatches."""
     chosen = tuple(hosts)
     others = sorted({host.tenant for host in chosen if profile.tenant not in ("", host.tenant)})
@@ -144,12 +146,15 @@ def hosts_of(profile: Profile, hosts: Iterable[Host]) -> tuple[Host, ...]:
             f"the profile {profile.name} is {profile.tenant}'s own; hosts of {', '.join(others)} were chosen too",
             hint=f"add --tenant {profile.tenant}",
         )
-    found = tuple(host for host in chosen if not profile.roles or host.role in profile.roles)
+    if not profile.some_hosts:
+        return chosen
+    # Which hosts are jump hosts is told by those behind them, whatever their role is called.
+    passed = {jump.key for host in inventory for jump in inventory.jumps(host)} if profile.jump_hosts else frozenset()
+    found = tuple(host for host in chosen if host.role in profile.roles or host.key in passed)
     if not found:
         raise NothingMatches(
-            f"the profile {profile.name} is about hosts with the role {' or '.join(profile.roles)}, and no chosen host"
-            " has it",
-            hint="opsctl inventory list shows the roles",
+            f"the profile {profile.name} is about hosts with {profile.some_hosts}, and no chosen host is one",
+            hint="opsctl inventory list shows the roles, opsctl host show NAME the way to a host",
         )
     return found
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -44,6 +44,8 @@ KIND = "compliance"
 FACT = "compliance"
 # 2: plain texts and versions of the checks, the hosts' keys, waivers. Form 1 is read as it was, without them.
 VERSION = 2
+_OF_RESULT = tuple(one.name for one in fields(CheckResult) if one.name != "evidence")
+_OF_EVIDENCE = tuple(one.name for one in fields(Evidence))
 UNREADABLE = "the other runs can be read: opsctl comply list; was the store changed? opsctl ledger verify"
 
 
@@ -241,8 +243,8 @@ def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[s
     results = []
     for result in assessment.results:
         named = [places.setdefault(piece, len(places)) for piece in result.evidence]
-        results.append({**_flat(replace(result, evidence=())), "evidence": named})
-    plain = _stamped(asdict(replace(assessment, results=())))
+        results.append({**_flat(result), "evidence": named})
+    plain = {one.name: _stamped(getattr(assessment, one.name)) for one in fields(assessment) if one.name != "results"}
     pieces = [_flat(piece) for piece in places]
     return {
         "version": VERSION,
@@ -255,12 +257,14 @@ def to_document(run_id: str, assessment: Assessment, ledger_head: str) -> dict[s
 
 
 def _flat(item: CheckResult | Evidence) -> dict[str, Any]:
-    """A result or a piece of evidence; there are hundreds of thousands, and `asdict` copies each value of each."""
-    values = ((one.name, getattr(item, one.name)) for one in fields(item))
+    """A result (without its evidence) or a piece of evidence; there are hundreds of thousands of them."""
+    values = ((name, getattr(item, name)) for name in (_OF_RESULT if isinstance(item, CheckResult) else _OF_EVIDENCE))
     return {name: value if type(value) is str else _stamped(value) for name, value in values}
 
 
 def _stamped(value: Any) -> Any:
+    if type(value) is str:
+        return value
     if isinstance(value, datetime):
         return stamp(value)
     if is_dataclass(value) and not isinstance(value, type):

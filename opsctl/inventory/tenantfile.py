@@ -99,6 +99,7 @@ def read_tenant(path: Path, problems: Problems) -> TenantFile:
         approval=_approval(document, rings),
         mirrors=_entries(document, "mirrors", _mirror),
         mappings_confirmed=_mappings_confirmed(document),
+        profile=document.name("profile"),
     )
     document.done()
     return TenantFile(tenant=tenant, lines=lines)

@@ -74,8 +74,8 @@ class Catalogue:
 class Profile:
     """A selection of controls, each with the values that hold in it.
 
-    `tenant` and `roles`: whose hosts it is about, where not all. `without`: controls of the profile it extends that it
-    leaves out, each with the reason.
+    `tenant`, `roles` and `jump_hosts` (those that others are reached through): whose hosts it is about, where not all.
+    `without`: controls of the profile it extends that it leaves out, each with the reason.
     """
 
     name: str
@@ -85,7 +85,14 @@ class Profile:
     extends: str = ""
     tenant: str = ""
     roles: tuple[str, ...] = ()
+    jump_hosts: bool = False
     without: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def some_hosts(self) -> str:
+        """Which hosts it is about, where not all: `the role web`."""
+        words = [f"the role {' or '.join(self.roles)}"] if self.roles else []
+        return ", or ".join([*words, *(["others reached through them"] if self.jump_hosts else [])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +228,7 @@ class Scope:
 
     @property
     def whole(self) -> bool:
-        """Whether it was every host of the inventory, with every control of the profile."""
+        """Whether it was every host that the profile judges, with every control of it."""
         narrowed = any(reason.startswith("not selected") for _, reason in self.deselected)
         return not narrowed and not any(self.selection.values())
 

@@ -209,6 +209,7 @@ class MappingsConfirmed:
 class Tenant:
     """A municipality, with the lists that its hosts are held to. None means that nobody gave the list.
 
+    `profile`: by which one its hosts are judged where nobody names another; empty: by `comply.profile`.
     `log_host`: NAME or NAME:PORT of the central log host; empty: nobody gave it.
     `failure_budget` and `wave_budget`: failed hosts that halt a rollout, over all of it and in one wave: `2` or `5%`.
     """
@@ -237,6 +238,7 @@ class Tenant:
     approval: tuple[str, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     mappings_confirmed: MappingsConfirmed | None = None
+    profile: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ A report is about one municipality: of a run over several, each gets its own par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -183,6 +183,14 @@ def latest(store: Store, profile: str) -> tuple[str, tuple[str, ...]]:
         f"no whole run of profile {profile} is kept; the newest: {passed_over[0]}",
         hint="name a run (opsctl comply list), or make a whole one: opsctl comply run",
     )
+
+
+def latest_of(store: Store, profiles: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The newest whole run of each of these profiles, and the newer runs that are none of them; raises UnknownName."""
+    found = [latest(store, profile) for profile in profiles]
+    runs = tuple(run for run, _ in found)
+    told = dict.fromkeys(reason for _, reasons in found for reason in reasons)
+    return runs, tuple(reason for reason in told if not any(reason.startswith(f"run {run} ") for run in runs))
 
 
 def _why_not(assessment: Assessment, profile: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from opsctl.compliance import catalogue as catalogues
@@ -30,13 +30,15 @@ class Seen:
 class Explanation:
     """`source` is file and function of the check, `profiles` the values of each profile that asks for it.
 
-    `run` is the run that `hosts` are from, empty where none is kept or it did not ask for this control.
+    `judged_by`: each tenant's profile. `run` is the run that `hosts` are from (several, with commas, where tenants have
+    profiles of their own), empty where none is kept or none asked for this control.
     """
 
     control: Control
     source: str
     profiles: Mapping[str, Mapping[str, Setting]]
     benchmarks: Mapping[str, str]
+    judged_by: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
     hosts: tuple[Seen, ...] = ()
 
@@ -45,23 +47,38 @@ class Explanation:
 
 
 def explain(
-    name: str, *, own: Path | None, store: Store | None, profile: str, inventories: Path | None = None
+    name: str,
+    *,
+    own: Path | None,
+    store: Store | None,
+    profile: str,
+    inventories: Path | None = None,
+    judged_by: Mapping[str, str] | None = None,
 ) -> Explanation:
-    """Raises UnknownName, with the nearest control. `profile`: its latest whole run tells of the hosts."""
+    """Raises UnknownName, with the nearest control.
+
+    The latest whole run of `profile` tells of the hosts, of tenants that are `judged_by` another one that one's.
+    """
     catalogue = catalogues.load(own)
     control = catalogue.by_id.get(name.upper())
     if control is None:
         hint = " ".join(filter(None, (nearest(name.upper(), catalogue.by_id), "opsctl comply controls lists them")))
         raise UnknownName(f"no control is called {name!r}", hint=hint)
-    run, hosts = _now(store, control.id, profile) if store is not None else ("", ())
+    judges = judged_by or {}
+    seen = [_now(store, control.id, one, profile, judges) for one in _in_use(profile, judges)] if store else []
     return Explanation(
         control=control,
         source=_source(catalogues.folder(own), control.id),
         profiles=_profiles(control.id, catalogue, own, inventories),
         benchmarks=catalogue.benchmarks,
-        run=run,
-        hosts=hosts,
+        judged_by=judges,
+        run=", ".join(run for run, _ in seen if run),
+        hosts=tuple(host for _, hosts in seen for host in hosts),
     )
+
+
+def _in_use(profile: str, judged_by: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((profile, *judged_by.values())))
 
 
 def _source(checks: Path, name: str) -> str:
@@ -84,13 +101,19 @@ def _profiles(
     return found
 
 
-def _now(store: Store, name: str, profile: str) -> tuple[str, tuple[Seen, ...]]:
+def _now(
+    store: Store, name: str, profile: str, usual: str, judged_by: Mapping[str, str]
+) -> tuple[str, tuple[Seen, ...]]:
     try:
         run, _ = build.latest(store, profile)
     except UnknownName:
         return "", ()
     assessment = record.read(store, run)[1]
-    results = [result for result in assessment.results if result.control == name]
+    results = [
+        result
+        for result in assessment.results
+        if result.control == name and judged_by.get(result.host.partition(".")[0], usual) == profile
+    ]
     findings = waivers.judge(results, assessment.waivers, assessment.ended)
     judged = {finding.result.host: finding.disposition for finding in findings}
     return run if results else "", tuple(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 from opsctl.model.finding import Absent, CheckResult
@@ -94,5 +95,7 @@ def _text(text: str) -> str:
     return escape(_sound(text))
 
 
+# Host names and titles occur in hundreds of cases.
+@lru_cache(maxsize=5_000)
 def _quoted(text: str) -> str:
     return quoteattr(_sound(text[:1_000]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from opsctl.model.finding import Absent, CheckResult, Control
@@ -37,7 +37,7 @@ class _Results:
         return uuid5(NAMESPACE_URL, f"{NAMESPACE}:{self.report.tenant}:{self.report.run}:{self.report.run_sha256}")
 
     def _id(self, *parts: str) -> str:
-        return str(uuid5(self._space, "\0".join(parts)))
+        return _named(self._space, "\0".join(parts))
 
     def document(self) -> Json:
         report, scope = self.report, self.report.assessment.scope
@@ -174,6 +174,13 @@ def _prop(name: str, value: str) -> Json:
     return {"name": name, "ns": NAMESPACE, "value": _line(value)}
 
 
+# Each host and most words occur in hundreds of results.
+@lru_cache(maxsize=5_000)
+def _named(space: UUID, name: str) -> str:
+    return str(uuid5(space, name))
+
+
+@lru_cache(maxsize=5_000)
 def _line(text: str) -> str:
     """OSCAL's strings are one line that begins and ends with no blank, and are never empty."""
     return " ".join(text.split())[:4_000].rstrip() or "-"

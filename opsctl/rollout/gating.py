@@ -194,25 +194,27 @@ def _last_line(output: bytes) -> str:
 def smoke(means: Means, gate: Gate, keys: list[str]) -> tuple[CheckResult, ...]:
     """The gate's controls on these hosts, judged now. Kept nowhere: an audit is a run of its own."""
     from opsctl.compliance import catalogue as catalogues
-    from opsctl.compliance import profiles
+    from opsctl.compliance import defaults, profiles
     from opsctl.compliance.assess import Order, assess
     from opsctl.rollout.records import gather
 
-    own = means.settings.own_content
-    catalogue = catalogues.load(own)
-    profile = profiles.load(means.settings.text("comply.profile"), catalogue, own)
-    chosen, left = profiles.narrow(profile, gate.controls)
-    hosts = tuple(means.inventory.host(key) for key in keys)
-    order = Order(
-        hosts=hosts,
-        profile=chosen,
-        catalogue=catalogue,
-        operator=means.who,
-        selection={"control": gate.controls},
-        deselected=left,
-        records=gather(hosts, gate.controls, means.settings, means.store, means.clock()),
-    )
-    found = assess(
-        order, transport=means.transport, inventory=means.inventory, settings=means.settings, now=means.clock
-    )
-    return found.results
+    catalogue = catalogues.load(means.settings.own_content)
+    chosen = tuple(means.inventory.host(key) for key in keys)
+    found: list[CheckResult] = []
+    for part in defaults.judged(
+        chosen, None, inventory=means.inventory, settings=means.settings, catalogue=catalogue
+    ):  # fmt: skip
+        profile, left = profiles.narrow(part.profile, gate.controls)
+        order = Order(
+            hosts=part.hosts,
+            profile=profile,
+            catalogue=catalogue,
+            operator=means.who,
+            selection={"control": gate.controls},
+            deselected=left,
+            records=gather(part.hosts, gate.controls, means.settings, means.store, means.clock()),
+        )
+        found += assess(
+            order, transport=means.transport, inventory=means.inventory, settings=means.settings, now=means.clock
+        ).results
+    return tuple(found)

@@ -16,7 +16,7 @@ from opsctl.errors import HostFailed
 
 # Runs on the host: Python 3.9, standard library. The script is a module of its own (dataclasses need one).
 _FRAME = """\
-import json, os, sys, traceback, types
+import json, os, sys, types
 os.environ["LC_ALL"] = "C.UTF-8"
 os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 answer_stream = os.fdopen(os.dup(1), "w")
@@ -28,6 +28,7 @@ try:
     found = {{"answer": module.main(json.loads({arguments}))}}
     said = json.dumps(found)
 except BaseException as error:
+    import traceback
     last = traceback.extract_tb(error.__traceback__)[-1]
     said = json.dumps({{"error": "%s: %s" % (type(error).__name__, error), "line": last.lineno}})
 answer_stream.write("\\n{mark}" + said + "{mark}\\n")

@@ -14,7 +14,8 @@ from tests import runs
 from tests.bench.timing import OPSCTL, answer, show, timed
 
 HOSTS = 1_000
-FORMS = ("html", "json", "csv", "junit", "oscal", "pdf", "html,pdf,json,csv,junit,oscal")
+# The pages by themselves, for which the goal stands (20 s, 500 MiB); and all that opsctl can write, in one go.
+FORMS = ("html", "html,pdf,json,csv,junit,oscal")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -295,6 +295,62 @@ def test_a_tenants_profile_is_about_its_own_hosts(workspace: Path, capsys: Captu
     assert away == {"example-ange.ange-web1", "example-ange.ange-web2"}
 
 
+def judged_by(workspace: Path, profile: str) -> Path:
+    """Ånge's file names this profile."""
+    file = workspace / "inventories" / "example-ange" / "tenant.yml"
+    file.write_text(f"{file.read_text(encoding='utf-8')}profile: {profile}\n", encoding="utf-8")
+    return file
+
+
+def test_a_typing_error_in_a_tenants_default_profile_is_told_with_its_line_and_no_host_is_asked(
+    workspace: Path, capsys: Capture
+) -> None:
+    file = judged_by(workspace, "eegt")
+    own_profile(workspace, "extends: standard\n")
+    assert run(["comply", "run"]) == 3
+    told = capsys.readouterr().err
+    line = len(file.read_text(encoding="utf-8").splitlines())
+    assert f"{file}:{line}: profile: no profile is called 'eegt'" in told
+    assert "is it eget?" in told
+    assert "asking" not in told
+    assert not (workspace / ".state").exists()
+    assert run(["comply", "profiles"]) == 0
+    assert "example-ange is to be judged by 'eegt', which is no profile" in capsys.readouterr().err
+
+
+def test_each_tenants_hosts_are_judged_by_its_own_profile_and_reports_follow(
+    workspace: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    """Nobody answers: what matters is which run each host is counted in, and which run its report is made from."""
+    file = judged_by(workspace, "eget")
+    own_profile(workspace, "extends: standard\ncontrols:\n  - {id: SSH-06, values: {interval_max: 60}}\n")
+    assert run(["comply", "run", "-o", "json"]) == 1
+    captured = capsys.readouterr()
+    line = len(file.read_text(encoding="utf-8").splitlines())
+    assert f"example-ange: judged by profile eget ({file}:{line})" in captured.err
+    assert "example-sundsvall: judged by profile standard (comply.profile)" in captured.err
+    found = json.loads(captured.out)
+    assert found["outcome"] == "incomplete"
+    assert [{one["host"].partition(".")[0] for one in kept["results"]} for kept in found["runs"]] == [
+        {"example-ange"}, {"example-sundsvall"}
+    ]  # fmt: skip
+    own, usual = (kept["run"] for kept in found["runs"])
+    assert run(["comply", "report", "--to", str(tmp_path / "out"), "--format", "json", "-o", "json"]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert reports["passed_over"] == []
+    told = {one["tenant"]: (one["run"], one["profile"], one["scope"]) for one in reports["reports"]}
+    assert told == {"example-ange": (own, "eget", "whole"), "example-sundsvall": (usual, "standard", "whole")}
+    assert run(["comply", "explain", "SSH-06"]) == 0
+    shown = capsys.readouterr().out
+    assert "example-ange: judged by profile eget" in shown
+    assert "Values (eget): interval_max 60, count_max 3" in shown
+    assert own in shown
+    assert usual in shown
+    assert run(["comply", "profiles", "-o", "json"]) == 0
+    judges = {one["name"]: one["judges"] for one in document(capsys)["profiles"]}
+    assert (judges["eget"], judges["standard"], judges["web"]) == (["example-ange"], ["example-sundsvall"], [])
+
+
 def test_profiles_are_listed_with_what_they_are_about(workspace: Path, capsys: Capture) -> None:
     own_profile(workspace, "extends: strict\nroles: [web]\n")
     assert run(["comply", "profiles"]) == 0

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from judging import CannotJudge, Expectations, Verdict, not_applicable
-from reading import family, lines, only_with_a_kernel, output, refuse_modules
+from machine import red_hat
+from reading import lines, only_with_a_kernel, output, refuse_modules
 
 KERNEL = (
     "kernel.randomize_va_space",
@@ -137,7 +138,7 @@ def check_link_attacks_are_blocked(host: Any, verdict: Verdict) -> None:
 @pytest.mark.control("KRN-08")
 def check_access_control_is_on(host: Any, verdict: Verdict) -> None:
     only_with_a_kernel(host, "mandatory access control")
-    if family(host) == "rhel":
+    if red_hat(host):
         state = output(host, "getenforce", ok=(0, 127)).strip() or "not installed"
         verdict(state == "Enforcing", observed=f"SELinux {state}", expected="SELinux Enforcing")
         return

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from judging import Expectations, Verdict, listed
-from reading import accounts, family, lines, login_defs, output, pam, shadow
+from machine import red_hat
+from reading import accounts, lines, login_defs, output, pam, shadow
 
 
 @pytest.mark.control("USR-02")
@@ -81,7 +82,7 @@ def check_unused_accounts_are_locked(host: Any, verdict: Verdict, expectations: 
 
 @pytest.mark.control("USR-09")
 def check_passwords_are_hashed_well(host: Any, verdict: Verdict, expectations: Expectations) -> None:
-    methods = expectations.texts("methods_rhel" if family(host) == "rhel" else "methods")
+    methods = expectations.texts("methods_rhel" if red_hat(host) else "methods")
     found = login_defs(host).get("ENCRYPT_METHOD", "not set")
     verdict(
         found.upper() in methods, observed=f"ENCRYPT_METHOD {found}", expected=f"ENCRYPT_METHOD {' or '.join(methods)}"
@@ -159,7 +160,7 @@ _UMASKS = "grep -HniE '^[[:space:]]*umask[[:space:]]' /etc/login.defs /etc/profi
 @pytest.mark.control("USR-13")
 def check_new_files_are_not_open(host: Any, verdict: Verdict, expectations: Expectations) -> None:
     mask = expectations.text("umask")
-    bashrc = "/etc/bashrc" if family(host) == "rhel" else "/etc/bash.bashrc"
+    bashrc = "/etc/bashrc" if red_hat(host) else "/etc/bash.bashrc"
     found: dict[str, list[str]] = {"/etc/login.defs": [], "/etc/profile": [], bashrc: []}
     for line in lines(host, _UMASKS, bashrc, ok=(0, 1, 2)):
         file, _, text = line.split(":", 2)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from judging import Expectations, NotApplicable, Records, Verdict
 
 EXCERPT = 4000
 EVIDENCE = pytest.StashKey[list[dict[str, object]]]()
-VERDICT = pytest.StashKey[Verdict]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = keep
 
 
+@cache
 def control_of(item: pytest.Item) -> str:
     marks = list(item.iter_markers("control"))
     if len(marks) != 1:
@@ -76,22 +76,26 @@ def records(request: pytest.FixtureRequest, _testinfra_host: Any) -> Records:
 
 
 @pytest.fixture
-def verdict(request: pytest.FixtureRequest) -> Verdict:
-    found: Verdict = request.node.stash.setdefault(VERDICT, Verdict())
-    return found
+def verdict() -> Verdict:
+    return Verdict()
 
 
-@pytest.fixture(autouse=True)
-def _recorder(request: pytest.FixtureRequest, _testinfra_host: Any) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Keep each command of this check with its exit code, output and hash."""
-    backend = _testinfra_host.backend
-    kept = request.node.stash.setdefault(EVIDENCE, [])
+    backend = _backend(item)
     # An attribute of this one object hides the method of its class; deleting it brings the method back.
-    backend.run = _recording(type(backend).run.__get__(backend), kept)
+    backend.run = _recording(type(backend).run.__get__(backend), item.stash.setdefault(EVIDENCE, []))
     if hasattr(backend, "control"):
-        backend.control = control_of(request.node)
-    yield
-    del backend.run
+        backend.control = control_of(item)
+    try:
+        return (yield)
+    finally:
+        del backend.run
+
+
+def _backend(item: pytest.Item) -> Any:
+    return item.callspec.params["_testinfra_host"].backend  # type: ignore[attr-defined]  # a Function
 
 
 def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callable[..., Any]:
@@ -99,15 +103,12 @@ def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callab
         at = time.time()
         found = run(command, *arguments, **options)
         printed: bytes = found.stdout_bytes
-        text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
-        if found.rc and not printed:
-            text = found.stderr_bytes[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
         kept.append(
             {
                 "command": command % tuple(arguments) if arguments else command,
                 "exit_code": found.rc,
-                "output": text[:EXCERPT] + (f"\n[{len(printed)} bytes in all]" if len(text) > EXCERPT else ""),
-                "sha256": hashlib.sha256(printed).hexdigest(),
+                "output": _excerpt(found.stderr_bytes if found.rc and not printed else printed, len(printed)),
+                "sha256": _sha256(printed),
                 "at": getattr(found, "at", at),
                 "how": getattr(found, "how", "live"),
             }
@@ -115,6 +116,18 @@ def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callab
         return found
 
     return recorded
+
+
+# Many checks rest on the same answer.
+@lru_cache(maxsize=1_000)
+def _excerpt(printed: bytes, whole: int) -> str:
+    text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+    return text[:EXCERPT] + (f"\n[{whole} bytes in all]" if len(text) > EXCERPT else "")
+
+
+@lru_cache(maxsize=1_000)
+def _sha256(printed: bytes) -> str:
+    return hashlib.sha256(printed).hexdigest()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -129,11 +142,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
     evidence = item.stash.get(EVIDENCE, [])
-    verdict = item.stash.get(VERDICT, Verdict())
+    verdict = item.funcargs.get("verdict") or Verdict()  # type: ignore[attr-defined]  # a Function
     result, reason = _judged(call, verdict, has_evidence=bool(evidence))
     return {
         "control": control_of(item),
-        "host": item.callspec.params["_testinfra_host"].backend.get_hostname(),  # type: ignore[attr-defined]  # a Function
+        "host": _backend(item).get_hostname(),
         "result": result,
         "reason": reason,
         "observed": verdict.observed,

@@ -37,10 +37,18 @@ def os_release(host: Any) -> Mapping[str, str]:
     return dict(re.findall(r"(?m)^(\w+)=[\"']?([^\"'\n]*)[\"']?$", output(host, "cat /etc/os-release")))
 
 
-def red_hat(host: Any) -> bool:
-    """Whether the host is of Red Hat's family; everything else is taken for Debian's."""
+def family(host: Any) -> str:
+    """debian or rhel, or the ID of what is kin to neither."""
     fields = os_release(host)
-    return bool({"rhel", "fedora", "centos"} & {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()})
+    kin = {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()}
+    if kin & {"rhel", "fedora", "centos"}:
+        return "rhel"
+    return "debian" if "debian" in kin else fields.get("ID", "")
+
+
+def red_hat(host: Any) -> bool:
+    """Whether packages, units and files are named as on Red Hat; everything else is taken for Debian's kin."""
+    return family(host) == "rhel"
 
 
 def packages(host: Any, *names: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -173,14 +174,6 @@ def shadow(host: Any) -> list[Shadow]:
     return [Shadow(*line.split(":")) for line in lines(host, command)]
 
 
-def family(host: Any) -> str:
-    """debian or rhel, or the ID of something else (os-release(5))."""
-    text = output(host, "cat /etc/os-release")
-    fields = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)"?$', text))
-    kin = {fields.get("ID", ""), *fields.get("ID_LIKE", "").split()}
-    return next((name for name in ("debian", "rhel") if name in kin), fields.get("ID", ""))
-
-
 # In the files of /etc/pam.d that are read: dpkg and ucf keep others beside them.
 _PAM = (
     "grep -rE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d --exclude='*.dpkg-*' --exclude='*.ucf-*' "
@@ -240,7 +233,7 @@ def _beside(path: str) -> str:
     return path if path.startswith("/") else f"/etc/{path}"
 
 
-Settings = dict[str, list[str]]
+Settings = dict[str, list[str]]  # not to be written to: many checks share it
 
 
 def sshd(host: Any) -> Iterator[tuple[str, Settings]]:
@@ -248,15 +241,17 @@ def sshd(host: Any) -> Iterator[tuple[str, Settings]]:
 
     `sshd -T` is the truth (sshd takes the first value it meets); without -C it applies no Match block (sshd(8)).
     """
-    yield "everybody", _settings(lines(host, "sshd -T"))
+    yield "everybody", _settings(output(host, "sshd -T"))
     for user, address in _cases(host):
         case = f"user={user},host={address},addr={address},laddr=127.0.0.1,lport=22"
-        yield f"{user} from {address}", _settings(lines(host, "sshd -T -C %s", case))
+        yield f"{user} from {address}", _settings(output(host, "sshd -T -C %s", case))
 
 
-def _settings(printed: list[str]) -> Settings:
+@lru_cache(maxsize=64)
+def _settings(printed: str) -> Settings:
+    """Read once for the many checks that look at it."""
     found: Settings = {}
-    for line in printed:
+    for line in printed.splitlines():
         name, _, value = line.partition(" ")
         found.setdefault(name.lower(), []).append(value.strip())
     return found

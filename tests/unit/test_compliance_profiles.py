@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from opsctl import content
+from opsctl import config, content
 from opsctl.compliance import catalogue as catalogues
-from opsctl.compliance import profiles
+from opsctl.compliance import defaults, profiles
+from opsctl.config import Settings
 from opsctl.errors import ConfigError, NothingMatches, Refused, UnknownName
+from opsctl.lab import fleet
 from opsctl.model.finding import Catalogue
-from opsctl.model.host import Host
+from opsctl.model.host import Host, Inventory, Tenant
 
 HEAD = "version: 1\nname: own\ntitle: Own\ncontrols:\n"
 
@@ -194,15 +196,118 @@ def host(tenant: str, role: str) -> Host:
     return Host(tenant=tenant, name=f"{tenant}-{role}1", address="192.0.2.1", role=role, platform="debian-12")
 
 
+def inventory(*hosts: Host, profile: str = "") -> Inventory:
+    """These hosts; `profile` is Ånge's default."""
+    tenants = (Tenant(name="ange", title="Ånge", profile=profile), Tenant(name="sundsvall", title="Sundsvall"))
+    return Inventory(tenants=tenants, hosts=hosts)
+
+
+def workspace(folder: Path, text: str) -> Settings:
+    """A workspace whose Ånge says this in its tenant.yml."""
+    (folder / "opsctl.yml").write_text("version: 1\nworkspace: {id: test}\n")
+    file = folder / "inventories" / "ange" / "tenant.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"version: 1\nname: ange\n{text}")
+    return config.load(folder, {})
+
+
 def test_a_profile_is_about_its_own_tenants_hosts_and_roles(catalogue: Catalogue) -> None:
     standard = profiles.load("standard", catalogue)
-    web, database = host("ange", "web"), host("sundsvall", "database")
-    assert profiles.hosts_of(standard, (web, database)) == (web, database)
-    assert profiles.hosts_of(replace(standard, roles=("web",)), (web, database)) == (web,)
+    web = host("ange", "web")
+    both = (web, host("sundsvall", "database"))
+    known = inventory(*both)
+    assert profiles.hosts_of(standard, both, known) == both
+    assert profiles.hosts_of(replace(standard, roles=("web",)), both, known) == (web,)
     with pytest.raises(NothingMatches, match="hosts with the role mail"):
-        profiles.hosts_of(replace(standard, roles=("mail",)), (web, database))
+        profiles.hosts_of(replace(standard, roles=("mail",)), both, known)
     with pytest.raises(Refused, match="ange's own; hosts of sundsvall"):
-        profiles.hosts_of(replace(standard, tenant="ange"), (web, database))
+        profiles.hosts_of(replace(standard, tenant="ange"), both, known)
+
+
+def test_the_profile_bastion_is_about_the_labs_jump_host_whatever_its_role_is_called(catalogue: Catalogue) -> None:
+    lab = fleet.demo().inventory()
+    found = profiles.hosts_of(profiles.load("bastion", catalogue), lab, lab)
+    assert [(host.name, host.role) for host in found] == [("ange-lb1", "loadbalancer")]
+    alone = inventory(host("ange", "web"), host("ange", "bastion"))
+    assert [host.role for host in profiles.hosts_of(profiles.load("bastion", catalogue), alone, alone)] == ["bastion"]
+    with pytest.raises(NothingMatches, match="the role bastion, or others reached through them"):
+        profiles.hosts_of(profiles.load("bastion", catalogue), [host("ange", "web")], alone)
+
+
+def test_the_profile_bastion_is_nowhere_looser_than_the_standard(catalogue: Catalogue) -> None:
+    standard = {control.id: control for control in profiles.load("standard", catalogue).controls}
+    bastion = {control.id: control for control in profiles.load("bastion", catalogue).controls}
+    assert bastion.keys() - standard.keys() == {"AUD-07", "MON-03"}
+    tailored = {name for name in standard if bastion[name].values != standard[name].values}
+    assert {"SSH-04", "SSH-05", "SSH-06", "USR-11", "USR-14", "SRV-01", "PAT-05"} <= tailored
+    for name in tailored:
+        for key, value in standard[name].values.items():
+            tighter = bastion[name].values[key]
+            if isinstance(value, int) and isinstance(tighter, int):
+                assert (tighter >= value) if key.endswith("_min") else (tighter <= value), (name, key)
+            else:
+                assert set(value) <= set(tighter), (name, key)  # type: ignore[arg-type]  # lists of what is refused
+
+
+# What makes a provisioned jump host pass it, beyond the roles' defaults; docs/reference/profiles.md says the same.
+BASTION_VARIABLES = {
+    "SSH-04": ("ssh", "ssh_max_auth_tries", 3),
+    "SSH-05": ("ssh", "ssh_login_grace_seconds", 30),
+    "USR-11": ("users", "users_failures", 3),
+    "USR-14": ("users", "users_idle_seconds", 600),
+    "AUD-07": ("audit", "audit_immutable", True),
+}
+
+
+def test_what_makes_a_jump_host_pass_is_written_beside_the_profile(catalogue: Catalogue) -> None:
+    bastion = {control.id: control for control in profiles.load("bastion", catalogue).controls}
+    page = (content.folder("roles").parent / "docs/reference/profiles.md").read_text(encoding="utf-8")
+    for name, (role, variable, value) in BASTION_VARIABLES.items():
+        assert name in bastion
+        defaults = (content.folder("roles") / role / "defaults/main.yml").read_text()
+        assert re.search(rf"(?m)^{variable}:", defaults), variable
+        assert f"\n{variable}: {str(value).lower()}\n" in page, variable
+
+
+def test_each_tenant_is_judged_by_its_own_profile_or_else_by_the_setting(catalogue: Catalogue, tmp_path: Path) -> None:
+    settings = workspace(tmp_path, "profile: strict\n")
+    ange, sundsvall = host("ange", "web"), host("sundsvall", "web")
+    known = inventory(sundsvall, ange, profile="strict")
+    first, second = defaults.judged((sundsvall, ange), None, inventory=known, settings=settings, catalogue=catalogue)
+    assert (first.profile.name, first.hosts, first.why) == ("standard", (sundsvall,), "comply.profile")
+    file = settings.inventories / "ange" / "tenant.yml"
+    assert (second.profile.name, second.hosts, second.why) == ("strict", (ange,), f"{file}:3")
+    (named,) = defaults.judged((sundsvall, ange), "web", inventory=known, settings=settings, catalogue=catalogue)
+    assert (named.profile.name, named.hosts, named.why) == ("web", (sundsvall, ange), "--profile")
+    assert defaults.in_use(known, settings) == ("standard", "strict")
+    assert [defaults.of_host(name, known, settings) for name in ("ange.ange-web1", "sundsvall-web1", "nobody")] == [
+        "strict", "standard", "standard"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("strcit", "no profile is called 'strcit'"),
+        ("web", "web is about hosts with the role web alone"),
+        ("bastion", "others reached through them alone"),
+        ("eget", "eget is sundsvall's own"),
+    ],
+)
+def test_a_tenants_default_that_cannot_judge_its_hosts_is_told_with_its_line(
+    catalogue: Catalogue, tmp_path: Path, name: str, told: str
+) -> None:
+    settings = workspace(tmp_path, f"profile: {name}\n")
+    other = settings.inventories / "sundsvall" / "profiles" / "eget.yml"
+    other.parent.mkdir(parents=True)
+    other.write_text("version: 1\nname: eget\ntitle: Own\nextends: standard\n")
+    known = inventory(host("ange", "web"), profile=name)
+    with pytest.raises(ConfigError) as caught:
+        defaults.judged(known, None, inventory=known, settings=settings, catalogue=catalogue)
+    (problem,) = caught.value.problems
+    assert told in str(problem)
+    assert str(problem).startswith(f"{settings.inventories / 'ange' / 'tenant.yml'}:3: ")
+    assert caught.value.exit_code == 3
 
 
 def test_controls_are_narrowed_by_severity(catalogue: Catalogue) -> None:

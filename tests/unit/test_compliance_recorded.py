@@ -332,6 +332,43 @@ def test_lines_of_pg_hba_are_judged(checks: SimpleNamespace, line: str, check: s
     assert judged(checks, getattr(checks.database, check), prints)[0] is holds
 
 
+@pytest.mark.parametrize(
+    ("check", "change", "holds"),
+    [
+        ("check_database_listens_where_it_should", (), True),
+        ("check_database_listens_where_it_should", ("127.0.0.1", "0.0.0.0"), False),
+        ("check_database_listens_where_it_should", ("127.0.0.1", "*"), False),
+        ("check_nobody_is_trusted", (), True),
+        ("check_remote_connections_are_encrypted", (), True),
+        ("check_remote_connections_are_encrypted", ("transport\t1", "transport\t0"), False),
+        ("check_data_directory_is_the_databases", (), True),
+        ("check_data_directory_is_the_databases", ("/var/lib/mysql/", "/srv/open/"), False),
+    ],
+)
+def test_settings_of_mariadb_are_judged(
+    checks: SimpleNamespace, check: str, change: tuple[str, str] | tuple[()], holds: bool
+) -> None:
+    """In the form of its client's batch output; no such server was asked."""
+    settings = "bind_address\t127.0.0.1\nrequire_secure_transport\t1\ndata_directory\t/var/lib/mysql/\n"
+    prints: dict[str, str | tuple[int, str]] = {**shown(checks, mariadb="enabled active")}
+    prints[checks.database._MARIADB] = settings.replace(*change) if change else settings
+    prints[checks.database._MARIADB_ACCOUNTS] = ""
+    prints["stat -L -c '%U %a' /var/lib/mysql/"] = "mysql 700\n"
+    prints["stat -L -c '%U %a' /srv/open/"] = "mysql 755\n"
+    assert judged(checks, getattr(checks.database, check), prints)[0] is holds
+
+
+def test_an_account_of_mariadb_without_a_password_fails_and_what_is_about_postgresql_does_not_apply(
+    checks: SimpleNamespace,
+) -> None:
+    prints: dict[str, str | tuple[int, str]] = {**shown(checks, mariadb="enabled active")}
+    prints[checks.database._MARIADB_ACCOUNTS] = "\tlocalhost\napp\t%\n"
+    found = judged(checks, checks.database.check_nobody_is_trusted, prints)
+    assert found == (False, "without a password: anonymous@localhost, app@%")
+    with pytest.raises(checks.judging.NotApplicable, match="MariaDB"):
+        judged(checks, checks.database.check_database_passwords_are_hashed_well, prints)
+
+
 def test_versions_of_tls_are_read_in_both_servers(checks: SimpleNamespace) -> None:
     versions = checks.web.versions
     assert versions("nginx", "http { ssl_protocols TLSv1.2 TLSv1.3; }") == {"tlsv1.2", "tlsv1.3"}

@@ -60,12 +60,18 @@ class PlayedTransport:
         return {"answers": found[: len(arguments["commands"])]}
 
     def run_all(
-        self, hosts: Iterable[Host], script: str, arguments: Callable[[Host], Mapping[str, Any]], *, timeout: float
+        self,
+        hosts: Iterable[Host],
+        script: str,
+        arguments: Callable[[Host], Mapping[str, Any]],
+        *,
+        timeout: float,
+        then: Callable[[Host, object], object] = lambda _host, answer: answer,
     ) -> dict[str, object | OpsctlError]:
         found: dict[str, object | OpsctlError] = {}
         for host in hosts:
             try:
-                found[host.key] = self.run(host, script, arguments(host), timeout=timeout)
+                found[host.key] = then(host, self.run(host, script, arguments(host), timeout=timeout))
             except OpsctlError as error:
                 found[host.key] = error
         return found

@@ -29,6 +29,7 @@ WORDS = {
         "fails": "fails on {count}", "waived": "waived on {count}", "undecided": "not known of {count}",
         "good": "passes on {count}, does not apply to {other}",
         "none": "no whole run asked for it yet: opsctl comply run",
+        "judges": "{tenants}: judged by profile {profile}", "unasked": "which does not ask for it",
         "run": "run {run}", "more": "and {count} more", "host": "1 host", "hosts": "{count} hosts",
     },
     "sv": {
@@ -41,6 +42,7 @@ WORDS = {
         "fails": "brister på {count}", "waived": "undantag på {count}", "undecided": "okänt för {count}",
         "good": "uppfylls på {count}, gäller inte {other}",
         "none": "ingen hel körning har frågat efter den än: opsctl comply run",
+        "judges": "{tenants}: bedöms enligt profilen {profile}", "unasked": "som inte frågar efter den",
         "run": "körning {run}", "more": "och {count} till", "host": "1 server", "hosts": "{count} servrar",
     },
 }  # fmt: skip
@@ -56,14 +58,18 @@ WORDS = {
 def explain(app: App, *, control: str, lang: str, output: str) -> None:
     """One control in plain words. What it means, why it matters, how it is checked and mended, and who fails it now.
 
-    Who fails it is told from the latest whole run of the profile.
+    Who fails it is told from the latest whole run of the profile that judges the tenant.
     """
+    from opsctl.compliance import defaults
     from opsctl.report import explain as room
 
-    own, profile = app.settings.own_content, app.settings.text("comply.profile")
+    own, profile = app.settings.own_content, app.settings.text(defaults.OPTION)
     # Looking must not make a store where there is none.
     store = app.store if app.settings.state.is_dir() else None
-    found = room.explain(control, own=own, store=store, profile=profile, inventories=app.settings.inventories)
+    found = room.explain(
+        control, own=own, store=store, profile=profile, inventories=app.settings.inventories,
+        judged_by=defaults.names(app.inventory, app.settings),
+    )  # fmt: skip
     if output == "json":
         hosts = [vars(seen) for seen in found.hosts]
         as_json({**vars(found), "control": vars(found.control), "hosts": hosts})
@@ -84,6 +90,10 @@ def _lines(found: Explanation, lang: str) -> Iterable[str]:
     for profile, values in found.profiles.items():
         shown = ", ".join(f"{name} {_value(value)}" for name, value in values.items())
         yield f"{word['values']} ({profile}): {shown or '-'}"
+    for profile in dict.fromkeys(found.judged_by.values()):
+        tenants = ", ".join(tenant for tenant, name in found.judged_by.items() if name == profile)
+        asks = "" if profile in found.profiles else f" ({word['unasked']})"
+        yield word["judges"].format(tenants=tenants, profile=profile) + asks
     mend = [word["role"].format(role=control.remediation_role)]
     mend += [word["variable"].format(variable=control.remediation_variable)] if control.remediation_variable else []
     yield f"{word['mend']}: {', '.join(mend)}; {word['verb']}"
@@ -128,7 +138,9 @@ def _value(value: object) -> str:
 @click.option(
     "--at", default="05:30", show_default=True, metavar="HH:MM", help="When, in UTC; a week begins on Monday."
 )
-@click.option("--profile", default="", metavar="NAME", help="Which controls.  [default: comply.profile at each run]")
+@click.option(
+    "--profile", default="", metavar="NAME", help="Which controls.  [default: each tenant's own, else comply.profile]"
+)
 @click.option("--user", default="", metavar="ACCOUNT", help="Runs it.  [default: the workspace's owner]")
 @click.option(
     "--into", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",

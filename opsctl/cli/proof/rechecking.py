@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 run_option = click.option(
-    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole run of comply.profile]"
+    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole run of its profile]"
 )
 
 
@@ -33,7 +33,7 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
     """
     from opsctl.compliance import again
 
-    run_id, kept = _kept(app, run_id)
+    run_id, kept = _kept(app, run_id, host)
     looks = _looked(app, "comply recheck", {}, [again.one(kept, run_id, host, control)], run_id, kept)
     code = _finish(looks, run_id, output, {})
     if output == "table":
@@ -86,11 +86,12 @@ def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bo
     return code
 
 
-def _kept(app: App, run_id: str | None) -> tuple[str, Assessment]:
-    from opsctl.compliance import record
+def _kept(app: App, run_id: str | None, host: str = "") -> tuple[str, Assessment]:
+    """The run that is named, or the latest whole one of the profile that judges this host (any: `comply.profile`)."""
+    from opsctl.compliance import defaults, record
     from opsctl.report import build
 
-    name = run_id or build.latest(app.store, app.settings.text("comply.profile"))[0]
+    name = run_id or build.latest(app.store, defaults.of_host(host, app.inventory, app.settings))[0]
     return name, record.read(app.store, name)[1]
 
 

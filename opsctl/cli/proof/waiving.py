@@ -154,7 +154,7 @@ def _signed(waiver: Waiver, operators: Operators, message: str, key: Path | None
 def list_waivers(app: App, *, tenants: tuple[str, ...], output: str) -> None:
     """The waivers and how they stand. Valid, expiring within 30 days, expired, unsigned; and those that cover nothing.
 
-    What each one covers is told from the latest whole run of the profile.
+    What each one covers is told from the latest whole run of the profile that judges its tenant.
     """
     chosen = [app.inventory.tenant(name).name for name in tenants] or [one.name for one in app.inventory.tenants]
     known = _load(app, _catalogue(app), chosen)
@@ -199,18 +199,24 @@ def warnings(one: Standing) -> list[str]:
 
 
 def _standings(app: App, known: Sequence[Waiver]) -> tuple[str, tuple[Standing, ...]]:
-    from opsctl.compliance import record, waivers
+    from opsctl.compliance import defaults, record, waivers
     from opsctl.errors import UnknownName
     from opsctl.report import build
 
     bare = tuple(waivers.Standing(waiver=one, state=waivers.state(one, app.now())) for one in known)
     if not app.settings.state.is_dir():
         return "", bare
-    try:
-        run, _ = build.latest(app.store, app.settings.text("comply.profile"))
-    except UnknownName:
-        return "", bare
-    return run, waivers.standings(record.read(app.store, run)[1], known, app.now())
+    by_tenant, usual = defaults.names(app.inventory, app.settings), app.settings.text(defaults.OPTION)
+    runs, found = dict[str, None](), list[waivers.Standing]()
+    for profile in dict.fromkeys(by_tenant.get(one.tenant, usual) for one in known) or (usual,):
+        mine = [one for one in bare if by_tenant.get(one.waiver.tenant, usual) == profile]
+        try:
+            run, _ = build.latest(app.store, profile)
+        except UnknownName:
+            return "", bare
+        runs[run] = None
+        found += waivers.standings(record.read(app.store, run)[1], [one.waiver for one in mine], app.now())
+    return ", ".join(runs), tuple(found)
 
 
 def _row(one: Standing, run: str) -> list[object]:
