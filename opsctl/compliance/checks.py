@@ -145,14 +145,13 @@ def _environment() -> dict[str, str]:
 
 
 def _serve(channel: socket.socket, answers: Answers, waiting: SimpleQueue[str | None]) -> None:
-    """Answer every question until the process closes its end."""
-    with channel.makefile("rw", encoding="utf-8") as lines:
+    """Answer every question until the process closes its end, or is gone with an answer that it has not read."""
+    with suppress(ConnectionError), channel.makefile("rw", encoding="utf-8") as lines:
         for line in lines:
             question = json.loads(line)
             said = _next(question, answers, waiting) if "judged" in question else _answer(question, answers)
             lines.write(json.dumps(said) + "\n")
-            with suppress(BrokenPipeError):
-                lines.flush()
+            lines.flush()
 
 
 def _next(question: Mapping[str, Any], answers: Answers, waiting: SimpleQueue[str | None]) -> dict[str, object]:
@@ -201,18 +200,18 @@ def _result(line: Mapping[str, object]) -> CheckResult:
         host=str(line["host"]),
         result=str(line["result"]),
         at=_time(line["at"]),
-        observed=_bounded(line["observed"]),
-        expected=_bounded(line["expected"]),
-        reason=_bounded(line["reason"]),
+        observed=bounded(line["observed"]),
+        expected=bounded(line["expected"]),
+        reason=bounded(line["reason"]),
         evidence=tuple(_evidence(entry) for entry in evidence) if isinstance(evidence, list) else (),
     )
 
 
 def _evidence(entry: Mapping[str, object]) -> Evidence:
     return Evidence(
-        command=_bounded(entry["command"]),
+        command=bounded(entry["command"]),
         exit_code=int(str(entry["exit_code"])),
-        output=_bounded(entry["output"]),
+        output=bounded(entry["output"]),
         sha256=str(entry["sha256"]),
         at=_time(entry["at"]),
         how=str(entry["how"]),
@@ -223,7 +222,8 @@ def _time(value: object) -> datetime:
     return datetime.fromtimestamp(float(str(value)), UTC)
 
 
-def _bounded(value: object) -> str:
+def bounded(value: object) -> str:
+    """Foreign text as it is kept: not longer than a page, harmless, without secrets."""
     return _shown(str(value)[:_LONGEST_TEXT])
 
 

@@ -14,6 +14,8 @@ import base64
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from inspect import isgeneratorfunction
 from typing import IO, Any, Literal
 
 import pytest
@@ -21,6 +23,8 @@ import testinfra.backend
 from testinfra.backend.base import BaseBackend, CommandResult
 
 CONNECTION = "opsctl"
+# What a check is given of testinfra and pytest: known without asking them.
+_GIVEN = ("_testinfra_host", "host", "request")
 
 
 class HostGone(Exception):
@@ -30,7 +34,11 @@ class HostGone(Exception):
 
 
 class NoWholeAnswer(Exception):
-    """The command took too long or printed too much."""
+    """The command took too long or printed too much; `heard` is what it printed until then."""
+
+    def __init__(self, message: str, heard: CommandResult) -> None:
+        super().__init__(message)
+        self.heard = heard
 
 
 class Channel:
@@ -52,17 +60,14 @@ class Channel:
             yield self.host
 
     def answer(self, control: str, command: str) -> dict[str, Any]:
-        """What the host printed. Raises HostGone, NoWholeAnswer."""
+        """What the host printed, whole or not. Raises HostGone."""
         self._asked[control, command] = None
         if command not in self._known:
             given = self._ask({"host": self.host, "control": control, "command": command})
             if "gone" in given:
                 raise HostGone(given["gone"])
             self._known[command] = given
-        answer = self._known[command]
-        if answer["fault"]:
-            raise NoWholeAnswer(f"`{command}`: {answer['fault']}")
-        return answer
+        return self._known[command]
 
     def _ask(self, question: Mapping[str, object]) -> dict[str, Any]:
         self._stream.write(json.dumps(question) + "\n")
@@ -89,6 +94,8 @@ class AskingBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no type
             stdout, stderr = (base64.b64decode(answer[name]) for name in ("stdout", "stderr"))
             answer["result"] = found = self.result(answer["exit_code"], asked.encode(), stdout, stderr)
             found.how, found.at = answer["how"], answer["at"]
+        if answer["fault"]:
+            raise NoWholeAnswer(f"`{asked}`: {answer['fault']}", answer["result"])
         return answer["result"]
 
     def decode(self, data: bytes) -> str:
@@ -113,28 +120,50 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """All checks of a host, then those of the next one that has answered."""
     if session.testsfailed:
         return None  # checks that cannot be read: pytest's own loop ends with an error
+    checks = [(item, _plain(item)) for item in session.items if isinstance(item, pytest.Function)]
     for _ in AskingBackend.channel.hosts():
-        for item, following in zip(session.items, [*session.items[1:], None], strict=False):
-            _judge(item, following)
+        for item, plain in checks:
+            # Nothing of the host before is left; pytest itself makes a check ready for another turn in this way.
+            item.stash = pytest.Stash()
+            item._initrequest()
+            _judge(item, _give if plain else _set_up)
+            if not plain:
+                _called("teardown", partial(item.ihook.pytest_runtest_teardown, item=item, nextitem=None))
     return True
 
 
-def _judge(item: pytest.Item, following: pytest.Item | None) -> None:
+def _judge(item: pytest.Function, set_up: Callable[[pytest.Function], None]) -> None:
     """pytest's own protocol with one report a check, of which only `conftest.py` hears: it writes down the result."""
-    _as_new(item)
-    hooks = item.ihook
-    call = _called("setup", lambda: hooks.pytest_runtest_setup(item=item))
+    call = _called("setup", partial(set_up, item))
     if call.excinfo is None:
-        call = _called("call", lambda: hooks.pytest_runtest_call(item=item))
-    hooks.pytest_runtest_makereport(item=item, call=call)
-    _called("teardown", lambda: hooks.pytest_runtest_teardown(item=item, nextitem=following))
+        call = _called("call", partial(item.ihook.pytest_runtest_call, item=item))
+    item.ihook.pytest_runtest_makereport(item=item, call=call)
 
 
-def _as_new(item: pytest.Item) -> None:
-    """Nothing of the host before is left; pytest itself makes a check ready for another turn in this way."""
-    assert isinstance(item, pytest.Function)
-    item.stash = pytest.Stash()
-    item._initrequest()
+def _set_up(item: pytest.Function) -> None:
+    item.ihook.pytest_runtest_setup(item=item)
+
+
+def _plain(item: pytest.Function) -> bool:
+    """Whether all that pytest would do before and after this check is to call its fixtures."""
+    others = [item._fixtureinfo.name2fixturedefs[name][-1] for name in item.fixturenames if name not in _GIVEN]
+    return {mark.name for mark in item.iter_markers()} <= {"control"} and all(
+        one.scope == "function" and one.params is None and not isgeneratorfunction(one.func) for one in others
+    )
+
+
+def _give(item: pytest.Function) -> None:
+    """What a plain check is called with. pytest would study each fixture anew for every host, at half of all cost."""
+    host = item.callspec.params["_testinfra_host"]
+    given: dict[str, object] = {"_testinfra_host": host, "host": host, "request": item._request}
+
+    def of(name: str) -> object:
+        if name not in given:
+            fixture = item._fixtureinfo.name2fixturedefs[name][-1]
+            given[name] = fixture.func(**{other: of(other) for other in fixture.argnames})
+        return given[name]
+
+    item.funcargs.update({name: of(name) for name in item.fixturenames})
 
 
 def _called(when: Literal["setup", "call", "teardown"], step: Callable[[], None]) -> pytest.CallInfo[None]:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from opsctl.compliance.batch import Answer, Answers
+from opsctl.compliance.checks import bounded
 from opsctl.model.finding import Repeat
 
 SHARE = 0.02
@@ -28,7 +29,11 @@ def repeat(answers: Answers, sample: Sequence[Asked]) -> tuple[Repeat, ...]:
     again = answers.again(sample)
     doubtful = [one for one in sample if one in again and not same(answers.known(*one), again[one])]
     third = answers.again(doubtful)
-    return tuple(Repeat(host=one[0], command=one[1], outcome=_outcome(one, doubtful, again, third)) for one in sample)
+    return tuple(
+        # A command may hold names that a host gave: it is kept as evidence keeps it.
+        Repeat(host=one[0], command=bounded(one[1]), outcome=_outcome(one, doubtful, again, third))
+        for one in sample
+    )
 
 
 def _outcome(

@@ -85,14 +85,18 @@ def unused(results: Iterable[CheckResult], waivers: Iterable[Waiver]) -> tuple[W
 
 def standings(assessment: Assessment, waivers: Iterable[Waiver], now: datetime) -> tuple[Standing, ...]:
     """How each waiver stands against one run. Of what the run did not look at, or could not judge, nothing is said."""
-    return tuple(_standing(waiver, assessment, now) for waiver in waivers)
+    by_control: dict[str, list[CheckResult]] = {}
+    for result in assessment.results:
+        by_control.setdefault(result.control, []).append(result)
+    whole = assessment.scope.whole
+    return tuple(_standing(waiver, by_control.get(waiver.control, ()), now, whole=whole) for waiver in waivers)
 
 
-def _standing(waiver: Waiver, assessment: Assessment, now: datetime) -> Standing:
-    met = [result for result in assessment.results if _fits(waiver, result)]
+def _standing(waiver: Waiver, results: Iterable[CheckResult], now: datetime, *, whole: bool) -> Standing:
+    met = [result for result in results if _fits(waiver, result)]
     fits = tuple(result.host for result in met if result.result == "fail")
     undecided = any(result.result in ("error", "notchecked") for result in met)
-    looked = bool(met) or assessment.scope.whole
+    looked = bool(met) or whole
     return Standing(waiver=waiver, state=state(waiver, now), fits=fits, idle=looked and not undecided and not fits)
 
 

@@ -16,6 +16,8 @@ from typing import TypeVar
 RESULTS = ("fail", "error", "notchecked", "pass", "notapplicable")
 SEVERITIES = ("high", "medium", "low")
 DISPOSITIONS = ("open", "expired", "waived")
+# What may come of an answer of the batch that is asked for again.
+REPEATED = ("same", "different", "moving", "lost")
 
 # Why a control of the profile is missing from a run that was narrowed to some of them.
 NOT_SELECTED = "not selected (--control, --severity)"

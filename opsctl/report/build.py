@@ -11,8 +11,10 @@ from functools import cached_property, partial
 from typing import Any
 
 from opsctl.compliance import part, record, waivers
+from opsctl.compliance.waivers import Standing, State
 from opsctl.errors import StoreError, UnknownName
 from opsctl.model.finding import (
+    REPEATED,
     RESULTS,
     SEVERITIES,
     Assessment,
@@ -20,7 +22,6 @@ from opsctl.model.finding import (
     Control,
     Evidence,
     Finding,
-    Waiver,
     alike,
     count,
 )
@@ -104,11 +105,26 @@ class Report:
         return {(finding.result.host, finding.result.control): finding.disposition for finding in self.findings}
 
     @cached_property
-    def waived(self) -> tuple[tuple[Waiver, tuple[Finding, ...]], ...]:
-        """Each waiver that failed results fall under, with them."""
-        under = [finding for finding in self.findings if finding.waiver]
-        groups = alike(under, lambda finding: (finding.waiver, finding.disposition))
-        return tuple((group[0].waiver, group) for group in groups if group[0].waiver)
+    def waivers(self) -> tuple[tuple[Standing, tuple[CheckResult, ...]], ...]:
+        """Each waiver as it stood when the run ended, with the failed results that it names; also what covers none."""
+        failed = {(finding.result.host, finding.result.control): finding.result for finding in self.findings}
+        found = waivers.standings(self.assessment, self.assessment.waivers, self.assessment.ended)
+        return tuple((one, tuple(failed[host, one.waiver.control] for host in one.fits)) for one in found)
+
+    @cached_property
+    def standings(self) -> dict[str, int]:
+        """How many waivers stand how; `idle` are those that cover no failure, whatever their state."""
+        found = {state.value: 0 for state in State} | {"idle": 0}
+        for one, _ in self.waivers:
+            found[one.state] += 1
+            found["idle"] += one.idle
+        return found
+
+    @cached_property
+    def repeats(self) -> dict[str, int]:
+        """How the answers of the batch that were asked for again came out; outcomes without any are named with 0."""
+        outcomes = [one.outcome for one in self.assessment.repeats]
+        return {name: outcomes.count(name) for name in REPEATED}
 
     @cached_property
     def trend(self) -> tuple[Point, ...]:

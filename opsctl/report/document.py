@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from opsctl.compliance import waivers
 from opsctl.report.build import Report
 from opsctl.state.store import stamp
 
 FORMAT = "opsctl-compliance-report"
-VERSION = 2
+# 3: how each waiver stands, and what came of the answers that were asked for again.
+VERSION = 3
 SCHEMA = "compliance-report.schema.json"
 
 
@@ -48,7 +50,20 @@ def texts(report: Report) -> Iterator[str]:
                 "quarantined": len(coverage.quarantined),
             },
             "results": report.counts,
+            "repeats": report.repeats,
         },
+        "waivers": [
+            {
+                "waiver": waivers.name(one.waiver),
+                "control": one.waiver.control,
+                "state": one.state.value,
+                "expires": stamp(one.waiver.expires),
+                "covers": one.fits,
+                "covers_nothing": one.idle,
+                "flaw": one.waiver.flaw,
+            }
+            for one, _ in report.waivers
+        ],
         "trend": [{**asdict(one), "ended": stamp(one.ended)} for one in report.trend],
         "findings": [
             {

@@ -106,6 +106,7 @@ class _Results:
     def _items(self) -> Iterable[Json]:
         for host in self.report.assessment.scope.hosts:
             props = [_prop("role", host.role), _prop("platform", host.platform)]
+            props += [_prop("host-key", key) for key in host.host_keys]
             yield {"uuid": self._id("host", host.key), "description": _line(host.key), "props": props}
         known = {host.key for host in self.report.assessment.scope.hosts}
         for _, absent in self._absent():
@@ -150,11 +151,13 @@ class _Results:
     def _finding(self, control: Control, groups: tuple[tuple[CheckResult, ...], ...]) -> Json:
         counts = self.report.by_control[control.id]
         state, reason = _state(counts)
+        props = [_prop("severity", control.severity)]
+        props += [_prop("check-version", control.check_version)] if control.check_version else []
         finding: Json = {
             "uuid": self._id("finding", control.id),
             "title": _line(f"{control.id} {control.title}"),
             "description": _line(", ".join(f"{count} {kind}" for kind, count in counts.items())),
-            "props": [_prop("severity", control.severity)],
+            "props": props,
             "target": {"type": "objective-id", "target-id": control.id, "status": {"state": state, "reason": reason}},
         }
         related = [{"observation-uuid": self._observed(same)} for same in groups]

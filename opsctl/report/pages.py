@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from gettext import NullTranslations
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,16 @@ def _template(
         "bounded": pieces.bounded,
         "minute": minute,
     }
-    return made.get_template(name), _values(report, language, layout, pieces, translations.gettext)
+    return made.get_template(name), _values(report, language, layout, pieces, translations)
 
 
-def _values(report: Report, language: str, layout: Layout, pieces: Pieces, _: Callable[[str], str]) -> dict[str, Any]:
+def _values(
+    report: Report, language: str, layout: Layout, pieces: Pieces, translations: NullTranslations
+) -> dict[str, Any]:
+    _, pgettext = translations.gettext, translations.pgettext
     run, scope, coverage = report.assessment, report.assessment.scope, report.assessment.coverage
     say = _Catalogue(language, pieces.en)
+    assessed = frozenset(coverage.assessed)
     front = [key for key, _ in report.hosts[: MAP_FRONT if layout.split else None]]
     return {
         "lang": language, "report": report, "run": run, "scope": scope, "coverage": coverage, "layout": layout,
@@ -99,6 +104,8 @@ def _values(report: Report, language: str, layout: Layout, pieces: Pieces, _: Ca
         "contents": _contents(_), "base": 1 if layout.split else 2,
         "host_base": 1 if layout.split else 3,
         "parts": [(kind, getattr(coverage, kind)) for kind in ("assessed", "unreachable", "excluded", "quarantined")],
+        "reached": [host for host in scope.hosts if host.key in assessed],
+        "standing": spoken.standing(pgettext), "repeated": spoken.repeated(pgettext),
         "selection": [(name, chosen) for name, chosen in scope.selection.items() if chosen],
         "mapped": front, "columns": [control.id for control in scope.controls],
         "map_pages": -(-len(report.hosts) // MAP_ROWS),

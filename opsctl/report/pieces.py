@@ -135,10 +135,17 @@ class Pieces:
                 f'<td role="cell" class="said" data-head="{expected_head}"{en}>{_e(self.bounded(one.expected))}</td>'
                 f'<td role="cell" data-head="{asked_head}">{_e(self.asked(one))}</td>'
                 f'<td role="cell" class="time" data-head="{time_head}">{moment(one.at)}</td>'
-                f'<td role="cell" data-head="{evidence_head}">{self._numbers(one, pieces)}</td></tr>'
+                f'<td role="cell" data-head="{evidence_head}">{self._numbers(one, pieces)}'
+                f"{self._versions[one.control]}</td></tr>"
                 for one in found
             )
         )
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        """The version of each check, as it stands beside the evidence; nothing for runs that did not keep it."""
+        found = {control.id: _e(control.check_version) for control in self.report.assessment.scope.controls}
+        return {name: f' <code class="version">{version}</code>' if version else "" for name, version in found.items()}
 
     def _numbers(self, result: CheckResult, pieces: Mapping[Evidence, int]) -> str:
         """Links to the evidence of a result, by number."""

@@ -9,7 +9,9 @@ from markupsafe import Markup
 from opsctl.report.trend import Point
 
 WIDTH, HEIGHT = 720, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 40, 34
+# Marks so near to each other (in the drawing's units) have their numbers side by side, so far from the middle.
+_NEAR, _ASIDE = 30, 16
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 44, 34
 # Colours for paper; a screen has its own, from the style sheet.
 _BAD, _WARN, _LINE = "#8f1414", "#6b4400", "#8a9099"
 
@@ -19,13 +21,13 @@ def trend(points: Sequence[Point], words: Mapping[str, str]) -> Markup:
     most = max(1, *(max(point.open, point.undecided) for point in points))
     lines = [
         _axis(most),
-        _series(points, most, [point.undecided for point in points], "undecided"),
-        _series(points, most, [point.open for point in points], "open"),
+        _series(points, most, "undecided"),
+        _series(points, most, "open"),
         _days(points),
         _legend(words),
     ]
     return Markup(
-        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-labelledby="plot-title plot-desc">'
+        '<svg class="plot" viewBox="0 0 {} {}" font-size="12" role="img" aria-labelledby="plot-title plot-desc">'
         '<title id="plot-title">{}</title><desc id="plot-desc">{}</desc>{}</svg>'
     ).format(WIDTH, HEIGHT, words["title"], words["description"], Markup("").join(lines))
 
@@ -48,8 +50,9 @@ def _axis(most: int) -> Markup:
     return Markup("").join(rows)
 
 
-def _series(points: Sequence[Point], most: int, values: Sequence[int], kind: str) -> Markup:
+def _series(points: Sequence[Point], most: int, kind: str) -> Markup:
     """A line with a mark and a number at each run: dots on an unbroken line, squares on a broken one."""
+    values = [getattr(point, kind) for point in points]
     places = [(_x(place, len(points)), _y(value, most)) for place, value in enumerate(values)]
     colour, dashes = (_BAD, "") if kind == "open" else (_WARN, "6 4")
     path = "M" + "L".join(f"{x} {y}" for x, y in places)
@@ -58,15 +61,26 @@ def _series(points: Sequence[Point], most: int, values: Sequence[int], kind: str
             kind, colour, dashes or "none", path
         )
     ]
-    for (x, y), value in zip(places, values, strict=True):
+    for (x, y), point, value in zip(places, points, values, strict=True):
         mark = (
             Markup('<circle cx="{}" cy="{}" r="4" fill="{}"/>').format(x, y, colour)
             if kind == "open"
             else Markup('<rect x="{}" y="{}" width="8" height="8" fill="{}"/>').format(x - 4, y - 4, colour)
         )
-        above = y - 9 if kind == "open" else y + 18 if y + 18 < HEIGHT - _BOTTOM else y - 9
-        drawn += [mark, Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, above, value)]
+        right, up = _label(point, most, kind)
+        drawn += [mark, Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x + right, y + up, value)]
     return Markup("").join(drawn)
+
+
+def _label(point: Point, most: int, kind: str) -> tuple[float, float]:
+    """Where a number stands beside its mark: the upper line's above, the lower one's below, and of two marks that
+    nearly touch each on its own side."""
+    ours, other = (_y(value, most) for value in (point.open, point.undecided))
+    if kind == "undecided":
+        ours, other = other, ours
+    if abs(ours - other) < _NEAR:
+        return (-_ASIDE if kind == "open" else _ASIDE), -9
+    return 0, -9 if ours < other or ours + 18 > HEIGHT - _BOTTOM else 18
 
 
 def _days(points: Sequence[Point]) -> Markup:

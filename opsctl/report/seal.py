@@ -111,7 +111,10 @@ def seal(folder: Path, *, run: str, links: Sequence[Link], key: ReportKey | None
     document |= {"previous": {"run": links[-2][0], "chain": head(links[:-1])} if len(links) > 1 else None}
     document |= {"report_sha256": links[-1][1], "signer": _signer(key)}
     _put(folder / verify.SEAL, json.dumps(document, indent=1, sort_keys=True) + "\n")
-    _put(folder / STEPS, _steps(run, known, key, own))
+    line = verify.head_line(links[-1][1], known, len(links))
+    head_of_run = folder / verify.HEAD
+    stamped = head_of_run.is_file() and line in _lines(head_of_run)
+    _put(folder / STEPS, _steps(run, known, line, key, own, stamped=stamped))
     if key is not None:
         _put(folder / verify.SIGNER, key.public)
     else:
@@ -142,7 +145,9 @@ def _put(file: Path, text: str | bytes) -> None:
     exports.put({file.name: text}, file.parent)
 
 
-def _steps(run: str, known: str, key: ReportKey | None, own: Path | None) -> str:
+def _steps(run: str, known: str, line: str, key: ReportKey | None, own: Path | None, *, stamped: bool) -> str:
     base = content.folder("templates", own)
-    template = Template((base / "verify.txt").read_text(encoding="utf-8"))
-    return template.substitute(run=run, chain=known, signer=_signer(key) or "(this report is not signed)")
+    names = ("verify.txt", "verify-stamp.txt") if stamped else ("verify.txt",)
+    template = Template("\n".join((base / name).read_text(encoding="utf-8") for name in names))
+    signer = _signer(key) or "(this report is not signed)"
+    return template.substitute(run=run, chain=known, line=line, signer=signer)

@@ -47,6 +47,26 @@ def words(translations: NullTranslations) -> Mapping[str, str]:
     }
 
 
+def standing(p: Callable[[str, str], str]) -> Mapping[str, str]:
+    """How a waiver stands."""
+    return {
+        "valid": p("waiver", "holds"),
+        "expiring": p("waiver", "holds, and ends within 30 days"),
+        "expired": p("waiver", "has run out: its failures count as open"),
+        "unsigned": p("waiver", "not approved: counts for nothing"),
+    }
+
+
+def repeated(p: Callable[[str, str], str]) -> Mapping[str, str]:
+    """What came of an answer that was asked for again."""
+    return {
+        "same": p("repeat", "the same"),
+        "different": p("repeat", "different: the report is incomplete"),
+        "moving": p("repeat", "changes by itself, which proves nothing"),
+        "lost": p("repeat", "contact was lost: the report is incomplete"),
+    }
+
+
 def letters(translations: NullTranslations) -> Mapping[str, str]:
     """One letter for each result, for the map of hosts by controls."""
     p = translations.pgettext

@@ -2,9 +2,10 @@
 
     python3 -I -S verify.py [FOLDER] [--key PUBLIC.pem] [--previous FOLDER-OR-CHAIN]
 
-Checks the hash of every file of the folder, that no file was added or taken away, the Ed25519 signature (RFC 8032) and
-the chain of runs, also to an earlier report. Exit code 0: intact, and signed with the key that you gave. Exit code 1:
-anything else. Only a key that came to you by another way than the report proves who made it.
+Checks the hash of every file of the folder, that no file was added or taken away, the Ed25519 signature (RFC 8032),
+that the JSON holds what the chain names, and the chain of runs, also to an earlier report. Exit code 0: intact, and
+signed with the key that you gave. Exit code 1: anything else. Only a key that came to you by another way than the
+report proves who made it.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SUMS, SIGNATURE, SIGNER, SEAL, CHAIN = "SHA256SUMS", "SHA256SUMS.sig", "signer.pem", "seal.json", "CHAIN"
+HEAD, STAMP = "HEAD.txt", "HEAD.tsr"
 FORMAT, VERSION = "opsctl-seal", 1
 START = "0" * 64
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*)")
 _LINK = re.compile(r"([A-Za-z0-9._-]{1,100}) ([0-9a-f]{64})")
-_HEAD = re.compile(r"[0-9a-f]{64}")
+_JSON, _KEY = re.compile(r"compliance-[A-Za-z0-9_-]+\.json"), b' "assessment": '
+_DIGITS = re.compile(r"[0-9a-f]{64}")
 # SubjectPublicKeyInfo of an Ed25519 key without the key itself (RFC 8410).
 _INFO = bytes.fromhex("302a300506032b6570032100")
 
 
 class Verdict(NamedTuple):
     """What was found. `signer` is the fingerprint of the key that made the signature, empty where there is none that
-    holds; `trusted`: it is the key that was given."""
+    holds; `trusted`: it is the key that was given. `line` is this report's own in the head of its run, which others
+    keep; `named`: the head that lies in the folder has it."""
 
     faults: list[str]
     files: int
@@ -38,6 +42,8 @@ class Verdict(NamedTuple):
     signer: str
     trusted: bool
     previous: str
+    line: str
+    named: bool
 
     @property
     def message(self) -> str:
@@ -63,8 +69,13 @@ def verify(folder: Path, key: bytes | None = None, previous: str = "") -> Verdic
     run, chain = str(seal.get("run", "")), str(seal.get("chain", ""))
     if heads and (heads[-1][0], heads[-1][1]) != (chain, run):
         faults.append(f"{CHAIN} does not end with this run")
+    if heads and link(heads[-2][0] if len(heads) > 1 else START, run, str(seal.get("report_sha256"))) != chain:
+        faults.append(f"{CHAIN} does not end with this report's document")
+    _documents(folder, sums, str(seal.get("report_sha256")), faults)
     met = _earlier(previous, [head for head, _ in heads], faults) if previous else ""
-    return Verdict(faults, len(sums), run, chain, signer, trusted, met)
+    ours = head_line(str(seal.get("report_sha256", "")), chain, len(heads))
+    named = HEAD in sums and _named(_bytes(folder / HEAD, faults), ours, faults)
+    return Verdict(faults, len(sums), run, chain, signer, trusted, met, ours, named)
 
 
 def _bytes(file: Path, faults: list[str]) -> bytes:
@@ -165,10 +176,23 @@ def link(head: str, run: str, digest: str) -> str:
     return hashlib.sha256(f"{head} {run} {digest}\n".encode()).hexdigest()
 
 
+def head_line(digest: str, chain: str, runs: int) -> str:
+    """What the head of a run says of one municipality's report: its document, its chain and how long that is."""
+    return f"report sha256 {digest} chain {chain} runs {runs}"
+
+
+def _named(text: bytes, ours: str, faults: list[str]) -> bool:
+    """Whether the head of the run has the line of this report; heads of old have no such lines."""
+    lines = [one for one in text.decode("utf-8", "backslashreplace").splitlines() if one.startswith("report ")]
+    if lines and ours not in lines:
+        faults.append(f"{HEAD} is the head of a run to which this report does not belong")
+    return ours in lines
+
+
 def _earlier(previous: str, heads: list[str], faults: list[str]) -> str:
     """The head of an earlier report, which must be one of this chain's."""
     wanted = previous.strip().lower()
-    if not _HEAD.fullmatch(wanted):
+    if not _DIGITS.fullmatch(wanted):
         earlier = Path(previous)
         try:
             seal = json.loads((earlier / SEAL if earlier.is_dir() else earlier).read_bytes())
@@ -180,6 +204,19 @@ def _earlier(previous: str, heads: list[str], faults: list[str]) -> str:
         faults.append(f"the earlier chain {wanted} is not part of this one: runs were cut out or rewritten since")
         return ""
     return wanted
+
+
+def _documents(folder: Path, sums: dict[str, str], wanted: str, faults: list[str]) -> None:
+    """What the JSON tells was found is the document whose hash the chain, the ledger and the head of the run hold."""
+    for name in sums:
+        if not _JSON.fullmatch(name) or not (folder / name).is_file():
+            continue
+        with (folder / name).open("rb") as stream:
+            # The canonical document stands alone on the second line: no line breaks, sorted keys.
+            stream.readline()
+            text = stream.readline()
+        if text.startswith(_KEY) and hashlib.sha256(text[len(_KEY) :].rstrip(b",\n")).hexdigest() != wanted:
+            faults.append(f"{name} does not hold the document of this run")
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -280,8 +317,9 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"{given.key}: {error}\n")
         return 1
     found = verify(Path(given.folder), key, given.previous)
-    for line in (found.message, *(f"  {fault}" for fault in found.faults), f"chain: {found.chain}"):
-        sys.stdout.write(f"{line}\n")
+    told = [found.message, *(f"  {fault}" for fault in found.faults), f"chain: {found.chain}"]
+    told += [f"{HEAD} names this report: {found.line}"] if found.named else []
+    sys.stdout.write("".join(f"{text}\n" for text in told))
     return 0 if found.trusted and not found.faults else 1
 
 

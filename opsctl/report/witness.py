@@ -19,12 +19,12 @@ from pathlib import Path
 
 from opsctl.config import Settings
 from opsctl.errors import ConfigError, OpsctlError
-from opsctl.report import build, seal
+from opsctl.report import build, seal, verify
 from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store, stamp
 
 EVENT = "timestamp"
-TEXT, TOKEN = "HEAD.txt", "HEAD.tsr"
+TEXT, TOKEN = verify.HEAD, verify.STAMP
 _LARGEST = 1 << 18
 _KIND = "application/timestamp-query"
 
@@ -39,14 +39,25 @@ class Stamped:
 
 
 def head(store: Store, ledger: Ledger, run: str) -> str:
-    """What is told of a run: the same text each time. Raises UnknownName, or StoreError for one that was changed."""
-    built = build.report(build.kept(store, ledger, run))
+    """What is told of a run: the same text each time. Raises UnknownName, or StoreError for one that was changed.
+
+    A municipality's report is a part of the run with a hash and a chain of its own. Each part has a line, by which
+    its report is tied to the head; only hashes, so none tells anything of another.
+    """
+    found = build.kept(store, ledger, run)
+    built = build.report(found)
     links = seal.chain(ledger, run, built.sha256)
+    parts = sorted(_line(ledger, build.report(found, tenant)) for tenant in found.tenants)
     ended = stamp(built.assessment.ended)
     return (
         f"opsctl compliance run {run}\nended {ended}\ndocument sha256 {built.sha256}\nchain {seal.head(links)}\n"
-        f"runs {len(links)}\nledger {built.ledger_entry or 'not entered'}\n"
+        f"runs {len(links)}\nledger {built.ledger_entry or 'not entered'}\n" + "".join(f"{one}\n" for one in parts)
     )
+
+
+def _line(ledger: Ledger, part: build.Report) -> str:
+    links = seal.chain(ledger, part.run, part.sha256, part.tenant)
+    return verify.head_line(part.sha256, seal.head(links), len(links))
 
 
 def stamped(text: str, settings: Settings) -> Stamped:

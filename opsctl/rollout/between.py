@@ -54,9 +54,9 @@ class Between:
         found = self._after(After.BATCH, w, wave, batch)
         if not found.passed or batch is not wave.batches[-1]:
             return found
-        if w < len(self._plan.waves) and not (found := self._soak(wave, self._plan.waves[w])).passed:
-            return found
-        return self._asked(After.WAVE, w, wave, self._done(wave.hosts))
+        if w < len(self._plan.waves) and not (soaked := self._soak(wave, self._plan.waves[w])).passed:
+            return soaked
+        return gates.first_not_passed([found, self._asked(After.WAVE, w, wave, self._done(wave.hosts))])
 
     def budget(self) -> Verdict:
         whole = gates.budget(self._now.values(), self._plan.failure_budget)
@@ -99,7 +99,10 @@ class Between:
             return PASSED
         self._say(f"gates after {'batch' if after is After.BATCH else 'wave'}: {', '.join(g.name for g in asked)}")
         question = Question(rollout=self._plan.id, gates=tuple(asked), wave=w, ring=wave.ring, hosts=done)
-        return self._aside(lambda: self._gate(question))
+        found = self._aside(lambda: self._gate(question))
+        if found.passed and found.reason:
+            self._say(found.reason)
+        return found
 
     def _soak(self, wave: Wave, following: Wave) -> Verdict:
         """Wait until the wave has been well for so long. A person's stop ends the wait, and so does a shut window."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from opsctl.model.alert import Alert
-from opsctl.model.finding import CheckResult
+from opsctl.model.finding import CheckResult, Finding
 from opsctl.model.gate import Gate, GateKind
 from opsctl.model.rollout import HostState, Reference, Stage
 
@@ -85,9 +85,10 @@ def health(references: Mapping[str, Reference], readings: Mapping[str, Reference
 
 
 def first_not_passed(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that decides: a failure before an inconclusive answer before a pass."""
+    """The verdict that decides: a failure before an inconclusive answer before a pass, which says what all say."""
     order = (Answer.FAIL, Answer.INCONCLUSIVE)
-    return next((v for answer in order for v in verdicts if v.answer is answer), PASSED)
+    decides = next((v for answer in order for v in verdicts if v.answer is answer), None)
+    return decides or Verdict(answer=Answer.PASS, reason="; ".join(v.reason for v in verdicts if v.reason))
 
 
 def wave_budget(ring: str, states: Iterable[HostState], allowed: int) -> Verdict:
@@ -172,17 +173,41 @@ def alerts(gate: Gate, question: Question, beside: Mapping[str, str], firing: It
     return failed(gate, "; ".join(new)) if new else PASSED
 
 
-def compliance(gate: Gate, results: Iterable[CheckResult]) -> Verdict:
-    """Fail for a failed control; inconclusive for one that nobody could judge, or where nothing was judged."""
+def compliance(gate: Gate, results: Iterable[CheckResult], findings: Iterable[Finding] = ()) -> Verdict:
+    """Fail for a failed control that no waiver covers; inconclusive for one that nobody could judge, or for none.
+
+    `findings` are the failed results, judged; one that is missing among them counts as open. What a waiver covers is
+    said, also where the gate passes.
+    """
     found = tuple(results)
-    bad = [f"{one.host}: {one.control}" for one in found if one.result == "fail"]
-    if bad:
+    judged = {(one.result.host, one.result.control): one for one in findings}
+    failures = [judged.get((one.host, one.control), Finding(result=one)) for one in found if one.result == "fail"]
+    if bad := [_failure(one) for one in failures if one.disposition != "waived"]:
         return failed(gate, "; ".join(bad))
     unsure = [f"{one.host}: {one.control}: {one.reason or one.result}" for one in found
-              if one.result not in ("pass", "notapplicable")]  # fmt: skip
+              if one.result not in ("fail", "pass", "notapplicable")]  # fmt: skip
     if unsure or not found:
         return unanswered(gate, "; ".join(unsure) or "nothing was judged")
-    return PASSED
+    if not failures:
+        return PASSED
+    return Verdict(answer=Answer.PASS, reason=f"gate {gate.name} passed: {'; '.join(map(_failure, failures))}")
+
+
+def _failure(finding: Finding) -> str:
+    """A failed control, and what its waiver says of it."""
+    result, waiver = finding.result, finding.waiver
+    told = f"{result.host}: {result.control}"
+    if waiver is None:
+        return told
+    ends = f"{waiver.expires:%Y-%m-%d %H:%M} UTC"
+    return (
+        told
+        + {
+            "waived": f" fails, and is waived until {ends}",
+            "expired": f" (its waiver ended {ends})",
+            "open": f" (its waiver does not count: {waiver.flaw})",
+        }[finding.disposition]
+    )
 
 
 def soaks_until(gates: Iterable[Gate], ring: str, done: Mapping[str, tuple[str, datetime]]) -> datetime | None:

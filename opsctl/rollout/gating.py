@@ -19,14 +19,13 @@ from pathlib import Path
 from opsctl.config import Settings
 from opsctl.errors import OpsctlError
 from opsctl.model.alert import Alert
-from opsctl.model.finding import CheckResult
 from opsctl.model.gate import Gate, GateKind
 from opsctl.model.rollout import Plan
 from opsctl.monitor import page
 from opsctl.monitor.alertmanager import Silences
 from opsctl.monitor.alerts import Alerts
 from opsctl.monitor.remote import checked_authorities
-from opsctl.rollout import gates
+from opsctl.rollout import gates, smoke
 from opsctl.rollout.gates import CommandEnd, PageReading, Question, Verdict
 from opsctl.rollout.means import Means
 from opsctl.rollout.silencing import Nobody, OfRollout, Silencer
@@ -140,7 +139,7 @@ class Gating:
 
     def _compliance(self, gate: Gate, question: Question) -> Verdict:
         try:
-            return gates.compliance(gate, smoke(self._means, gate, list(question.hosts)))
+            return gates.compliance(gate, *smoke.look(self._means, gate, list(question.hosts)))
         except OpsctlError as error:
             return gates.unanswered(gate, error.message)
 
@@ -189,32 +188,3 @@ def _last_line(output: bytes) -> str:
     lines = [line for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     plain = "".join(char if char.isprintable() else " " for char in lines[-1]) if lines else ""
     return " ".join(plain.split())[:_LONGEST_LINE]
-
-
-def smoke(means: Means, gate: Gate, keys: list[str]) -> tuple[CheckResult, ...]:
-    """The gate's controls on these hosts, judged now. Kept nowhere: an audit is a run of its own."""
-    from opsctl.compliance import catalogue as catalogues
-    from opsctl.compliance import defaults, profiles
-    from opsctl.compliance.assess import Order, assess
-    from opsctl.rollout.records import gather
-
-    catalogue = catalogues.load(means.settings.own_content)
-    chosen = tuple(means.inventory.host(key) for key in keys)
-    found: list[CheckResult] = []
-    for part in defaults.judged(
-        chosen, None, inventory=means.inventory, settings=means.settings, catalogue=catalogue
-    ):  # fmt: skip
-        profile, left = profiles.narrow(part.profile, gate.controls)
-        order = Order(
-            hosts=part.hosts,
-            profile=profile,
-            catalogue=catalogue,
-            operator=means.who,
-            selection={"control": gate.controls},
-            deselected=left,
-            records=gather(part.hosts, gate.controls, means.settings, means.store, means.clock()),
-        )
-        found += assess(
-            order, transport=means.transport, inventory=means.inventory, settings=means.settings, now=means.clock
-        ).results
-    return tuple(found)

@@ -14,7 +14,7 @@ from opsctl.errors import InventoryError, Refused
 from opsctl.inventory import files, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
-from opsctl.rollout import approval, claims, contact, gating, lines
+from opsctl.rollout import approval, claims, contact, gating, lines, smoke
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
 from opsctl.rollout.drive import Progress
@@ -169,6 +169,7 @@ def start(
     """
     plan = rollout.state.plan
     approval.refuse_without(means, plan)
+    smoke.refuse_unready(means, plan)
 
     def keep_copy() -> None:
         if not recovering:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pypdf
 import pytest
 
 from opsctl.cli import findings
@@ -166,6 +168,29 @@ def test_each_municipality_gets_its_own_report_in_every_form_that_is_named(capsy
     for file in ours:
         assert "sundsvall.app1" in file.read_text(encoding="utf-8")
         assert "ange" not in file.read_text(encoding="utf-8").lower().replace("changed", "").replace("range", "")
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_pdf_is_written_in_the_language_that_is_named_told_with_its_hash_and_sealed(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    words = ["comply", "report", "--to", str(tmp_path / "out"), "--tenant", "ange", "--lang", "sv"]
+    assert run([*words, "--format", "pdf", "-o", "json"]) == 0
+    found = document(capsys)
+    (one,) = found["reports"]
+    ((paper, digest),) = ((Path(f["path"]), f["sha256"]) for f in one["files"] if f["path"].endswith(".pdf"))
+    assert paper.name == f"compliance-{found['run']}.sv.pdf"
+    assert hashlib.sha256(paper.read_bytes()).hexdigest() == digest
+    assert f"{digest}  {paper.name}\n" in (paper.parent / "SHA256SUMS").read_text()
+    assert paper.stat().st_mode & 0o007 == 0
+    reader = pypdf.PdfReader(paper)
+    assert reader.metadata is not None
+    assert reader.metadata.title == "Efterlevnadsrapport, Ånge kommun, 2020-02-02"
+    text = "".join(page.extract_text() for page in reader.pages)
+    assert "Konfidentiellt" in text
+    assert "Sundsvall" not in text
+    assert run(["comply", "verify", str(paper.parent)]) == 1
+    assert "intact, not signed" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("kept")

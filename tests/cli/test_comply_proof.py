@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -109,6 +110,18 @@ def test_a_report_is_verified_where_there_is_no_workspace(
     assert "intact, signer not verified" in capsys.readouterr().out
     assert said(capsys, ["comply", "verify", str(folder)], 1)["outcome"] == "unverified"
     assert list(elsewhere.iterdir()) == []
+
+    # Another document under the same seal: every hash fits, and it is not what the chain names.
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    kept = copy / f"compliance-{later['run']}.json"
+    text = kept.read_text(encoding="utf-8")
+    assert text.count('"operator":"anna"') == 1
+    kept.write_text(text.replace('"operator":"anna"', '"operator":"bo"'), encoding="utf-8")
+    sums = copy / "SHA256SUMS"
+    old, new = (hashlib.sha256(one.read_bytes()).hexdigest() for one in (folder / kept.name, kept))
+    sums.write_text(sums.read_text().replace(old, new))
+    faults = said(capsys, ["comply", "verify", str(copy)], 1)["faults"]
+    assert f"{kept.name} does not hold the document of this run" in faults
 
     page = next(folder.glob("*.sv.html"))
     page.write_bytes(page.read_bytes()[:-1] + b"!")
@@ -266,6 +279,15 @@ def test_waivers_are_warned_of_where_they_end_soon_have_ended_or_cover_nothing(
     states = [one["state"] for one in said(capsys, ["comply", "waivers", "--tenant", "example-ange"])["waivers"]]
     assert states == ["expiring", "valid", "expired"]
     assert said(capsys, ["comply", "waivers", "--tenant", "example-sundsvall"])["waivers"] == []
+    # A run says the same at its end, on the terminal and as JSON; of hosts that it did not see it says nothing.
+    asked = ["comply", "run", "--control", "SSH-01", "--limit", "ange-web1"]
+    assert run(asked) == 1
+    told = capsys.readouterr().err
+    assert f"ends {soon:%Y-%m-%d %H:%M} UTC: mend it, or agree to a new one" in told
+    assert "ended 2020-01-01 00:00 UTC: what it covered counts as failed" in told
+    assert "covers no failure" not in told
+    found = said(capsys, asked, 1)["waivers"]
+    assert [(one["state"], len(one["warnings"])) for one in found] == [("expiring", 1), ("valid", 0), ("expired", 1)]
 
 
 def test_a_typo_in_a_waiver_stops_a_run_before_any_host_is_touched(workspace: Path, capsys: Capture) -> None:

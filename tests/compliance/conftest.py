@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -100,22 +100,30 @@ def _backend(item: pytest.Item) -> Any:
 
 def _recording(run: Callable[..., Any], kept: list[dict[str, object]]) -> Callable[..., Any]:
     def recorded(command: str, *arguments: str, **options: Any) -> Any:
-        at = time.time()
-        found = run(command, *arguments, **options)
-        printed: bytes = found.stdout_bytes
-        kept.append(
-            {
-                "command": command % tuple(arguments) if arguments else command,
-                "exit_code": found.rc,
-                "output": _excerpt(found.stderr_bytes if found.rc and not printed else printed, len(printed)),
-                "sha256": _sha256(printed),
-                "at": getattr(found, "at", at),
-                "how": getattr(found, "how", "live"),
-            }
-        )
+        at, asked = time.time(), command % tuple(arguments) if arguments else command
+        try:
+            found = run(command, *arguments, **options)
+        except Exception as error:
+            # What was heard until then is evidence too; it is marked, for neither it nor its hash is the whole.
+            if (heard := getattr(error, "heard", None)) is not None:
+                kept.append(_piece(asked, heard, at, f"\n[not whole: {error}; the hash is of what was heard]"))
+            raise
+        kept.append(_piece(asked, found, at))
         return found
 
     return recorded
+
+
+def _piece(command: str, found: Any, at: float, mark: str = "") -> dict[str, object]:
+    printed: bytes = found.stdout_bytes
+    return {
+        "command": command,
+        "exit_code": found.rc,
+        "output": _excerpt(found.stderr_bytes if found.rc and not printed else printed, len(printed)) + mark,
+        "sha256": _sha256(printed),
+        "at": getattr(found, "at", at),
+        "how": getattr(found, "how", "live"),
+    }
 
 
 # Many checks rest on the same answer.
@@ -130,20 +138,42 @@ def _sha256(printed: bytes) -> str:
     return hashlib.sha256(printed).hexdigest()
 
 
+def _traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
+    """Where a check broke, from the check on: without it nobody could tell why there is no verdict."""
+    assert call.excinfo is not None
+    shown = call.excinfo.getrepr(style="short", tbfilter=lambda error: error.traceback.cut(path=item.path))
+    text = str(shown)
+    return {
+        "command": f"traceback of the check of {control_of(item)}",
+        "exit_code": 1,
+        "output": text[-EXCERPT:],
+        "sha256": hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(),
+        "at": call.stop,
+        "how": "record",
+    }
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     file = item.config.getoption("--opsctl-results")
     if file and (call.when == "call" or (call.when == "setup" and call.excinfo is not None)):
-        with Path(file).open("a", encoding="utf-8") as results:
-            results.write(json.dumps(_result(item, call)) + "\n")
+        _results(file).write(json.dumps(_result(item, call)) + "\n")
     return report
+
+
+@cache
+def _results(file: str) -> IO[str]:
+    """Written line by line: whatever ends this process, each check that was judged is there."""
+    return Path(file).open("a", encoding="utf-8", buffering=1)
 
 
 def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]:
     evidence = item.stash.get(EVIDENCE, [])
     verdict = item.funcargs.get("verdict") or Verdict()  # type: ignore[attr-defined]  # a Function
-    result, reason = _judged(call, verdict, has_evidence=bool(evidence))
+    result, reason, broke = _judged(call, verdict, has_evidence=bool(evidence))
+    if broke:
+        evidence = [*evidence, _traceback(item, call)]
     return {
         "control": control_of(item),
         "host": _backend(item).get_hostname(),
@@ -156,18 +186,19 @@ def _result(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, object]
     }
 
 
-def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str]:
+def _judged(call: pytest.CallInfo[None], verdict: Verdict, *, has_evidence: bool) -> tuple[str, str, bool]:
+    """Result and reason, and whether the check broke: it ended by what nobody had foreseen."""
     if call.excinfo is None:
         if has_evidence and verdict.expected:
-            return "pass", ""
-        return "error", "the check ended without evidence or without saying what it expects"
+            return "pass", "", False
+        return "error", "the check ended without evidence or without saying what it expects", False
     error = call.excinfo.value
     if isinstance(error, NotApplicable):
-        return "notapplicable", str(error)
+        return "notapplicable", str(error), False
     if isinstance(error, Skipped) or getattr(error, "notchecked", False):
-        return "notchecked", str(error)
+        return "notchecked", str(error), False
     if isinstance(error, AssertionError) and call.when == "call":
-        return ("fail", "") if has_evidence else ("error", f"a failure without evidence: {error}")
-    if type(error).__name__ == "CannotJudge":
-        return "error", str(error)
-    return "error", f"{type(error).__name__}: {error}\n{call.excinfo.getrepr(style='short')}"[:EXCERPT]
+        return ("fail", "", False) if has_evidence else ("error", f"a failure without evidence: {error}", True)
+    if type(error).__name__ in ("CannotJudge", "NoWholeAnswer"):
+        return "error", str(error), False
+    return "error", f"{type(error).__name__}: {error}"[:EXCERPT], True

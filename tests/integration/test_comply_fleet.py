@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import pytest
 
 from opsctl import lab
 from opsctl.cli.main import run
-from opsctl.compliance import catalogue, profiles
+from opsctl.compliance import catalogue, profiles, record
+from opsctl.compliance.assess import Order, assess
 from opsctl.config import load
 from opsctl.inventory import files
+from opsctl.model.host import Host
 from opsctl.ssh.hostkeys import Pins
 from opsctl.ssh.session import Transport, close_shared, hostside_script
 from tests.integration.owned import lab_name
@@ -139,6 +141,53 @@ def test_a_host_that_does_not_answer_is_counted_and_the_others_are_done(
     others = {(one["control"], one["result"]) for one in found["results"] if one["host"] != away["host"]}
     assert others == {("SSH-01", "fail"), ("USR-01", "pass")}
     assert seconds < 60, "one bounded time-out for the host, not one for each control"
+
+
+class HangsAtTheThird(Transport):
+    """The real transport; before the third live question to host-02 that host stands still."""
+
+    lab_name = ""
+    asked = 0
+
+    def run(self, host: Host, script: str, arguments: Mapping[str, Any], *, timeout: float) -> object:
+        if host.name == "host-02":
+            self.asked += 1
+            if self.asked == 3:
+                lab.break_(self.lab_name, "host-02", "freeze")
+        return super().run(host, script, arguments, timeout=timeout)
+
+
+def test_a_host_that_hangs_in_the_middle_leaves_its_remaining_checks_not_checked(
+    fleet: lab.Fleet, workspace: Path
+) -> None:
+    settings, known = load(workspace, {}), catalogue.load()
+    inventory = files.load(settings)
+    chosen = ("SSH-01", "SSH-02", "SSH-06", "SSH-14", "USR-01", "USR-02")
+    profile, left = profiles.narrow(profiles.load("standard", known), chosen)
+    order = Order(
+        hosts=tuple(inventory), profile=profile, catalogue=known, operator="test", selection={}, deselected=left
+    )
+    started = time.monotonic()
+    try:
+        with HangsAtTheThird(inventory, Pins.load(settings.inventories), settings) as transport:
+            transport.lab_name = fleet.name
+            found = assess(
+                order, transport=transport, inventory=inventory, settings=settings, now=lambda: datetime.now(UTC),
+                live=True,
+            )  # fmt: skip
+    finally:
+        lab.mend(fleet.name, "host-02")
+        close_shared(settings)
+    assert transport.asked == 3, "once it is gone it is asked nothing more"
+    kinds = {host.name: [one.result for one in found.of(host.key)] for host in inventory}
+    assert kinds["host-02"].count("notchecked") >= 1
+    assert {*kinds["host-02"]} - {"notchecked"}, "what was judged before stands"
+    assert not {"notchecked", "error"} & {*kinds["host-01"], *kinds["host-03"]}
+    (fault,) = found.faults
+    assert fault.startswith("contact was lost: ")
+    assert "host-02" in fault
+    assert record.outcome(found, ()) == "incomplete"
+    assert time.monotonic() - started < 150, "one bounded time-out"
 
 
 def test_the_report_of_such_a_run_counts_it_too(

@@ -316,7 +316,7 @@ def test_commands_pages_and_controls_decide_between_waves(watched: Monitored) ->
         "sundsvall",
         f"  - {{name: page, http: 'http://{watched.address}:9090/-/healthy', text: Healthy}}\n"
         f"  - {{name: own, command: [{script}], seconds: 20}}\n"
-        "  - {name: smoke, compliance: [USR-02]}\n",
+        "  - {name: smoke, compliance: [USR-02, FW-01]}\n",
     )
     rollout = plan(watched, "sundsvall-app1,ange-web1", "--reboot", "never")
     code.write_text("3", encoding="utf-8")
@@ -328,8 +328,26 @@ def test_commands_pages_and_controls_decide_between_waves(watched: Monitored) ->
     assert f"halted: gate own failed: {script} ended with 1" in said
     assert watched.site.stages(rollout) == {"sundsvall-app1": "done", "ange-web1": "planned"}
     code.write_text("0", encoding="utf-8")
-    watched.site.opsctl("patch", "resume", rollout, "--yes")
+    said = watched.site.opsctl("patch", "resume", rollout, "--yes", code=5)
+    assert "halted: gate smoke failed: sundsvall.sundsvall-app1: FW-01" in said
+    waive(watched, "FW-01", "sundsvall-app1")
+    said = watched.site.opsctl("patch", "resume", rollout, "--yes")
+    assert "gate smoke passed: sundsvall.sundsvall-app1: FW-01 fails, and is waived until 2199-01-01 00:00 UTC" in said
     assert set(watched.site.stages(rollout).values()) == {"done"}
+
+
+def waive(watched: Monitored, control: str, host: str) -> None:
+    """Accept a failure of one host of Sundsvall's, as its owner and its approver do."""
+    inventories = watched.site.workspace / "inventories"
+    key = watched.site.workspace / "approver"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (inventories / "operators").write_text(f"bo {key.with_suffix('.pub').read_text()}", encoding="utf-8")
+    watched.site.opsctl(
+        "comply", "waive", control, "--tenant", "sundsvall", "--host", host, "--reason", "filtered in front of it",
+        "--owner", "anna", "--approver", "bo", "--expires", "2199-01-01", "--yes",
+    )  # fmt: skip
+    (waiver,) = json.loads(watched.site.opsctl("comply", "waivers", "-o", "json"))["waivers"]
+    watched.site.opsctl("comply", "approve", waiver["waiver"], "--key", str(key), "--yes")
 
 
 def test_provisioning_silences_its_hosts_too(watched: Monitored) -> None:

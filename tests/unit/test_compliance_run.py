@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
+from select import select
 from typing import Any, cast
+from xml.etree import ElementTree
 
 import pytest
 
 from opsctl import config, content
+from opsctl.cli import findings
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import record
 from opsctl.compliance.assess import Order, assess
 from opsctl.compliance.batch import Answers
-from opsctl.compliance.checks import judge, visible
+from opsctl.compliance.checks import _serve, judge, visible
 from opsctl.compliance.learned import Learned
+from opsctl.compliance.record import Audit
 from opsctl.errors import OpsctlError, Unreachable
+from opsctl.hostside import batch
 from opsctl.model.finding import Assessment, CheckResult, Profile
 from opsctl.model.host import Host, Inventory, Quarantined, Tenant
+from opsctl.report import build, document, junit, oscal, pages, sheet
 from opsctl.ssh.session import Transport
+from opsctl.state.ledger import Ledger
+from opsctl.state.store import Store
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HEAD = "import pytest\nfrom judging import not_applicable\nfrom reading import output\n\n\n"
@@ -244,6 +258,49 @@ def test_only_a_verdict_with_evidence_passes_or_fails(workspace: Path) -> None:
         assert reason in found["web1", control].reason
 
 
+OWN = (
+    HEAD
+    + """
+@pytest.fixture
+def word(host):
+    yield "no\\n"
+    with open("ended", "a") as ended:
+        ended.write("x")
+
+
+@pytest.mark.control("SSH-01")
+def check_with_a_fixture(host, verdict, word):
+    verdict(output(host, "look") == word, observed="a", expected="b")
+
+
+@pytest.mark.skip(reason="not here")
+@pytest.mark.control("SSH-02")
+def check_that_is_left_out(host, verdict):
+    verdict(output(host, "look") == "yes", observed="a", expected="b")
+
+
+@pytest.mark.control("SSH-03")
+def check_of_the_usual_kind(host, verdict):
+    with open("ended") as ended:
+        verdict(ended.read() == output(host, "count"), observed="a", expected="b")
+"""
+)
+
+
+def test_checks_may_have_fixtures_and_marks_of_their_own(workspace: Path) -> None:
+    (workspace / catalogues.FOLDER / "check_own.py").write_text(OWN)
+    counted = {"web1": "x", "web2": "xx"}
+    hosts = [host(name) for name in counted]
+    assessment, _ = run(workspace, hosts, lambda h, c: printed(counted[h.name] if c == "count" else "no\n"), live=True)
+    found = results(assessment)
+    assert [found[name, "SSH-01"].result for name in counted] == ["pass", "pass"]
+    assert [(found[name, "SSH-02"].result, found[name, "SSH-02"].reason) for name in counted] == [
+        ("notchecked", "not here"),
+        ("notchecked", "not here"),
+    ]
+    assert [found[name, "SSH-03"].result for name in counted] == ["pass", "pass"], "the fixture ended once a host"
+
+
 def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path) -> None:
     write(workspace, SSH_01=LOOK, SSH_02="import os; os._exit(7)", SSH_03=LOOK)
     assessment, _ = run(workspace, [host("web1")], no_login)
@@ -252,6 +309,19 @@ def test_a_process_that_dies_leaves_errors_and_an_incomplete_run(workspace: Path
     assert "exit code 7" in assessment.faults[0]
     assert "2 results are missing, the first: SSH-02 on ange.web1" in assessment.faults[1]
     assert record.outcome(assessment, ()) == "incomplete"
+
+
+def test_a_process_that_dies_with_an_answer_unread_is_no_error_of_ours(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    answers = Answers(cast(Transport, PlayedTransport(no_login)), [host("web1")], Learned(tmp_path / "learned", ""))
+    waiting: SimpleQueue[str | None] = SimpleQueue()
+    waiting.put("ange.web1")
+    theirs.sendall(b'{"judged": "", "asked": []}\n')
+    with ours, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(_serve, ours, answers, waiting)
+        assert select([theirs], [], [], 10)[0], "the answer is there"
+        theirs.close()
+        served.result(timeout=10)
 
 
 def test_checks_that_cannot_be_read_make_the_run_incomplete(workspace: Path) -> None:
@@ -344,6 +414,88 @@ def test_hostile_output_is_bounded_and_shown_harmlessly(workspace: Path) -> None
     assert "[100046 bytes in all]" in piece.output
     assert len(result.observed) <= 20_000 * 6
     json.dumps(record.to_document("r", assessment, "0:0"))
+
+
+def test_a_check_that_breaks_keeps_its_traceback_as_evidence_and_the_others_go_on(workspace: Path) -> None:
+    write(workspace, SSH_01="deep(host)", SSH_02=LOOK)
+    file = workspace / catalogues.FOLDER / "check_own.py"
+    file.write_text(file.read_text() + 'def deep(host):\n    output(host, "look")\n    raise KeyError("\\x1b[31m")\n')
+    assessment, _ = run(workspace, [host("web1"), host("web2")], no_login)
+    found = results(assessment)
+    for name in ("web1", "web2"):
+        assert [found[name, control].result for control in ("SSH-01", "SSH-02")] == ["error", "pass"]
+        broken = found[name, "SSH-01"]
+        assert "KeyError" in broken.reason
+        assert "Traceback" not in broken.reason
+        looked, traceback = broken.evidence
+        assert (looked.command, looked.output) == ("look", "no\n"), "what it had asked until then"
+        assert (traceback.command, traceback.how) == ("traceback of the check of SSH-01", "record")
+        assert "check_own.py" in traceback.output.splitlines()[0], "it begins at the check, not in pytest"
+        assert "in deep" in traceback.output
+        assert "\x1b" not in traceback.output
+    assert record.outcome(assessment, ()) == "incomplete"
+
+
+def test_an_answer_that_is_not_whole_is_an_error_and_what_was_heard_is_marked(workspace: Path) -> None:
+    """50 MiB of text, from the script on the host to the evidence: cut where it is made, and never taken for whole."""
+    (answer,) = batch.main({"commands": ["head -c 52428800 /dev/zero | tr '\\0' x"]})["answers"]
+    assert answer["fault"] == "too much"
+    write(workspace, SSH_01=LOOK, SSH_02='output(host, "other"); ' + LOOK)
+    assessment, _ = run(
+        workspace, [host("web1")], lambda _, command: answer if command == "look" else printed("fine\n")
+    )
+    for result in assessment.results:
+        assert (result.result, result.reason) == ("error", "`look`: too much")
+        assert result.evidence[-1].output.startswith("xxxx")
+        assert result.evidence[-1].output.endswith(
+            f"[{1 << 20} bytes in all]\n[not whole: `look`: too much; the hash is of what was heard]"
+        )
+        assert len(result.evidence[-1].output) < 4_200
+    assert len(record.canonical(record.to_document("r", assessment, "0:0"))) < 100_000
+
+
+def test_a_host_that_sends_50_mib_against_the_rules_is_cut_and_marked_too(workspace: Path) -> None:
+    write(workspace, SSH_01=LOOK)
+    huge = printed(b"=A\xff\n" * (50 << 18))
+    assessment, _ = run(workspace, [host("web1")], lambda _, __: huge)
+    (result,) = assessment.results
+    assert (result.result, result.reason) == ("error", "`look`: too much")
+    assert "[not whole: `look`: too much" in result.evidence[0].output
+    assert len(result.evidence[0].output) < 4_200
+
+
+HOSTILE = b"\x1b]0;gone\x07\xff\x9b31m\xe2\x80\xae<script>alert(1)</script>\x00{{ 7*7 }}"
+FORMULAS = (b"=cmd()", b"@sum(", b"+1", b"-1", b"\t=1")
+UNSEEN = set("\x1b\x07\x00\x9b\u202e")
+
+
+def test_hostile_output_is_harmless_in_every_form_of_a_report(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the host to the page, the paper, the sheet, the XML, the JSON and the terminal, in one go."""
+    broken = 'raise ValueError(output(host, "look"))'
+    write(workspace, SSH_01=LOOK, SSH_02='not_applicable(output(host, "look"))', SSH_03=broken)
+    hosts = [host(f"web{n}") for n in range(len(FORMULAS))]
+    assessment, _ = run(workspace, hosts, lambda h, _: printed(FORMULAS[int(h.name[3:])] + HOSTILE))
+    assert [one.result for one in assessment.results] == ["fail", "notapplicable", "error"] * len(hosts)
+    with Store.open(tmp_path / "state") as store:
+        record.keep(store, "run-1", record.to_document("run-1", assessment, "1:ab"), assessment)
+        report = build.report(build.kept(store, Ledger(store), "run-1"), "ange")
+        shown = [text for _, text in pages.files(report, "sv")] + [pages.for_paper(report, "en")]
+        texts = [*shown, sheet.as_csv(report), junit.as_xml(report), document.as_json(report), oscal.as_json(report)]
+    for text in shown:
+        assert "<script" not in text
+        assert "&lt;script&gt;alert(1)" in text
+        assert "\\x1b]0;gone\\x07\\xff" in text, "seen, and no command any more"
+        assert "{{ 7*7 }}" in text
+    assert not any(set(text) & UNSEEN for text in texts)
+    for row in csv.reader(io.StringIO(sheet.as_csv(report)), delimiter=";"):
+        assert not any(re.match(r"\s*[=+\-@]", cell) for cell in row)
+    ElementTree.fromstring(junit.as_xml(report))
+    findings.show(Audit(id="r", assessment=assessment, findings=report.findings, sha256="0", ledger_head="1:ab"))
+    told = capsys.readouterr().out
+    assert "gone" in told
+    assert not set(told) & UNSEEN
 
 
 def test_a_kept_document_reads_back_as_the_same_run(workspace: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.server
+import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,13 +19,15 @@ from opsctl.cli.main import run
 from opsctl.compliance import record
 from opsctl.config import Settings
 from opsctl.errors import ConfigError, OpsctlError
-from opsctl.report import seal, witness
+from opsctl.report import build, exports, seal, verify, witness
 from opsctl.rollout import heads
 from opsctl.state.ledger import Ledger
 from opsctl.state.redaction import Redactor
 from opsctl.state.store import Store
 from tests.unit.receivers import mail_server
 from tests.unit.test_report import assessment
+from tests.unit.test_report_part import kept as keep
+from tests.unit.test_report_part import two
 
 CONFIGURATION = """\
 [tsa]
@@ -128,6 +133,46 @@ def test_a_head_names_no_host_and_is_the_same_each_time(kept: tuple[Path, str]) 
         digest = record.sha256(record.stored(store, run_id))
     assert f"document sha256 {digest}\nchain {seal.head([(run_id, digest)])}\n" in text
     assert "ange" not in text
+    assert "sundsvall" not in text
+
+
+def test_each_municipality_finds_the_line_of_its_own_report_in_the_head(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "state") as store:
+        ledger = Ledger(store)
+        keep(store, "run-1", two())
+        keep(store, "run-2", two())
+        text = witness.head(store, ledger, "run-2")
+        lines = [line for line in text.splitlines() if line.startswith("report ")]
+        assert len(lines) == 2
+        for tenant in ("ange", "sundsvall"):
+            report = build.report(build.kept(store, ledger, "run-2"), tenant)
+            links = seal.chain(ledger, "run-2", report.sha256, tenant)
+            folder = tmp_path / tenant
+            exports.put({witness.TEXT: text, "compliance.json": "{}\n"}, folder)
+            sealed = seal.seal(folder, run="run-2", links=links, key=None)
+            assert f"report sha256 {report.sha256} chain {sealed.chain} runs 2" in lines
+            found = verify.verify(folder)
+            assert (found.faults, found.named, found.line in lines) == ([], True, True)
+            assert found.line in (folder / seal.STEPS).read_text(), "what to look for is told"
+        assert len(set(lines)) == 2
+
+
+def test_the_head_of_another_run_breaks_a_report_and_one_of_old_proves_nothing(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "state") as store:
+        ledger = Ledger(store)
+        keep(store, "run-1", two())
+        keep(store, "run-2", replace(two(), interrupted=True))
+        report = build.report(build.kept(store, ledger, "run-2"), "ange")
+        links = seal.chain(ledger, "run-2", report.sha256, "ange")
+        other = witness.head(store, ledger, "run-1")
+        for name, text in (("other", other), ("old", other.partition("report ")[0])):
+            exports.put({witness.TEXT: text}, tmp_path / name)
+            seal.seal(tmp_path / name, run="run-2", links=links, key=None)
+            assert "authority.pem" not in (tmp_path / name / seal.STEPS).read_text()
+    told = verify.verify(tmp_path / "other")
+    assert told.faults == ["HEAD.txt is the head of a run to which this report does not belong"]
+    told = verify.verify(tmp_path / "old")
+    assert (told.faults, told.named) == ([], False)
 
 
 def test_a_timestamp_is_verified_kept_and_lies_in_the_report_where_openssl_verifies_it(
@@ -154,7 +199,15 @@ def test_a_timestamp_is_verified_kept_and_lies_in_the_report_where_openssl_verif
         verify = ("ts", "-verify", "-data", witness.TEXT, "-in", witness.TOKEN, "-CAfile", str(authority / "ca.pem"))
         openssl(*verify, cwd=token.parent)
         assert run(["comply", "verify", str(token.parent)]) == 1
-        assert "intact, not signed" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "intact, not signed" in told
+        assert "HEAD.txt names it: report sha256 " in told
+        shutil.copy(authority / "ca.pem", token.parent.parent / "authority.pem")
+        steps = (token.parent / seal.STEPS).read_text().partition("When was it so?")[2]
+        for step in re.findall(r"(?m)^ {5}(\S.*)$", steps):
+            command = step.replace("authority.pem", "../authority.pem")
+            done = subprocess.run(["sh", "-c", command], cwd=token.parent, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (command, done.stderr)
 
 
 def test_a_timestamp_that_does_not_hold_is_none(

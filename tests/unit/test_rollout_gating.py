@@ -10,22 +10,28 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsctl.errors import HostFailed, OpsctlError
+from opsctl import config
+from opsctl.compliance import waivers
+from opsctl.errors import ConfigError, HostFailed, OpsctlError, UnknownName
 from opsctl.model.alert import Alert
-from opsctl.model.finding import CheckResult
+from opsctl.model.finding import CheckResult, Waiver
 from opsctl.model.gate import After, Gate, GateKind, budget_of
 from opsctl.model.host import Host, Inventory, Tenant
 from opsctl.model.rollout import Batch, HostPlan, HostState, Stage, Status, Wave
-from opsctl.rollout import frozen, gates, gating
+from opsctl.rollout import frozen, gates, gating, smoke
 from opsctl.rollout.frozen import Budgets
 from opsctl.rollout.gates import PASSED, Answer, CommandEnd, PageReading, Question, Verdict
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.means import Means
 from opsctl.rollout.resume import take_up
+from opsctl.ssh.session import Transport
+from opsctl.state.ledger import Ledger
 from opsctl.state.store import Store
 from tests.unit.test_rollout_drive import ALL_DONE, START, FakeChange, Killed, World, drive, plan, stages
 
@@ -98,6 +104,60 @@ def test_a_control_that_nobody_could_judge_is_no_pass(results: list[str]) -> Non
         assert found.answer is Answer.INCONCLUSIVE
     else:
         assert found.passed
+
+
+def waiver(**changes: object) -> Waiver:
+    plain = {
+        "control": "SSH-01",
+        "tenant": "ange",
+        "hosts": ("web*",),
+        "reason": "moved",
+        "owner": "a",
+        "approver": "b",
+    }
+    return Waiver(**{"expires": START + timedelta(days=9), **plain, **changes})  # type: ignore[arg-type] # shorthand
+
+
+@pytest.mark.parametrize(
+    ("agreed", "answer", "told"),
+    [
+        ((), Answer.FAIL, "gate g failed: ange.web1: SSH-01"),
+        ((waiver(),), Answer.PASS, "gate g passed: ange.web1: SSH-01 fails, and is waived until {soon}"),
+        ((waiver(expires=START),), Answer.FAIL, "gate g failed: ange.web1: SSH-01 (its waiver ended {now})"),
+        (
+            (waiver(flaw="nobody has signed it"),),
+            Answer.FAIL,
+            "gate g failed: ange.web1: SSH-01 (its waiver does not count: nobody has signed it)",
+        ),
+        ((waiver(hosts=("db1",)),), Answer.FAIL, "gate g failed: ange.web1: SSH-01"),
+        ((waiver(tenant="bollnas"),), Answer.FAIL, "gate g failed: ange.web1: SSH-01"),
+    ],
+)
+def test_a_failure_that_a_waiver_covers_halts_nothing_and_is_said(
+    agreed: tuple[Waiver, ...], answer: Answer, told: str
+) -> None:
+    results = [CheckResult(control="SSH-01", host="ange.web1", result="fail", at=START)]
+    found = gates.compliance(CONTROLS, results, waivers.judge(results, agreed, START))
+    times = {name: f"{at:%Y-%m-%d %H:%M} UTC" for name, at in (("now", START), ("soon", START + timedelta(days=9)))}
+    assert found == Verdict(answer=answer, reason=told.format(**times))
+
+
+def test_a_failure_that_nobody_judged_is_open_and_one_open_failure_decides() -> None:
+    results = [CheckResult(control="SSH-01", host=f"ange.web{n}", result="fail", at=START) for n in (1, 2)]
+    assert gates.compliance(CONTROLS, results).answer is Answer.FAIL
+    first = waivers.judge(results, [waiver(hosts=("web1",))], START)
+    assert gates.compliance(CONTROLS, results, first).reason == "gate g failed: ange.web2: SSH-01"
+    unsure = [*results, CheckResult(control="SSH-01", host="ange.web3", result="notchecked", at=START)]
+    every = waivers.judge(unsure, [waiver()], START)
+    assert gates.compliance(CONTROLS, unsure, every).answer is Answer.INCONCLUSIVE
+
+
+def test_passes_say_all_that_they_have_to_say() -> None:
+    said = [PASSED, Verdict(answer=Answer.PASS, reason="one"), Verdict(answer=Answer.PASS, reason="two")]
+    assert gates.first_not_passed(said) == Verdict(answer=Answer.PASS, reason="one; two")
+    assert gates.first_not_passed([PASSED, PASSED]) == PASSED
+    no = Verdict(answer=Answer.FAIL, reason="no")
+    assert gates.first_not_passed([*said, no]) is no
 
 
 # --- budgets and what is frozen ------------------------------------------------------------------------------------
@@ -196,6 +256,47 @@ def test_a_gate_that_does_not_pass_stops_and_is_asked_again_at_the_resume(
     assert (again.status, stages(again)["web1"]) == (status, Stage.PLANNED)
     well = drive(store, take_up(Journal(store).load(state.plan.id), now=START).state, change, gate=asked_by({}, []))
     assert stages(well) == ALL_DONE
+
+
+def test_what_a_gate_says_as_it_passes_is_shown_and_kept(store: Store) -> None:
+    lines: list[str] = []
+    yes = {"g": Verdict(answer=Answer.PASS, reason="gate g passed: ange.web1: SSH-01 fails, and is waived")}
+    chosen = (replace(CONTROLS, rings=("canary",)),)
+    end = drive(
+        store, plan(store, gates=chosen), FakeChange(World()), gate=asked_by(yes, []),
+        observe=lambda one: lines.append(one.text),
+    )  # fmt: skip
+    assert end.status is Status.DONE
+    assert lines.count(yes["g"].reason) == 1
+    kept = Journal(store).log.of(end.plan.id, kind="gate")
+    assert [one.detail["reason"] for one in kept][0:1] == [yes["g"].reason]
+
+
+WEB1 = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12")
+
+
+def means(workspace: Path, store: Store) -> Means:
+    return Means(
+        inventory=Inventory(tenants=(ANGE,), hosts=(WEB1,)), store=store, ledger=Ledger(store), who="anna",
+        transport=cast(Transport, None), settings=config.load(workspace, {}), clock=lambda: START,
+    )  # fmt: skip
+
+
+def test_waivers_with_a_typo_are_told_with_their_line_before_a_rollout_begins(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yml").write_text("version: 1\n")
+    file = tmp_path / "inventories" / "ange" / "waivers.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text("version: 1\nwaivers:\n  - control: SSH-01\n    resaon: none\n")
+    made = plan(store, gates=(CONTROLS,)).plan
+    with pytest.raises(ConfigError) as told:
+        smoke.refuse_unready(means(tmp_path, store), made)
+    assert f"{file}:4: 'resaon' is not known here" in "".join(map(str, told.value.problems))
+    smoke.refuse_unready(means(tmp_path, store), replace(made, rollback_of="patch-1"))
+    smoke.refuse_unready(means(tmp_path, store), replace(made, gates=(COMMAND,)))
+    file.write_text("version: 1\nwaivers: []\n")
+    smoke.refuse_unready(means(tmp_path, store), made)
+    with pytest.raises(UnknownName):
+        smoke.refuse_unready(means(tmp_path, store), replace(made, gates=(replace(CONTROLS, controls=("SSH-99",)),)))
 
 
 def test_a_gate_that_breaks_is_no_pass(store: Store) -> None:

@@ -38,6 +38,8 @@ def verify(*, report: Path, key: Path | None, previous: str, output: str) -> int
     for fault in found.faults:
         line(f"  {fault}")
     line(f"chain of runs {found.chain}")
+    if found.named:
+        line(f"{room.HEAD} names it: {found.line}")
     if found.previous:
         line(f"goes on from  {found.previous}")
     return 0 if good else 1
