@@ -205,10 +205,11 @@ def _counted(netbox: NetBox, server: Server, wanted: Filters, pulled: Pull) -> P
     records = {record.key: record for record in pulled.records}
     changed = False
     with Reading(netbox, server) as reading:
-        counts = {kind: reading.count(PATHS[kind], wanted) for kind in KINDS}
+        asked = {kind: reading.count(PATHS[kind], wanted) for kind in KINDS}
+        counts = {kind: count.result() for kind, count in asked.items()}
     for kind, count in counts.items():
         ours = {record.id for record in pulled.records if record.kind == kind}
-        if count.result() == len(ours):
+        if count == len(ours):
             continue
         rows = netbox.rows(PATHS[kind], {**wanted, "fields": "id"}, cursor=server.cursor)
         there = {int(row["id"]) for row in rows}
