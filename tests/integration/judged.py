@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -10,6 +11,7 @@ from opsctl.ansible.runner import run_playbook
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import profiles
 from opsctl.compliance.assess import Order, assess
+from opsctl.compliance.records import Record
 from opsctl.model.finding import Assessment, Catalogue, CheckResult, Profile
 from opsctl.ssh.session import hostside_script
 from tests.integration.ground import Ground
@@ -49,17 +51,28 @@ def every() -> Profile:
     return replace(standard, controls=tuple(control for control in catalogue.controls if control.built))
 
 
-def judge(place: Ground, *controls: str, profile: Profile | None = None) -> Assessment:
-    """An assessment of the one host, by these controls of the profile (`standard`), or by all of it."""
+def judge(
+    place: Ground,
+    *controls: str,
+    profile: Profile | None = None,
+    host: str = "",
+    records: Mapping[str, Record] | None = None,
+) -> Assessment:
+    """An assessment of one host (of a lab of one: of that), by these controls of the profile (`standard`) or by all.
+
+    `records`: what the control side hands in of it.
+    """
     catalogue, standard = shipped()
     profile, left = profiles.narrow(profile or standard, controls)
+    hosts = (place.host(host),) if host else tuple(place.inventory)
     order = Order(
-        hosts=tuple(place.inventory),
+        hosts=hosts,
         profile=profile,
         catalogue=catalogue,
         operator="test",
         selection={},
         deselected=left,
+        records={one.key: records for one in hosts} if records else {},
     )
     return assess(
         order,
@@ -73,3 +86,12 @@ def judge(place: Ground, *controls: str, profile: Profile | None = None) -> Asse
 def by_control(assessment: Assessment) -> dict[str, CheckResult]:
     assert assessment.complete, assessment.faults
     return {result.control: result for result in assessment.results}
+
+
+def told(results: Mapping[str, CheckResult], elsewhere: Collection[str] = ()) -> dict[str, str]:
+    """What did not pass and why, but for controls of `elsewhere` that say that they do not apply here."""
+    return {
+        name: f"{r.result}: {r.observed or r.reason}"
+        for name, r in results.items()
+        if r.result != "pass" and not (r.result == "notapplicable" and r.reason and name in elsewhere)
+    }

@@ -18,7 +18,7 @@ from opsctl.model.finding import CheckResult
 from tests.integration import control_cases_services, control_cases_system
 from tests.integration.control_case import Case
 from tests.integration.ground import Ground, ground
-from tests.integration.judged import by_control, every, judge, provision
+from tests.integration.judged import by_control, every, judge, provision, told
 
 pytestmark = pytest.mark.lab
 HOST = "vm-01"
@@ -51,10 +51,6 @@ def place(machine: Ground) -> Ground:
 
 def judged(place: Ground, *controls: str) -> dict[str, CheckResult]:
     return by_control(judge(place, *controls, profile=every()))
-
-
-def told(results: dict[str, CheckResult]) -> dict[str, str]:
-    return {name: f"{r.result}: {r.observed or r.reason}" for name, r in results.items() if r.result != "pass"}
 
 
 def area(control: str) -> list[str]:

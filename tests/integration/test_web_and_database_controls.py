@@ -6,16 +6,16 @@ Their roles come later: what a well-kept server looks like is set up here by han
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
 from opsctl import lab
-from opsctl.compliance import catalogue as catalogues
-from opsctl.compliance.assess import Order, assess
-from opsctl.model.finding import CheckResult, Profile
+from opsctl.model.finding import CheckResult
+from tests.integration import judged
 from tests.integration.control_case import Case, edited
+from tests.integration.footprint import nothing_changes
 from tests.integration.ground import Ground, ground
+from tests.integration.judged import by_control, every, told
 
 pytestmark = pytest.mark.lab
 
@@ -95,6 +95,10 @@ DATABASE_CASES = (
     ),
 )  # fmt: skip
 
+# What the servers write of everybody who speaks to them; the last is where PostgreSQL counts (its shared memory).
+LOGS = {WEB: ("/var/log/nginx",), DATABASE: ("/var/log/postgresql", "/dev/shm")}
+CASES = (*WEB_CASES, *DATABASE_CASES)
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
@@ -107,30 +111,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 
 def judge(place: Ground, name: str, *controls: str) -> dict[str, CheckResult]:
-    catalogue = catalogues.load()
-    chosen = tuple(control for control in catalogue.controls if control.id in controls)
-    profile = Profile(name="test", title="A test", controls=chosen)
-    order = Order(
-        hosts=(place.host(name),), profile=profile, catalogue=catalogue, operator="test", selection={}
-    )  # fmt: skip
-    found = assess(
-        order,
-        transport=place.transport,
-        inventory=place.inventory,
-        settings=place.settings,
-        now=lambda: datetime.now(UTC),
-    )
-    assert found.complete, found.faults
-    return {result.control: result for result in found.results}
-
-
-def told(results: dict[str, CheckResult]) -> dict[str, str]:
-    return {name: f"{r.result}: {r.observed or r.reason}" for name, r in results.items() if r.result != "pass"}
+    return by_control(judged.judge(place, *controls, host=name, profile=every()))
 
 
 @pytest.mark.parametrize(("name", "cases"), [(WEB, WEB_CASES), (DATABASE, DATABASE_CASES)], ids=["web", "database"])
 def test_a_well_kept_server_passes(place: Ground, name: str, cases: tuple[Case, ...]) -> None:
     assert told(judge(place, name, *(case.control for case in cases))) == {}
+
+
+@pytest.mark.parametrize(("name", "cases"), [(WEB, WEB_CASES), (DATABASE, DATABASE_CASES)], ids=["web", "database"])
+def test_looking_at_a_server_changes_nothing_on_it(place: Ground, name: str, cases: tuple[Case, ...]) -> None:
+    controls = [case.control for case in cases]
+    judge(place, name, *controls)
+    with nothing_changes(place, name, logs=LOGS[name]):
+        judge(place, name, *controls)
 
 
 @pytest.mark.parametrize(

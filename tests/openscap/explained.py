@@ -68,6 +68,66 @@ EXPLAINED = (
         " in a file besides (sysctl.d(5)). Once provisioned both agree.",
     ),
     Explained(
+        controls=("KRN-05",),
+        ours="pass",
+        theirs="fail",
+        reason="The content wants kernel.unprivileged_bpf_disabled to be 1, in force and in a file. 2, the value with"
+        " which Debian's kernel begins and which the role writes, refuses unprivileged users too; only an administrator"
+        " may take it back (Documentation/admin-guide/sysctl/kernel.rst). Seen on the virtual machine.",
+    ),
+    Explained(
+        controls=("FS-10", "FS-11"),
+        ours="pass",
+        theirs="fail",
+        reason="The content wants a line in modprobe.d. Debian's cloud kernel has no such modules: measured on the"
+        " virtual machine, modprobe(8) finds none in the folder of its modules, so none can be loaded.",
+    ),
+    Explained(
+        controls=("TIM-03",),
+        ours="fail",
+        theirs="pass",
+        reason="The content is content with any server or pool in chrony.conf. The check wants approved ones, and asks"
+        " chronyc(1) which of them answer: on the virtual machine as found none does.",
+    ),
+    Explained(
+        controls=("TIM-03",),
+        ours="pass",
+        theirs="fail",
+        reason="The content has a list of its own of approved servers, of Debian's NTP pools. The check takes the"
+        " inventory's (chrony.conf(5) takes any). Seen on the virtual machine.",
+    ),
+    Explained(
+        controls=("KRN-04",),
+        ours="pass",
+        theirs="fail",
+        reason="The content wants kernel.kptr_restrict to be exactly 1, its value where the CIS profile chooses none."
+        " The role writes 2, which hides the addresses from root too (proc_sys_kernel(5)). Seen on the virtual"
+        " machine.",
+    ),
+    Explained(
+        controls=("KRN-07",),
+        ours="pass",
+        theirs="fail",
+        reason="The content takes what lies in /lib/sysctl.d for an administrator's, and there procps says"
+        " fs.protected_fifos = 1: on Debian that folder is /usr/lib/sysctl.d. The role's file has a later name, so its"
+        " 2 holds (sysctl.d(5)); the check asks the kernel. Seen on the virtual machine.",
+    ),
+    Explained(
+        controls=("AUD-03",),
+        ours="pass",
+        theirs="fail",
+        reason="The content wants `-w /etc/sudoers.d/` with a slash at its end. Without one the folder and all below"
+        " it is watched as well (auditctl(8), -w). Seen on the virtual machine.",
+    ),
+    Explained(
+        controls=("AUD-04",),
+        ours="pass",
+        theirs="fail",
+        reason="The content wants a rule of its own for clock_settime with `-F a0=0x0`, the clock of the day alone. The"
+        " role's rule records that call for every clock, so for that one, too (auditctl(8), -F). Seen on the virtual"
+        " machine.",
+    ),
+    Explained(
         controls=("FS-03",),
         ours="fail",
         theirs="pass",

@@ -1,0 +1,134 @@
+"""All that a host is, before and after: what differs was changed by what came between.
+
+Every file of every local file system (name, kind, mode, owner, size, times of its content and of its inode, SHA-256 of
+what is in it), and the processes, units, listening sockets, mounts, firewall rules, packages and kernel settings.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from tests.integration.ground import Ground
+
+# Written by every login, whoever logs in: the journal and the logs, who is and was here, what sudo and PAM keep of it.
+LOGS = (
+    "/run/faillock", "/run/log/journal", "/run/systemd/journal", "/var/log/auth.log", "/var/log/btmp",
+    "/var/log/journal", "/var/log/lastlog", "/var/log/sudo.log", "/var/log/syslog", "/var/log/wtmp",
+    "/run/utmp", "/run/sudo/ts",
+)  # fmt: skip
+# No files: what the kernel shows of itself. Its settings are asked for below.
+KERNEL = ("/proc", "/sys", "/dev/pts")
+# Kernel settings that are measurements.
+MOVING = re.compile(
+    r"fs\.(dentry-state|file-nr|inode-nr|inode-state|aio-nr|dquot|quota)"
+    r"|kernel\.(ns_last_pid|pty\.nr|random\.|sched_domain|perf_event_max_sample_rate)|net\.netfilter\.nf_conntrack_count"
+)
+
+_LOOK = """
+import hashlib, os, stat, subprocess, sys
+skipped = set(%(skipped)r)
+def files(folder):
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda one: one.name)
+    for one in entries:
+        if one.path in skipped:
+            continue
+        try:
+            seen = os.lstat(one.path)
+            kind, inside = stat.S_IFMT(seen.st_mode), ""
+            if stat.S_ISLNK(kind):
+                inside = os.readlink(one.path)
+            elif stat.S_ISREG(kind) and %(hashed)r:
+                with open(one.path, "rb") as read:
+                    inside = hashlib.sha256(read.read()).hexdigest()
+        except FileNotFoundError:
+            print("file", repr(one.path), "went away")
+            continue
+        size = "" if stat.S_ISDIR(kind) else seen.st_size
+        print("file", repr(one.path), oct(seen.st_mode), seen.st_uid, seen.st_gid, size, seen.st_rdev,
+              seen.st_mtime_ns, seen.st_ctime_ns, inside)
+        if stat.S_ISDIR(kind):
+            files(one.path)
+def processes():
+    ours, last = set(), "self"
+    while last not in ("0", "1"):
+        with open(f"/proc/{last}/stat") as read:
+            said = read.read()
+        ours.add(said.partition(" ")[0])
+        last = said.rpartition(")")[2].split()[1]
+    mine = os.getsid(0)
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{number}/stat") as read:
+                fields = read.read().rpartition(")")[2].split()
+            with open(f"/proc/{number}/cmdline", "rb") as read:
+                command = read.read().replace(b"\\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue
+        # A process without words is the kernel's own, and comes and goes with its work.
+        if command and number not in ours and int(fields[3]) != mine:
+            print("process", number, "since", fields[19], repr(command))
+def said(what, *command):
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, errors="replace")
+    except FileNotFoundError:
+        print(what, "cannot be told:", command[0], "is not there")
+        return
+    for line in done.stdout.splitlines():
+        print(what, " ".join(line.split()))
+    print(what, "ended with", done.returncode)
+files("/")
+processes()
+kinds = "--type=service,socket,mount,target,path,swap"
+said("unit", "systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", kinds)
+said("unit file", "systemctl", "list-unit-files", "--no-legend", "--no-pager")
+said("socket", "ss", "-Htuln")
+said("socket", "ss", "-Hxl")
+said("mount", "cat", "/proc/self/mountinfo")
+said("rule", "nft", "-s", "list", "ruleset")
+# With what is held back; `apt-mark` would write its own cache.
+said("package", "dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Abbrev}\\n")
+said("setting", "sh", "-c", "sysctl -a 2>/dev/null")
+"""
+
+
+def look(place: Ground, host: str, *, logs: Collection[str], hashed: bool) -> dict[str, str]:
+    """What a host is, line by line: by what is told of, all that is told of it."""
+    text = _LOOK % {"skipped": (*LOGS, *KERNEL, *logs), "hashed": hashed}
+    packed = base64.b64encode(text.encode()).decode()
+    printed = place.inside(host, f"python3 -c \"import base64; exec(base64.b64decode('{packed}').decode())\"")
+    found: dict[str, str] = {}
+    for line in printed.splitlines():
+        if not line.startswith("setting ") or not MOVING.match(line, len("setting ")):
+            name = line.partition("' ")[0] if line.startswith("file ") else line
+            found[name] = line
+    return found
+
+
+@contextmanager
+def nothing_changes(place: Ground, host: str, *, logs: Collection[str] = (), hashed: bool = True) -> Iterator[None]:
+    """Fails where anything of a host is another one afterwards: with `-` what was, with `+` what is.
+
+    Timers stand still meanwhile, so that nobody else changes anything. `logs`: what a service of this host writes
+    of whoever speaks to it. `hashed`: files are read, not only their times.
+    """
+    timers = "systemctl list-units --type=timer --state=active --plain --no-legend | awk '{print $1}'"
+    names = " ".join(place.inside(host, timers).split())
+    stop, start = (f"systemctl {verb} {names}" if names else "true" for verb in ("stop", "start"))
+    place.inside(host, stop)
+    try:
+        before = look(place, host, logs=logs, hashed=hashed)
+        assert len(before) > 1000
+        yield
+        changed = list(_differences(before, look(place, host, logs=logs, hashed=hashed)))
+        assert not changed, "\n".join(changed)
+    finally:
+        place.inside(host, start)
+
+
+def _differences(before: dict[str, str], after: dict[str, str]) -> Iterator[str]:
+    for name in sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
+        yield from (f"{sign} {state[name]}" for sign, state in (("-", before), ("+", after)) if name in state)
