@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opsctl.cli.app import GROUND_MOVED
@@ -34,7 +35,8 @@ def status(
         return
     look = looking(app).at(_named(journal, kind, rollout_id))
     if watch:
-        look = watched(app, look.state.plan.id)
+        with _left_alone(kind, look.state.plan.id):
+            look = watched(app, look.state.plan.id)
     elif output == "json":
         as_json(standing_document(app, look))
     else:
@@ -49,16 +51,25 @@ def status(
 
 def attach(app: App, kind: str, rollout_id: str) -> None:
     """Show a rollout's progress until it ends; whoever leaves does not stop it."""
-    from opsctl.errors import Interrupted, Refused
-    from opsctl.rollout.standing import raise_by_standing
+    from opsctl.errors import Refused
 
     journal = Journal(app.store)
     state = journal.load(rollout_id, kind=kind)
     plan = state.plan.id
     if state.status is Status.PLANNED and not (journal.at_work(plan) or journal.waiter(plan)):
         raise Refused(f"{plan} has not begun: there is nothing to follow", hint=lines.begin(state.plan))
+    with _left_alone(kind, plan):
+        look = follow_lines(app, plan)
+    standing.raise_by_standing(look)
+
+
+@contextmanager
+def _left_alone(kind: str, plan: str) -> Iterator[None]:
+    """Within: somebody looks on, and whoever leaves is told that nothing is stopped by that."""
+    from opsctl.errors import Interrupted
+
     try:
-        raise_by_standing(follow_lines(app, plan))
+        yield
     except KeyboardInterrupt:
         told = f"you left; {plan} is not stopped by that"
         raise Interrupted(told, hint=f"opsctl {kind} attach {plan}; to stop it: opsctl {kind} pause {plan}") from None

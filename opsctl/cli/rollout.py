@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from opsctl.model.host import Host
     from opsctl.model.rollout import HostState, Plan, RolloutState
     from opsctl.rollout.asking import Asked, Asking
-    from opsctl.rollout.drive import Progress
     from opsctl.rollout.execute import Ended
     from opsctl.rollout.means import Means
+    from opsctl.rollout.parts import Progress
     from opsctl.rollout.ride import Ready, Rider
 
 __all__ = [

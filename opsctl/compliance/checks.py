@@ -227,7 +227,7 @@ def bounded(value: object) -> str:
     return _shown(str(value)[:_LONGEST_TEXT])
 
 
-@lru_cache(maxsize=2_000)
+@lru_cache(maxsize=1_000)
 def _shown(text: str) -> str:
     """Many checks rest on the same answer, and many hosts give the same one."""
     return redacted(visible(text))

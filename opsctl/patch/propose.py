@@ -222,7 +222,9 @@ def why_left_out(host: Host, reading: Pending | OpsctlError | None, excluded: fr
 def _why_current(reading: Pending) -> str:
     lacking = [f"has no package {', '.join(one.name for one in reading.unknown)}"] if reading.unknown else []
     waiting = [f"held: {', '.join(reading.held)}"] if reading.held else []
-    waiting += [f"kept back: {', '.join(reading.kept_back)}"] if reading.kept_back else []
+    # What is held is kept back too, and told once.
+    kept = [name for name in reading.kept_back or () if name not in (reading.held or ())]
+    waiting += [f"kept back: {', '.join(kept)}"] if kept else []
     other = [f"{reading.pending} other updates"] if reading.pending else []
     restart = ["a reboot is still required"] if reading.reboot_why else []
     return "; ".join([*(lacking or ["current"]), *waiting, *other, *restart])

@@ -25,10 +25,10 @@ from opsctl.patch.stage import clear_orphans, make_alike, refuse_unless_fit, sta
 from opsctl.rollout import plan as planning
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.contact import understood
-from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import execute
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
+from opsctl.rollout.parts import Progress
 from opsctl.rollout.plan import Arrangement, Pace
 from opsctl.ssh.session import hostside_script
 from opsctl.state.ledger import Ledger

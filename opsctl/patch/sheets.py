@@ -158,7 +158,7 @@ def account_lines(account: Account) -> list[str]:
 
 def story_lines(story: Story) -> list[str]:
     stages = ", ".join(f"{count} {stage}" for stage, count in story.stages.items())
-    return [f"{story.state.plan.id}: {story.state.status}; {len(story.state.hosts)} hosts: {stages or 'none'}"]
+    return [f"{story.state.plan.id}: {story.status}; {len(story.state.hosts)} hosts: {stages or 'none'}"]
 
 
 def story_json(story: Story) -> str:

@@ -16,6 +16,7 @@ from opsctl.patch.rehearsal import Rehearsal
 from opsctl.rollout import approval, probing
 from opsctl.rollout.execute import outcome_of
 from opsctl.rollout.journal import GATE, NOTIFIED, STAGE, Journal
+from opsctl.rollout.shown import stalled
 from opsctl.state.ledger import Entry, Ledger
 from opsctl.state.rolloutlog import Happened
 from opsctl.state.store import Store
@@ -68,9 +69,15 @@ class Story:
     log: tuple[Happened, ...]
     acts: tuple[Entry, ...]
     ledger_head: str
+    at_work: str = ""
     approval: str = ""
     probing: Probing | None = None
     rehearsal: Rehearsal | None = None
+
+    @property
+    def status(self) -> str:
+        """The rollout's status; `stalled` where it says that it runs, and no process works on it."""
+        return "stalled" if stalled(self.state, self.at_work) else str(self.state.status)
 
     @property
     def outcome(self) -> str:
@@ -111,6 +118,8 @@ def story(
     """The story of a rollout by its name, as it stands now. Raises UnknownName."""
     journal = Journal(store)
     state = journal.load(name, kind=kind)
+    # Asked first: what is read after its end is its end.
+    at_work, state = journal.at_work(state.plan.id), journal.load(state.plan.id)
     log = journal.log.of(state.plan.id)
     titles = {tenant.name: tenant.title for tenant in inventory.tenants}
     names = dict.fromkeys(item.host.partition(".")[0] for item in state.plan.hosts)
@@ -121,6 +130,7 @@ def story(
         log=log,
         acts=tuple(_acts(ledger, state.plan.id)),
         ledger_head=str(ledger.head()),
+        at_work=at_work,
         approval=str(approval.of(store, state, now)),
         probing=probing.kept(journal, state.plan.id),
         rehearsal=rehearsal.load(store, state.plan),

@@ -17,9 +17,9 @@ from opsctl.provision.playbook import OnEvent, check_run, keep
 from opsctl.rollout import approval, claims, ride
 from opsctl.rollout import explain as explaining
 from opsctl.rollout.change import Change
-from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, mend_missed, why_missed
 from opsctl.rollout.means import Means
+from opsctl.rollout.parts import Progress
 from opsctl.rollout.ride import Ready, Rider
 from opsctl.rollout.timing import not_in_time as late
 from opsctl.state.leases import Leases

@@ -96,6 +96,6 @@ def _text(text: str) -> str:
 
 
 # Host names and titles occur in hundreds of cases.
-@lru_cache(maxsize=5_000)
+@lru_cache(maxsize=1_000)
 def _quoted(text: str) -> str:
     return quoteattr(_sound(text[:1_000]))

@@ -178,12 +178,12 @@ def _prop(name: str, value: str) -> Json:
 
 
 # Each host and most words occur in hundreds of results.
-@lru_cache(maxsize=5_000)
+@lru_cache(maxsize=10_000)
 def _named(space: UUID, name: str) -> str:
     return str(uuid5(space, name))
 
 
-@lru_cache(maxsize=5_000)
+@lru_cache(maxsize=1_000)
 def _line(text: str) -> str:
     """OSCAL's strings are one line that begins and ends with no blank, and are never empty."""
     return " ".join(text.split())[:4_000].rstrip() or "-"

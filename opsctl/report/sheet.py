@@ -39,7 +39,7 @@ def _line(row: Iterable[str]) -> str:
     return ";".join(map(_cell, row)) + "\r\n"
 
 
-@lru_cache(maxsize=5_000)
+@lru_cache(maxsize=1_000)
 def _cell(text: str) -> str:
     # Every cell in quotes, a quote in it twice: RFC 4180. The cells of a fleet repeat themselves.
     return '"' + safe(text).replace('"', '""') + '"'

@@ -177,7 +177,8 @@ def refuse_pause(state: RolloutState, at_work: str) -> None:
     if state.status is Status.PLANNED and not at_work:
         raise Refused(f"{plan} has not begun: there is nothing to pause", hint=f"end it: {lines.abort(plan)}")
     if not at_work and state.status not in (Status.RUNNING, Status.INTERRUPTED):
-        raise Refused(f"{plan} is {state.status} already: nothing of it starts by itself")
+        hint = "" if state.status in (Status.DONE, Status.ABORTED) else lines.resume_or_abort(plan)
+        raise Refused(f"{plan} is {state.status} already: nothing of it starts by itself", hint=hint)
 
 
 def refuse_abort(state: RolloutState) -> None:

@@ -67,7 +67,8 @@ def unit_command(
 ) -> list[str]:
     """The systemd-run(1) command line for an opsctl command line.
 
-    A stop of the unit reaches opsctl alone (KillMode=mixed), which then finishes what is under way. The person is
+    A stop of the unit reaches opsctl alone (KillMode=mixed), which then finishes what is under way; where the machine
+    goes down, the network stays until it has (After=). The person is
     handed on as SUDO_USER, which opsctl believes of root: a unit of the system has no login of its own.
     """
     variables = {**handed_over(environ), "SUDO_USER": who.partition(" as ")[0]}
@@ -79,6 +80,7 @@ def unit_command(
         "--collect",
         "--quiet",
         "--service-type=exec",
+        *(["--property=After=network-online.target"] if root else []),
         "--property=KillMode=mixed",
         "--property=TimeoutStopSec=1h",
         "--property=OOMScoreAdjust=-500",

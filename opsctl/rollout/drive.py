@@ -6,28 +6,23 @@ state is in the store before its effect begins, so whatever happens to this proc
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 
 from opsctl.errors import Interrupted, OpsctlError, StoreError
-from opsctl.model.host import Inventory
-from opsctl.model.rollout import Batch, HostPlan, HostState, RolloutState, Stage, Status, Wave
+from opsctl.model.rollout import Batch, HostState, RolloutState, Stage, Status, Wave
 from opsctl.rollout import gates, machine
 from opsctl.rollout.between import Between
-from opsctl.rollout.change import Change, Claim
+from opsctl.rollout.change import Claim
 from opsctl.rollout.claims import Claims
 from opsctl.rollout.flight import Flight, Outcome, event_of
 from opsctl.rollout.heeding import Heeding, why_not_skipped
 from opsctl.rollout.holding import MONITORING, Holding, who_waits
-from opsctl.rollout.journal import Journal
-from opsctl.rollout.limits import Limits
 from opsctl.rollout.machine import Event, Kind, Step
+from opsctl.rollout.parts import Drivers, Progress
 from opsctl.rollout.resume import how_to_go_on
-from opsctl.rollout.silencing import SILENCED, Nobody, Quiet, Silencer
-from opsctl.state.leases import Leases
+from opsctl.rollout.silencing import SILENCED, Quiet
 from opsctl.state.wishes import Kind as Wished
 from opsctl.state.wishes import Wish
 
@@ -36,45 +31,6 @@ _GLANCE = 0.5  # seconds between looks at the stop flag, the wishes and the leas
 # Stopped, but not over: what it claims stays claimed for a while.
 _KEEPS = frozenset({Status.PAUSED, Status.HALTED, Status.INTERRUPTED})
 _BATCH = ""  # the key under which the one effect of a whole batch flies
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Something to show: a host's new stage, or (host empty) a word on the rollout as a whole."""
-
-    host: str
-    text: str
-    at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drivers:
-    """What a driver works with. `stop` is set by Ctrl-C; `down` are hosts known not to answer.
-
-    `gone` are hosts that are no longer ours: they are asked nothing, and count as out of service where skipped.
-    `alerting` tells, whenever it is asked, which hosts have an alert of their own: they count as down. `closed` tells
-    why nothing may start on a host now, its window or a freeze; empty where it may. `keeps` tells until when a rollout
-    that stops before its end keeps these hosts from others; None: it does not. `passed` hears of each wave that came
-    through its gates, with the states of the hosts. `gate` answers the tenants' own gates,
-    `silencer` keeps alerts from people while a host changes.
-    """
-
-    journal: Journal
-    leases: Leases
-    change: Change
-    inventory: Inventory
-    limits: Limits
-    clock: Callable[[], datetime]
-    observe: Callable[[Progress], None]
-    stop: threading.Event
-    down: frozenset[str] = frozenset()
-    gone: frozenset[str] = frozenset()
-    alerting: Callable[[], frozenset[str]] = frozenset
-    closed: Callable[[HostPlan], str] = lambda _item: ""
-    keeps: Callable[[Sequence[HostPlan]], datetime | None] = lambda _items: None
-    gate: Callable[[gates.Question], gates.Verdict] = lambda _question: gates.PASSED
-    silencer: Silencer = field(default_factory=Nobody)
-    passed: Callable[[int, Wave, Mapping[str, HostState]], None] = lambda _number, _wave, _states: None
 
 
 class Driver:
@@ -199,7 +155,7 @@ class Driver:
 
     def _judged(self) -> tuple[Status, str]:
         if self._parts.stop.is_set():
-            return Status.INTERRUPTED, "stopped by hand"
+            return Status.INTERRUPTED, self._parts.stopped_by()
         if any(map(self._open, self._now)) and (asked := self._heeding.verdict()):
             return asked
         if self._unanswered and any(map(self._open, self._now)):
@@ -216,7 +172,7 @@ class Driver:
         if (self._heeding.aborts or not fails) and (asked := self._heeding.verdict(verdict.reason)):
             return asked
         if not fails and self._parts.stop.is_set():
-            return Status.INTERRUPTED, f"stopped by hand; {verdict.reason}"
+            return Status.INTERRUPTED, f"{self._parts.stopped_by()}; {verdict.reason}"
         return (Status.HALTED if fails else Status.PAUSED), verdict.reason
 
     def _gate(self, w: int, wave: Wave, batch: Batch) -> gates.Verdict:

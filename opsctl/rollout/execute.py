@@ -14,11 +14,12 @@ from opsctl.model.rollout import HostPlan, LeftOut, Plan, RolloutState, Stage, S
 from opsctl.rollout import gates, occasions, runbook
 from opsctl.rollout.change import Change
 from opsctl.rollout.claims import HELD
-from opsctl.rollout.drive import Driver, Drivers, Progress
+from opsctl.rollout.drive import Driver
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.limits import COMES_AFTER, KEPT_IN, Limits
 from opsctl.rollout.notice import Notice
 from opsctl.rollout.notify import nobody
+from opsctl.rollout.parts import Drivers, Progress
 from opsctl.rollout.resume import how_to_go_on
 from opsctl.rollout.silencing import Nobody, Silencer
 from opsctl.rollout.stop import on_signals
@@ -125,7 +126,7 @@ def raise_unless_ok(state: RolloutState) -> None:
             hint = f"{how_to_go_on(state)}; read {runbook.page(runbook.of_rollout(state))}"
             raise Stopped(f"{state.status}: {state.reason}; {told}", hint=hint)
         case "interrupted":
-            raise Interrupted(f"stopped by hand; {told}", hint=how_to_go_on(state))
+            raise Interrupted(f"{state.reason}; {told}", hint=how_to_go_on(state))
 
 
 def execute(
@@ -172,6 +173,7 @@ def execute(
             clock=clock,
             observe=observe,
             stop=stop,
+            stopped_by=lambda: stop.why,
             down=down,
             gone=gone,
             alerting=alerting,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from opsctl.model.rollout import RolloutState, Stage, Status
-from opsctl.rollout.drive import Progress
+from opsctl.rollout.parts import Progress
 from opsctl.rollout.standing import Standing
 
 

@@ -20,7 +20,7 @@ class Holding:
     """The restraints of one run. `now` is what the driver has saved of each host, read anew at every question.
 
     `stopped` tells of Ctrl-C, `nothing_new` of all else for which nothing new may start. `down`, `gone`, `alerting` and
-    `closed` are as for rollout.drive.Drivers.
+    `closed` are as for rollout.parts.Drivers.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -63,10 +63,16 @@ class Journal:
         fits = ids[:1] if name == LATEST else [one for one in ids if name in one]
         saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
-            known = nearest(name, ids) or f"{lines.status(kind or 'patch')} lists every plan and rollout"
-            hint = f"several fit: {', '.join(fits[:5])}" if fits else known
+            hint = f"several fit: {', '.join(fits[:5])}" if fits else self._meant(name, ids, kind)
             raise UnknownName(f"no plan or rollout is called {name!r}", hint=hint)
         return self._whole(wire.loads(RolloutState, saved.document_json))
+
+    def _meant(self, name: str, ids: Sequence[str], kind: str | None) -> str:
+        """What somebody may have meant: a near name, a host of a rollout, or at least where to look."""
+        hosts = {item.host for state in self.all("patch") for item in state.plan.hosts} if kind == "patch" else ()
+        if any(name in (key, key.partition(".")[2]) for key in hosts):
+            return f"a host is asked after with: opsctl patch why {name}"
+        return nearest(name, [LATEST, *ids]) or f"{lines.status(kind or 'patch')} lists every plan and rollout"
 
     def all(self, kind: str | None = None) -> list[RolloutState]:
         """Every rollout and plan, newest first."""

@@ -17,6 +17,8 @@ from opsctl.state.appointments import Appointments
 from opsctl.state.leases import Leases
 from opsctl.state.store import Store
 
+_WATCHED = (Status.RUNNING, Status.INTERRUPTED)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Looking:
@@ -60,12 +62,13 @@ class Looking:
         ids = [saved.id for saved in self.store.rollouts() if saved.id.startswith(f"{kind}-")]
         return [self.at(one, calendars=False) for one in ids]
 
-    def running(self) -> Sequence[Standing]:
-        """Every rollout that says of itself that it runs, newest first, without its calendars."""
+    def watched(self) -> Sequence[Standing]:
+        """Every rollout that says of itself that it runs or was interrupted, newest first, without its calendars."""
         # The text is canonical; whatever else holds these words is sorted out by its status.
-        ids = [saved.id for saved in self.store.rollouts() if '"status":"running"' in saved.document_json]
+        words = [f'"status":"{status}"' for status in _WATCHED]
+        ids = [one.id for one in self.store.rollouts() if any(word in one.document_json for word in words)]
         found = [self.at(one, calendars=False) for one in ids]
-        return [look for look in found if look.state.status is Status.RUNNING]
+        return [look for look in found if look.state.status in _WATCHED]
 
     def _schedule(self, state: RolloutState) -> Schedule | None:
         plan = state.plan

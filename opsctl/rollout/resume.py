@@ -57,7 +57,8 @@ def take_up(state: RolloutState, *, now: datetime, retry: bool = False, gone: Ma
         raise Refused(f"{state.plan.id} has not begun", hint=lines.begin(state.plan))
     failed = state.count(Stage.FAILED)
     if state.status is Status.ABORTED or (state.status is Status.DONE and not (retry and failed)):
-        hint = f"{lines.resume(state.plan)} --retry" if failed else "make a new plan"
+        again = failed and state.status is Status.DONE
+        hint = f"{lines.resume(state.plan)} --retry" if again else f"make a new plan: {lines.plan(state.plan.kind)}"
         raise Refused(f"{state.plan.id} is {state.status}: nothing is left to do", hint=hint)
     gone = gone or {}
     fronts = {item.host: item.drain_through for item in state.plan.hosts}

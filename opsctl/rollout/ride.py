@@ -17,13 +17,13 @@ from opsctl.model.rollout import HostPlan, Plan, RolloutState, Status
 from opsctl.rollout import approval, claims, contact, gating, lines, smoke
 from opsctl.rollout import resume as resuming
 from opsctl.rollout.change import Change
-from opsctl.rollout.drive import Progress
 from opsctl.rollout.execute import Ended, execute
 from opsctl.rollout.holding import who_waits
 from opsctl.rollout.hook import Hooking
 from opsctl.rollout.hooked import Hooked
 from opsctl.rollout.limits import Limits
 from opsctl.rollout.means import Means
+from opsctl.rollout.parts import Progress
 from opsctl.rollout.probing import probing
 from opsctl.rollout.resume import Taken, take_up
 from opsctl.rollout.schedule import Schedule
@@ -118,7 +118,8 @@ def not_begun(rider: Rider, means: Means, plan_id: str) -> RolloutState:
     state = means.journal.load(plan_id, kind=rider.kind)
     means.journal.refuse_at_work(state.plan.id)
     if state.status is not Status.PLANNED:
-        hint = lines.resume(state.plan) if state.status is not Status.DONE else lines.plan(rider.kind)
+        over = state.status in (Status.DONE, Status.ABORTED)
+        hint = f"make a new plan: {lines.plan(rider.kind)}" if over else lines.resume(state.plan)
         raise Refused(f"{state.plan.id} has begun before: it is {state.status}", hint=hint)
     claims.refuse_held(state.plan, Leases(means.store), rider.limits(means), means.clock())
     return state

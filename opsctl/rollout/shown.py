@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import Counter
 
 from opsctl.model import wire
@@ -16,6 +17,8 @@ PACKAGE_COLUMNS = ("package", "from", "to", "security", "hosts")
 HOST_COLUMNS = ("wave", "batch", "host", "stage", "traffic", "since", "remarks")
 ROLLOUT_COLUMNS = ("rollout", "status", "hosts", "done", "failed", "unknown", "planned by", "at work")
 Row = tuple[object, ...]
+# Characters of a reason in one line; the table of what is left out has the whole.
+_REASON = 160
 
 
 def stalled(state: RolloutState, at_work: str) -> bool:
@@ -61,7 +64,8 @@ def why_empty(made: Plan) -> str:
     if made.hosts:
         return ""
     reasons = Counter(one.reason for one in made.left_out)
-    return "; ".join(f"{reason} ({some})" for reason, some in reasons.most_common()) or "no host was selected"
+    told = {reason: textwrap.shorten(reason, _REASON, placeholder=" ...") for reason in reasons}
+    return "; ".join(f"{told[reason]} ({some})" for reason, some in reasons.most_common()) or "no host was selected"
 
 
 def without_snapshot(made: Plan) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from opsctl.rollout import lines, machine, runbook, shown
 from opsctl.rollout.execute import raise_unless_ok
 from opsctl.rollout.limits import listed
 from opsctl.rollout.resume import how_to_go_on
+from opsctl.rollout.stop import FROM_OUTSIDE
 from opsctl.state.wishes import Wish
 
 # A process looks twice a second; between two batches it may read hosts for a minute or two.
@@ -51,6 +52,11 @@ class Standing:
     def frozen(self) -> bool:
         """A process holds it and has not been seen alive for long."""
         return bool(self.busy) and self.beat is not None and self.now - self.beat > FROZEN
+
+    @property
+    def cut_off(self) -> bool:
+        """What stopped it was no person at its terminal, and nobody has taken it up or paused it since."""
+        return self.state.status is Status.INTERRUPTED and not self.busy and self.state.reason.startswith(FROM_OUTSIDE)
 
     @property
     def resting(self) -> bool:
@@ -168,7 +174,8 @@ def told(look: Standing) -> list[str]:
         found.append(f"its hosts are kept from others until {look.kept:%Y-%m-%d %H:%M:%SZ}")
     found += shown.probing_lines(look.probed)
     if look.go_on:
-        found.append(f"to go on: {look.go_on}")
+        # One for each decision, and each on a line of its own: it is copied.
+        found += [f"to go on: {line}" for line in look.go_on.split("; ")]
     section = runbook.of_rollout(look.state, stalled=look.stalled)
     if section and section != runbook.START:
         found.append(f"read: {runbook.page(section)}")

@@ -11,11 +11,11 @@ from opsctl.model.host import Inventory
 from opsctl.model.rollout import RolloutState
 from opsctl.rollout import occasions
 from opsctl.rollout.deliver import deliver
-from opsctl.rollout.drive import Progress
 from opsctl.rollout.journal import NOTIFIED, Journal
 from opsctl.rollout.means import Means
 from opsctl.rollout.notice import Notice
 from opsctl.rollout.notify import Deliver, Delivery, Notifier, notifying
+from opsctl.rollout.parts import Progress
 from opsctl.state.store import Store
 
 

@@ -21,7 +21,10 @@ GRACE = timedelta(minutes=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """Something that a person must see to now. `kind`: stalled, frozen or missed; `drained` are host keys."""
+    """Something that a person must see to now; `drained` are host keys.
+
+    `kind`: stalled, frozen, interrupted (by a shutdown of its machine) or missed.
+    """
 
     rollout: str
     kind: str
@@ -41,9 +44,11 @@ def alarms(looks: Iterable[Standing], appointments: Iterable[Scheduled], now: da
 
 def _of_rollouts(looks: Iterable[Standing]) -> Iterator[Alarm]:
     for look in looks:
-        if not (look.stalled or look.frozen):
+        if not (look.stalled or look.frozen or look.cut_off):
             continue
         state = look.state
+        kind = "frozen" if look.frozen else "stalled" if look.stalled else "interrupted"
+        why = f": {state.reason}" if look.cut_off else ""
         seen = f", last seen alive {age(look.now - look.beat)} ago" if look.beat else ""
         lost = [host.host for host in state.hosts if host.stage is Stage.UNKNOWN]
         unknown = f", {len(lost)} unknown ({listed(lost)})" if lost else ""
@@ -52,8 +57,8 @@ def _of_rollouts(looks: Iterable[Standing]) -> Iterator[Alarm]:
         first = f"end the process that holds it ({look.busy}), then " if look.frozen else ""
         yield Alarm(
             rollout=state.plan.id,
-            kind="frozen" if look.frozen else "stalled",
-            told=f"{'frozen' if look.frozen else 'stalled'}{seen}, {drained}{unknown}",
+            kind=kind,
+            told=f"{kind}{why}{seen}, {drained}{unknown}",
             next=f"{first}{lines.resume(state.plan)}",
             read=runbook.page(runbook.GO_ON),
             drained=look.drained,

@@ -144,9 +144,10 @@ def told(found: Why) -> dict[str, str]:
 
 def story(happened: Iterable[Happened]) -> list[str]:
     """What the log keeps of a host in a rollout, a line for each stage; the last ones of many."""
-    found = [
-        f"{one.at:%Y-%m-%d %H:%M:%SZ} {one.detail.get('stage')}{', drained' if one.detail.get('drained') else ''}"
-        + (f": {one.detail['reason']}" if one.detail.get("reason") else "")
-        for one in happened
-    ]
-    return found[-_MOST:]
+    return [_line(one) for one in happened][-_MOST:]
+
+
+def _line(one: Happened) -> str:
+    drained = one.detail.get("drained") and one.detail.get("stage") != Stage.DRAINED
+    reason = f": {one.detail['reason']}" if one.detail.get("reason") else ""
+    return f"{one.at:%Y-%m-%d %H:%M:%SZ} {one.detail.get('stage')}{', drained' if drained else ''}{reason}"

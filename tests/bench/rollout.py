@@ -84,10 +84,11 @@ def by_hand(folder: Path, batch: Sequence[str], version: str) -> list[str]:
     install = f"sudo DEBIAN_FRONTEND=noninteractive apt-get -y -q install {PACKAGE}={version}"
     lines = [
         f"(ssh -F {folder}/ssh_config {host} '{CHECK}' && ssh -F {folder}/ssh_config {host} '{install}' && "
-        f"ssh -F {folder}/ssh_config {host} '{CHECK}; dpkg-query -W {PACKAGE}') &"
+        f"ssh -F {folder}/ssh_config {host} '{CHECK}; dpkg-query -W {PACKAGE}') & all=\"$all $!\""
         for host in batch
     ]
-    return ["sh", "-c", "\n".join([*lines, "wait"])]
+    # `wait` for all at once says nothing of one that failed.
+    return ["sh", "-c", "\n".join([*lines, "for one in $all; do wait $one || exit 1; done"])]
 
 
 def by_playbook(folder: Path, batches: Sequence[Sequence[str]], version: str) -> Took:

@@ -143,6 +143,8 @@ def test_a_host_is_skipped_by_its_name_in_the_newest_rollout_that_has_it(
         (["skip", "ange-web1", "nope", "--reason", "x", "--yes"], "no plan or rollout is called 'nope'"),
         (["pause", "nope", "--yes"], "no plan or rollout is called 'nope'"),
         (["abort", "nope", "--yes"], "no plan or rollout is called 'nope'"),
+        (["pause", "latset", "--yes"], "is it latest?"),
+        (["status", "ange-web1"], "a host is asked after with: opsctl patch why ange-web1"),
     ],
 )
 def test_an_unknown_host_or_rollout_is_named_and_the_nearest_one_offered(
@@ -166,6 +168,24 @@ def test_a_plan_cannot_be_paused_and_a_host_under_way_not_be_skipped(
         Journal(store).save_host(plan, HostState(host=FIRST, stage=Stage.INSTALLING, at=NOW))
     assert run(["patch", "skip", "ange-web1", "--reason", "x", "--yes"]) == 3
     assert "it is installing: what has begun is finished" in capsys.readouterr().err
+
+
+def test_what_is_over_is_answered_with_the_command_that_a_person_can_type(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = keep(workspace)
+    with opened(workspace) as store:
+        journal = Journal(store)
+        running = journal.save_status(journal.load(plan), Status.RUNNING, NOW)
+        journal.save_host(plan, HostState(host=FIRST, stage=Stage.FAILED, at=NOW, reason="no space left"))
+        journal.save_status(running, Status.PAUSED, NOW, reason="pause asked by anna")
+    assert run(["patch", "pause", plan, "--yes"]) == 3
+    assert f"opsctl patch resume {plan}, or end it for good: opsctl patch abort {plan}" in capsys.readouterr().err
+    assert run(["patch", "abort", plan, "--yes"]) == 0
+    capsys.readouterr()
+    for verb in ("start", "resume"):
+        assert run(["patch", verb, plan, "--yes"]) == 3
+        assert "make a new plan: opsctl patch plan\n" in capsys.readouterr().err
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
@@ -205,15 +225,16 @@ def test_what_rests_is_watched_once_as_dated_lines_and_the_exit_code_says_how_it
     assert run(["patch", "attach", plan]) == 5
 
 
-def test_attach_can_be_left_without_stopping_anything(
-    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [["attach", "latest"], ["status", "--watch"]])
+def test_who_looks_on_can_leave_without_stopping_anything(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     plan = killed(workspace)
     with opened(workspace) as store, Journal(store).alone(plan, "anna, process 7"):
         main = threading.main_thread().ident
         assert main is not None
         threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
-        assert run(["patch", "attach", plan]) == 130
+        assert run(["patch", *words]) == 130
         assert Journal(store).at_work(plan) == "anna, process 7"
     shown = capsys.readouterr()
     assert f"you left; {plan} is not stopped by that" in shown.err

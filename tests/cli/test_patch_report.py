@@ -50,7 +50,7 @@ def test_a_rollout_is_told_in_both_languages_and_as_json(workspace: Path, capsys
         f"patching-{plan}.en.html", f"patching-{plan}.json", f"patching-{plan}.sv.html",
     ]  # fmt: skip
     assert all(path.stat().st_mode & 0o007 == 0 for path in Path("out").iterdir())
-    assert f"{plan}: running; 2 hosts: 1 planned, 1 installing" in out
+    assert f"{plan}: stalled; 2 hosts: 1 planned, 1 installing" in out
     assert "ledger head" in out
 
 

@@ -126,14 +126,14 @@ def _piece(command: str, found: Any, at: float, mark: str = "") -> dict[str, obj
     }
 
 
-# Many checks rest on the same answer.
-@lru_cache(maxsize=1_000)
+# Many checks rest on the same answer; kept are about as many as a host gives, for each may be large.
+@lru_cache(maxsize=100)
 def _excerpt(printed: bytes, whole: int) -> str:
     text = printed[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
     return text[:EXCERPT] + (f"\n[{whole} bytes in all]" if len(text) > EXCERPT else "")
 
 
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=100)
 def _sha256(printed: bytes) -> str:
     return hashlib.sha256(printed).hexdigest()
 

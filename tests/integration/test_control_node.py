@@ -18,11 +18,14 @@ import pytest
 
 from opsctl import content, lab
 from opsctl.rollout import detach
-from tests.integration.rollouts import OWN, Site, prepared, wait_for
+from tests.integration.rollouts import FIXED, OWN, Site, prepared, wait_for
+from tests.integration.watcher import PACKAGE, installs, server
 
 pytestmark = pytest.mark.lab
 
 CONTROL, OTHER = "sundsvall-app1", "ange-file1"
+# Two members of one cluster, of which only one at a time is out of service, and the balancer before them.
+FRONT, FIRST, SECOND = "ange-lb1", "ange-web1", "ange-web2"
 # What opsctl never imports on its way through a rollout of patches, and is large.
 LARGE = (
     "ansible*", "apprise", "*brotli*", "fontTools", "grimp", "hypothesis", "mcp_*", "mypy", "mypyc", "*mypyc*.so",
@@ -39,6 +42,9 @@ chmod +x /srv/opsctl/bin/opsctl
 chmod 600 /srv/identity
 sed -i 's,identity: [^,}]*,identity: /srv/identity,' /srv/workspace/opsctl.yml
 """
+STORE = "/srv/workspace/.state/store.db"
+LEASES = f"import sqlite3; print(sqlite3.connect('{STORE}').execute('SELECT count(*) FROM leases').fetchone()[0])"
+UNTIL_LET_ON = "touch /run/waits; n=0; while [ ! -e /run/go ] && [ $n -lt 1800 ]; do n=$((n+1)); sleep 0.1; done"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +54,18 @@ class ControlNode:
     site: Site
 
     def opsctl(self, *words: str) -> dict[str, object]:
-        line = ["/srv/opsctl/bin/opsctl", "-C", "/srv/workspace", *words, "--output", "json"]
-        done = lab.execute(self.site.fleet.name, CONTROL, line, timeout=300)
-        assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
-        found = json.loads(done.stdout)
+        found = json.loads(self.said(*words, "--output", "json"))
         assert isinstance(found, dict)
         return found
 
-    def plan(self) -> str:
-        made = self.opsctl("patch", "plan", "--limit", OTHER, "--reboot", "never")["plan"]
+    def said(self, *words: str, code: int = 0) -> str:
+        line = ["/srv/opsctl/bin/opsctl", "-C", "/srv/workspace", *words]
+        done = lab.execute(self.site.fleet.name, CONTROL, line, timeout=300)
+        assert done.returncode == code, f"{words}: {done.stdout}\n{done.stderr}"
+        return done.stdout + (done.stderr if code else "")
+
+    def plan(self, limit: str = OTHER, *words: str) -> str:
+        made = self.opsctl("patch", "plan", "--limit", limit, "--reboot", "never", *words)["plan"]
         assert isinstance(made, dict)
         return str(made["id"])
 
@@ -77,7 +86,9 @@ class ControlNode:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlNode]:
-    with prepared(tmp_path_factory.mktemp("control"), lab.only(lab.demo(), [CONTROL, OTHER])) as site:
+    with prepared(
+        tmp_path_factory.mktemp("control"), lab.only(lab.demo(), [CONTROL, OTHER, FRONT, FIRST, SECOND])
+    ) as site:
         made = ControlNode(site=site)
         packages = Path(sysconfig.get_path("purelib"))
         made.put(packages, ".", into="/srv/opsctl/lib/python3.11/site-packages", without=LARGE)
@@ -123,6 +134,87 @@ def test_one_that_is_called_off_is_not_begun_by_the_next_boot(node: ControlNode)
     assert _units(node) != ""
     node.opsctl("patch", "abort", rollout, "--yes")
     wait_for(lambda: _units(node) == "", "the waiting unit ends, and its file is gone")
+
+
+# --- the control node goes down in the middle of a rollout ------------------------------------------------------------
+
+
+def begin_and_wait_midway(node: ControlNode, version: str) -> str:
+    """A detached rollout over the cluster, whose first host waits in the middle of its installation; its id."""
+    site = node.site
+    for host in (FIRST, SECOND):
+        lab.restore(site.fleet.name, host, "prepared")
+    lab.publish(site.fleet.name, PACKAGE, version, post_install=UNTIL_LET_ON)
+    rollout = node.plan(f"{FIRST},{SECOND}", "--package", PACKAGE, "--refresh")
+    node.opsctl("patch", "start", rollout, "--detach", "--yes")
+    wait_for(lambda: site.inside(FIRST, "ls /run/waits 2>/dev/null || true") != "", "it is in the middle", 120)
+    return rollout
+
+
+def stages(node: ControlNode, rollout: str) -> dict[str, tuple[str, bool]]:
+    """The stage of each host, and whether it is drained."""
+    hosts = node.opsctl("patch", "status", rollout)["hosts"]
+    assert isinstance(hosts, list)
+    return {one["host"].partition(".")[2]: (one["stage"], one["drained"]) for one in hosts}
+
+
+def resumed_to_its_end(node: ControlNode, rollout: str, version: str) -> None:
+    """After a resume every host is right, was installed once and is in service, and nothing is kept."""
+    site = node.site
+    for host in (FIRST, SECOND):
+        site.inside(host, "touch /run/go")
+    node.opsctl("patch", "resume", rollout, "--yes")
+    assert stages(node, rollout) == {FIRST: ("done", False), SECOND: ("done", False)}
+    assert [site.version(host, PACKAGE) for host in (FIRST, SECOND)] == [version] * 2
+    assert [installs(site, host, rollout) for host in (FIRST, SECOND)] == [1, 1]
+    assert [server(site, FRONT, host) for host in (FIRST, SECOND)] == ["UP", "UP"]
+    assert site.inside(CONTROL, f'python3 -c "{LEASES}"') == "0"
+
+
+def test_a_control_node_that_loses_its_power_in_a_rollout_tells_of_it_by_itself_and_a_resume_ends_it(
+    node: ControlNode,
+) -> None:
+    node.said("patch", "watchdog", "--into", "/etc/systemd/system", "--yes")
+    timer = node.site.inside(CONTROL, "cd /etc/systemd/system && ls opsctl-*watchdog*.timer")
+    node.site.inside(CONTROL, f"systemctl enable --quiet {timer}")
+    version = f"{FIXED}.1"
+    rollout = begin_and_wait_midway(node, version)
+    lab.crash(node.site.fleet.name, CONTROL)
+    lab.start(node.site.fleet.name, CONTROL)
+    assert node.status(rollout) == "running"
+    assert stages(node, rollout) == {FIRST: ("installing", True), SECOND: ("planned", False)}
+    told = node.said("patch", "status", rollout)
+    assert "stalled: its process is gone" in told
+    assert f"to go on: opsctl patch resume {rollout}" in told
+    # The boot has started the timer; its first look comes a minute after, and is taken now.
+    watchdog = timer.replace(".timer", ".service")
+    node.site.inside(CONTROL, f"systemctl is-active --quiet {timer} && ! systemctl start {watchdog}")
+    alarm = node.site.inside(CONTROL, f"journalctl --quiet -u {watchdog} -o cat")
+    assert f"{rollout}: stalled, last seen alive" in alarm
+    assert f"1 drained (ange.{FIRST}); run opsctl patch resume {rollout}" in alarm
+    resumed_to_its_end(node, rollout, version)
+    node.site.inside(CONTROL, f"systemctl start {watchdog} && systemctl disable --quiet --now {timer}")
+
+
+def test_a_control_node_that_is_restarted_in_a_rollout_finishes_what_is_under_way_first_and_a_resume_ends_it(
+    node: ControlNode,
+) -> None:
+    version = f"{FIXED}.2"
+    rollout = begin_and_wait_midway(node, version)
+    before = lab.boot_id(node.site.fleet.name, CONTROL)
+    node.site.inside(CONTROL, "systemctl --no-block reboot")
+    active = f"systemctl show --value -p ActiveState {detach.unit_of(rollout)}"
+    wait_for(lambda: node.site.inside(CONTROL, active) == "deactivating", "systemd asks it to stop")
+    node.site.inside(FIRST, "touch /run/go")
+    wait_for(lambda: lab.boot_id(node.site.fleet.name, CONTROL) not in (before, ""), "it has started again", 120)
+    assert stages(node, rollout) == {FIRST: ("done", False), SECOND: ("planned", False)}
+    assert "interrupted: stopped by SIGTERM, as a shutdown of its machine sends it" in node.said(
+        "patch", "status", rollout
+    )
+    alarm = node.said("patch", "watchdog", code=1)
+    assert f"{rollout}: interrupted: stopped by SIGTERM" in alarm
+    assert f"0 drained; run opsctl patch resume {rollout}" in alarm
+    resumed_to_its_end(node, rollout, version)
 
 
 def _units(node: ControlNode) -> str:

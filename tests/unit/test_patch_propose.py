@@ -87,7 +87,7 @@ def test_a_reboot_is_expected_by_policy_and_need(
     [
         ({"packages": [], "pending": 0}, "current"),
         (
-            {"packages": [], "pending": 3, "kept_back": ["a"], "held": ["b"]},
+            {"packages": [], "pending": 3, "kept_back": ["a", "b"], "held": ["b"]},
             "current; held: b; kept back: a; 3 other updates",
         ),
         ({"dpkg": {"audit": [], "lock_holder": "apt-get (process 7)"}}, "apt is in use there: apt-get (process 7)"),

@@ -12,7 +12,7 @@ import pytest
 
 from opsctl.errors import HostFailed, UnknownName
 from opsctl.model.probing import Probed, Probing
-from opsctl.model.rollout import HostPlan, PackageChange, RolloutState, Stage
+from opsctl.model.rollout import HostPlan, PackageChange, RolloutState, Stage, Status
 from opsctl.patch import rehearsal, sheets
 from opsctl.patch.doubles import NotRehearsed
 from opsctl.patch.rehearsal import Rehearsal, Trial
@@ -165,6 +165,17 @@ def test_a_rollout_that_failed_says_so_first_with_each_reason(store: Store, lang
     assert text.index('id="not_good"') < text.index('id="summary"')
     assert "it answered 500" in text
     assert "{{ 7*7 }}" in text
+
+
+def test_a_rollout_whose_process_is_gone_is_not_said_to_run(store: Store) -> None:
+    state = with_packages(store)
+    Journal(store).save_status(state, Status.RUNNING, START)
+    told = story(store, Ledger(store), STOCK, state.plan.id, START)
+    assert "stalled: no process works on it any more" in sheets.story_page(told, "en")
+    assert "avstannad: ingen process arbetar med den längre" in sheets.story_page(told, "sv")
+    assert sheets.story_lines(told) == [f"{state.plan.id}: stalled; 4 hosts: 4 planned"]
+    with Journal(store).alone(state.plan.id, "anna, process 7"):
+        assert story(store, Ledger(store), STOCK, state.plan.id, START).status == "running"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

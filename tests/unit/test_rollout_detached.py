@@ -17,7 +17,7 @@ import pytest
 from opsctl import config
 from opsctl.errors import ConfigError, Incomplete, Locked, Refused, StalePlan, UsageError
 from opsctl.model.rollout import RolloutState, Stage, Status
-from opsctl.rollout import alarming, detach, watchdog, watchdog_units
+from opsctl.rollout import alarming, detach, stop, watchdog, watchdog_units
 from opsctl.rollout.journal import Journal
 from opsctl.rollout.notice import Letter
 from opsctl.rollout.notify import Delivery
@@ -230,6 +230,19 @@ def test_a_frozen_process_is_told_with_what_holds_the_rollout(store: Store) -> N
     look = Standing(state=running(store), now=SOON, busy="anna, process 7", beat=SOON - timedelta(minutes=7))
     (alarm,) = watchdog.alarms([look], [], SOON)
     assert (alarm.kind, "end the process that holds it (anna, process 7)" in alarm.next) == ("frozen", True)
+
+
+def test_one_that_a_shutdown_of_its_machine_stopped_is_told_until_somebody_sees_to_it(store: Store) -> None:
+    state = replace(running(store), status=Status.INTERRUPTED, reason=stop.FROM_OUTSIDE)
+    (alarm,) = watchdog.alarms([Standing(state=state, now=SOON, beat=SOON - timedelta(minutes=7))], [], SOON)
+    assert str(alarm) == (
+        f"{state.plan.id}: interrupted: stopped by SIGTERM, as a shutdown of its machine sends it, last seen alive 7 "
+        f"min ago, 1 drained (ange.app1); run opsctl patch resume {state.plan.id} (docs/how-to/patch-night.md#go-on)"
+    )
+    resumed = Standing(state=state, now=SOON, busy="anna, process 7", beat=SOON)
+    by_hand = Standing(state=replace(state, reason=stop.BY_HAND), now=SOON)
+    paused = Standing(state=replace(state, status=Status.PAUSED), now=SOON)
+    assert watchdog.alarms([resumed, by_hand, paused], [], SOON) == ()
 
 
 def test_what_lives_or_rests_is_no_alarm(store: Store) -> None:

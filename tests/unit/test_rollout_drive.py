@@ -21,9 +21,10 @@ from opsctl.rollout import plan as planning
 from opsctl.rollout.asking import Asking
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.claims import Claims
-from opsctl.rollout.drive import Driver, Drivers, Progress
+from opsctl.rollout.drive import Driver
 from opsctl.rollout.execute import Ended, execute, outcome_of, raise_unless_ok
 from opsctl.rollout.journal import Journal
+from opsctl.rollout.parts import Drivers, Progress
 from opsctl.rollout.resume import Taken, no_longer_ours, take_up
 from opsctl.state.leases import Leases
 from opsctl.state.ledger import Ledger

@@ -13,11 +13,11 @@ import pytest
 from opsctl.errors import HostFailed, Incomplete, OpsctlError, Stopped, Unreachable
 from opsctl.model.rollout import HostState, LeftOut, RolloutState, Stage, Status
 from opsctl.rollout import limits as limiting
-from opsctl.rollout import past, runbook, shift, standing
+from opsctl.rollout import past, runbook, shift, shown, standing
 from opsctl.rollout.follow import changes, follow
-from opsctl.rollout.journal import Journal
+from opsctl.rollout.journal import STAGE, Journal
 from opsctl.rollout.standing import Standing
-from opsctl.rollout.why import Why, told, why
+from opsctl.rollout.why import Why, story, told, why
 from opsctl.state.store import Store
 from opsctl.state.wishes import Kind, Wish
 from tests.house.repository import ROOT
@@ -105,6 +105,26 @@ def test_what_blocks_is_said_with_where_to_read_and_the_next_command(store: Stor
     assert "its hosts are kept from others until 2026-11-22 05:00:00Z" in lines
     assert f"to go on: opsctl patch resume {state.plan.id}" in lines
     assert "read: docs/how-to/patch-night.md#a-host-is-unknown" in lines
+
+
+def test_where_a_person_decides_each_command_stands_on_a_line_of_its_own(store: Store) -> None:
+    state = as_if(plan(store), Status.HALTED, "failure budget: 1 failed, 1 halts", app1=Stage.FAILED)
+    resume = f"to go on: opsctl patch resume {state.plan.id}"
+    ways = [line for line in standing.told(look(state)) if line.startswith("to go on")]
+    assert ways == [f"{resume} --retry tries the failed hosts again", f"{resume} leaves them as they are"]
+
+
+def test_what_happened_to_a_host_says_once_that_it_is_drained(store: Store) -> None:
+    state = drive(store, plan(store), FakeChange(World()))
+    found = [line.split("Z ")[1] for line in story(Journal(store).log.of(state.plan.id, kind=STAGE, host="ange.web1"))]
+    assert {"drained", "installing, drained", "undrained"} <= set(found)
+    assert "drained, drained" not in found
+
+
+def test_an_empty_plan_says_why_in_a_line_that_can_be_read(store: Store) -> None:
+    reason = "current; held: " + ", ".join(f"package{number}" for number in range(40))
+    made = replace(plan(store).plan, waves=(), left_out=(LeftOut(host="ange.web1", reason=reason),))
+    assert re.fullmatch(r"current; held: package0, .{60,140} \.\.\. \(1\)", shown.why_empty(made))
 
 
 def test_a_wish_that_its_process_has_not_seen_yet_is_told(store: Store) -> None:

@@ -7,18 +7,25 @@ import signal
 
 import pytest
 
-from opsctl.rollout.stop import on_signals
+from opsctl.rollout.stop import BY_HAND, FROM_OUTSIDE, on_signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_asks_and_the_second_one_leaves(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (signal.SIGINT, BY_HAND),
+        (signal.SIGTERM, FROM_OUTSIDE),
+        (signal.SIGHUP, "stopped: its terminal was closed"),
+    ],
+)
+def test_the_first_signal_asks_and_tells_why_and_the_second_one_leaves(number: signal.Signals, why: str) -> None:
     before = signal.signal(number, signal.default_int_handler)
     said: list[str] = []
     try:
         with on_signals(said.append) as stop:
             os.kill(os.getpid(), number)
             assert stop.is_set()
-            assert len(said) == 1
+            assert (len(said), stop.why) == (1, why)
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
         assert signal.getsignal(number) is signal.default_int_handler

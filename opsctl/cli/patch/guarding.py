@@ -72,7 +72,7 @@ def watchdog(
     from opsctl.rollout import waiting
     from opsctl.rollout import watchdog as room
 
-    looks = follow.looking(app).running()
+    looks = follow.looking(app).watched()
     found = room.alarms(looks, waiting.scheduled(app.store), app.now())
     if output == "json":
         as_json({"alarms": wire.as_document(found)}, outcome="incomplete" if found else "ok")
