@@ -31,6 +31,15 @@ def _surroundings() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _input_that_waits() -> Iterator[None]:
+    """No test may leave the standard input without waiting, as ssh does: Ansible would refuse it in another test."""
+    yield
+    waits = os.get_blocking(0)
+    os.set_blocking(0, True)
+    assert waits, "give what is started here an input of its own (ssh -n, or stdin=subprocess.DEVNULL)"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     workers.in_turn(config, items)
 

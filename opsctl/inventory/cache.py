@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsctl import __version__
-from opsctl.inventory.document import decode, encode, encode_quarantined
+from opsctl.inventory.document import decode, encode_quarantined
 from opsctl.model.host import Inventory
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Fingerprint:
 
 
 def fingerprint(files: Iterable[Path]) -> Fingerprint:
-    total = hashlib.sha256(f"opsctl {__version__} format 2\0".encode())
+    total = hashlib.sha256(f"opsctl {__version__} format 3\0".encode())
     size = 0
     for file in files:
         try:
@@ -56,29 +56,25 @@ def recall(settings: Settings, files: Fingerprint) -> Inventory | None:
         return None
     try:
         found = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
-        return decode(found["inventory"], found["digest"]) if found["files"] == files.sha256 else None
+        if found["files"] != files.sha256:
+            return None
+        return decode({**found["inventory"], "quarantined": found["quarantined"]}, found["digest"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def remember(settings: Settings, files: Fingerprint, inventory: Inventory) -> None:
-    """Write the parsed copy; only into a state folder that is there already."""
+def remember(settings: Settings, files: Fingerprint, inventory: Inventory, content: str) -> None:
+    """Write the parsed copy, `content` its canonical text; only into a state folder that is there already."""
     if files.size < WORTH_IT or not settings.state.is_dir():
         return
-    content = {
-        "files": files.sha256,
-        "digest": inventory.digest,
-        "inventory": {
-            **encode(inventory.tenants, inventory.hosts),
-            "quarantined": encode_quarantined(inventory.quarantined),
-        },
-    }
+    aside = encode_quarantined(inventory.quarantined)
+    head = json.dumps({"files": files.sha256, "digest": inventory.digest, "quarantined": aside}, ensure_ascii=False)
     with contextlib.suppress(OSError):
         handle, name = tempfile.mkstemp(dir=settings.state, prefix=f".{FILE}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                # Not json.dump: that writes piece by piece, in Python.
-                file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+                # The text that the digest was made of, as it is: making it again costs as much as reading NetBox's.
+                file.write(f'{head[:-1]}, "inventory": {content}}}')
             Path(name).replace(settings.state / FILE)
         except OSError:
             Path(name).unlink(missing_ok=True)

@@ -46,9 +46,14 @@ _PARTS: dict[str, type[Any]] = {
 }
 
 
-def digest(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> str:
-    """SHA-256 over the content: the same for the same tenants and hosts, in whatever order the files list them."""
-    return hashlib.sha256(json.dumps(encode(tenants, hosts), sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+def canonical(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> str:
+    """The content as text: the same for the same tenants and hosts, in whatever order the files list them."""
+    return json.dumps(encode(tenants, hosts), sort_keys=True, ensure_ascii=True)
+
+
+def digest(content: str) -> str:
+    """SHA-256 over the canonical content."""
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def encode(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from opsctl.documents import NAME, NAME_RULE, Problems
 from opsctl.errors import InventoryError
 from opsctl.inventory import cache
-from opsctl.inventory.document import digest
+from opsctl.inventory.document import canonical, digest
 from opsctl.model.host import Inventory, Quarantined
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def load(settings: Settings) -> Inventory:
     nobodys = read_nobodys(settings.inventories, problems)
     inventory = replace(inventory, quarantined=(*inventory.quarantined, *nobodys))
     problems.finish(InventoryError, "the inventory is not usable")
-    cache.remember(settings, texts, inventory)
+    cache.remember(settings, texts, inventory, canonical(inventory.tenants, inventory.hosts))
     return inventory
 
 
@@ -80,7 +80,8 @@ def read_inventory(folders: Sequence[Path], problems: Problems) -> Inventory:
     _note_lost_copies(folders, problems)
     check_references(tenants, hosts, problems)
     put_aside = tuple(one for copy in copies for one in copy.quarantined)
-    return replace(assemble(tenants, hosts), quarantined=put_aside)
+    inventory, _ = assemble(tenants, hosts)
+    return replace(inventory, quarantined=put_aside)
 
 
 def copied_files(inventories: Path) -> list[Path]:
@@ -152,8 +153,9 @@ def read_source(settings: Settings, tenants: Iterable[str], problems: Problems) 
     return [located for name in tenants for located in read_hosts(base / name / SOURCE, name, problems)]
 
 
-def assemble(tenants: Iterable[TenantFile], hosts: Iterable[Located]) -> Inventory:
-    """An inventory in its fixed order, with its digest."""
+def assemble(tenants: Iterable[TenantFile], hosts: Iterable[Located]) -> tuple[Inventory, str]:
+    """An inventory in its fixed order, and the text that its digest is made of."""
     listed = tuple(sorted((entry.tenant for entry in tenants), key=lambda tenant: tenant.name))
     servers = tuple(sorted((located.host for located in hosts), key=lambda host: (host.tenant, host.name)))
-    return Inventory(tenants=listed, hosts=servers, digest=digest(listed, servers))
+    content = canonical(listed, servers)
+    return Inventory(tenants=listed, hosts=servers, digest=digest(content)), content

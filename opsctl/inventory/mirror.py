@@ -15,7 +15,7 @@ import os
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from opsctl import __version__
 from opsctl.inventory import pull as pulling
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.changes import Change, read_change, todo
+from opsctl.inventory.listing import Reading
 from opsctl.inventory.netbox import NetBox, Query, Server
 from opsctl.inventory.pull import PATHS, SERVICES, Filters, Pull
 from opsctl.inventory.record import KINDS, Kind, Malformed, Port, Record, ServiceRecord, Texts
@@ -59,11 +60,21 @@ class Refreshed:
 
 
 def refresh(
-    netbox: NetBox, wanted: Filters, known: Mirror | None, *, full_every: timedelta, now: datetime, labels: bool = False
+    netbox: NetBox,
+    wanted: Filters,
+    known: Mirror | None,
+    *,
+    full_every: timedelta,
+    now: datetime,
+    labels: bool = False,
+    meanwhile: Callable[[Server], None] = lambda _: None,
 ) -> Refreshed:
-    """The records as NetBox has them now, `labels`: services with their tags and custom fields. Raises SourceFailed."""
+    """The records as NetBox has them now, `labels`: services with their tags and custom fields. Raises SourceFailed.
+
+    `meanwhile` is done where everything is read, while it comes.
+    """
     server = netbox.server()
-    in_full = partial(_in_full, netbox, wanted, now, labels=labels)
+    in_full = partial(_in_full, netbox, server, wanted, now, labels=labels, meanwhile=meanwhile)
     if known is None:
         return in_full("for the first time")
     if now - known.full_at >= full_every:
@@ -115,19 +126,31 @@ class Head:
 
 def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedelta, now: datetime) -> bool:
     """Is NetBox surely as the mirror has it? Raises SourceFailed."""
-    server = netbox.server()
-    if server.version != known.version or now - known.full_at >= full_every:
+    if now - known.full_at >= full_every:
         return False
-    changes = _changes(netbox, server, known)
-    if changes is None or any(change.id not in set(known.seen) for change in changes):
-        return False
-    return all(netbox.count(PATHS[kind], wanted) == known.counts.get(kind, 0) for kind in KINDS)
+    # All asked at once: each answer counts only if every other one is as it was, so their order says nothing.
+    with Reading(netbox, Server(version=known.version)) as reading:
+        counts = {kind: reading.count(PATHS[kind], wanted) for kind in KINDS}
+        server = netbox.server()
+        changes = _changes(netbox, server, known) if server.version == known.version else None
+        if changes is None or any(change.id not in set(known.seen) for change in changes):
+            return False
+        return all(count.result() == known.counts.get(kind, 0) for kind, count in counts.items())
 
 
-def _in_full(netbox: NetBox, wanted: Filters, now: datetime, why: str, *, labels: bool) -> Refreshed:
+def _in_full(
+    netbox: NetBox,
+    server: Server,
+    wanted: Filters,
+    now: datetime,
+    why: str,
+    *,
+    labels: bool,
+    meanwhile: Callable[[Server], None],
+) -> Refreshed:
     # The changelog's place is noted first: what happens during the pull is looked at again the next time.
     seen = _latest(netbox)
-    pulled = pulling.pull(netbox, wanted, labels=labels)
+    pulled = pulling.pull(netbox, wanted, server=server, labels=labels, meanwhile=meanwhile)
     return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen), how=f"in full: {why}")
 
 
@@ -181,9 +204,12 @@ def _counted(netbox: NetBox, server: Server, wanted: Filters, pulled: Pull) -> P
     """Held against NetBox's own numbers: what was deleted or made without an entry shows there."""
     records = {record.key: record for record in pulled.records}
     changed = False
-    for kind in KINDS:
+    with Reading(netbox, server) as reading:
+        asked = {kind: reading.count(PATHS[kind], wanted) for kind in KINDS}
+        counts = {kind: count.result() for kind, count in asked.items()}
+    for kind, count in counts.items():
         ours = {record.id for record in pulled.records if record.kind == kind}
-        if netbox.count(PATHS[kind], wanted) == len(ours):
+        if count == len(ours):
             continue
         rows = netbox.rows(PATHS[kind], {**wanted, "fields": "id"}, cursor=server.cursor)
         there = {int(row["id"]) for row in rows}

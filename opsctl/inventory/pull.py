@@ -70,6 +70,22 @@ class Pull:
         return with_services(self.records, self.services)
 
 
+def untouched(before: Pull, now: Pull) -> frozenset[str]:
+    """The keys of the records that were taken over as they were, and so were all of their services and sites."""
+    if before.regions != now.regions:
+        return frozenset()
+    old = {record.key: record for record in before.records}
+    ports, new_ports = ({service.id: service for service in one.services} for one in (before, now))
+    touched = {
+        service.parent
+        for number in ports.keys() | new_ports.keys()
+        if (was := ports.get(number)) is not (one := new_ports.get(number))
+        for service in (was, one)
+        if service is not None
+    }
+    return frozenset(record.key for record in now.records if old.get(record.key) is record) - touched
+
+
 def filters(settings: Settings) -> Filters:
     """netbox.filters, checked. Raises ConfigError for a name that NetBox would silently ignore."""
     found: dict[str, list[str]] = {}
@@ -84,9 +100,16 @@ def filters(settings: Settings) -> Filters:
     return {name: tuple(values) for name, values in found.items()}
 
 
-def pull(netbox: NetBox, wanted: Filters, *, labels: bool = False) -> Pull:
-    """All of it. Raises SourceFailed."""
-    server, texts = netbox.server(), Texts()
+def pull(
+    netbox: NetBox,
+    wanted: Filters,
+    *,
+    server: Server | None = None,
+    labels: bool = False,
+    meanwhile: Callable[[Server], None] = lambda _: None,
+) -> Pull:
+    """All of it; `meanwhile` is done while the pages come, `server` what is known of NetBox. Raises SourceFailed."""
+    server, texts = server or netbox.server(), Texts()
     asked: Query = {**wanted, "fields": FIELDS}
     with Reading(netbox, server) as reading:
         # The dearest first, so that both threads end together.
@@ -102,6 +125,7 @@ def pull(netbox: NetBox, wanted: Filters, *, labels: bool = False) -> Pull:
             SERVICES: reading.count(SERVICES, {})
         }
         regions = _regions(netbox, server)
+        meanwhile(server)
         found = {kind: {record.id: record for record in hosts[kind]} for kind in KINDS}
         rows = {int(row["id"]): row for row in services}
         there = {path: count.result() for path, count in counts.items()}

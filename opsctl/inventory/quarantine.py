@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from opsctl.errors import UnknownName
 from opsctl.inventory.mapping import Rules, Unusable, to_host, visible
@@ -39,8 +40,12 @@ def sort_out(
     before: Sequence[Host] = (),
     others: Sequence[Host] = (),
     address: str = "",
+    same: Mapping[str, Host] = MappingProxyType({}),
 ) -> Sorted:
-    """`before` is the copy of the tenants in question, `others` the hosts of the tenants that are not asked for."""
+    """`before` is the copy of the tenants in question, `others` the hosts of the tenants that are not asked for.
+
+    `same`: the hosts that some of the records are known to give, by record: those need not be mapped again.
+    """
     known = {tenant.name: tenant for tenant in tenants}
     good: dict[str, Host] = {}
     bad: dict[str, str] = {}
@@ -50,11 +55,11 @@ def sort_out(
         if chosen.translated("status", record.status) not in chosen.statuses:
             left_out[record.status] = left_out.get(record.status, 0) + 1
             continue
-        by_key[record.key] = record
+        by_key[key := record.key] = record
         try:
-            good[record.key] = to_host(record, chosen, known, regions)
+            good[key] = same.get(key) or to_host(record, chosen, known, regions)
         except Unusable as reason:
-            bad[record.key] = _told(reason)
+            bad[key] = _told(reason)
     _refuse_shared(good, bad, others)
     kept = _settle(good, bad, before, others, tenants)
     quarantined = (

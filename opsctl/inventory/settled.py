@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opsctl import __version__
 from opsctl.inventory.cache import Fingerprint
@@ -42,9 +42,7 @@ class Settled:
 def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str], now: datetime) -> Settled | None:
     """What was remembered, if NetBox says that nothing has moved since. Raises SourceFailed, ConfigError."""
     try:
-        found = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
-        if found["key"] != _key(settings, copies, wanted):
-            return None
+        found = _remembered(settings, copies, wanted)
         settled = Settled(
             digest=str(found["digest"]),
             quarantined=tuple(Quarantined(**one) for one in found["quarantined"]),
@@ -52,7 +50,23 @@ def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str], now: 
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return settled if _unmoved(settings, wanted, now, found.get("marks")) else None
+    return settled if _unmoved(settings, wanted, now, found["marks"]) else None
+
+
+def basis(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> tuple[str, ...] | None:
+    """The marks of the mirrors that exactly these copies were made from; None where that is not known."""
+    try:
+        return tuple(map(str, _remembered(settings, copies, wanted)["marks"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _remembered(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> dict[str, Any]:
+    """Raises what the reading of a file can raise, and KeyError where it speaks of others."""
+    found: dict[str, Any] = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
+    if found["key"] != _key(settings, copies, wanted):
+        raise KeyError("key")
+    return found
 
 
 def _unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: object) -> bool:

@@ -42,6 +42,7 @@ class SyncPlan:
     after: tuple[Host, ...]
     diff: Diff
     inventory: Inventory
+    content: str
     texts: Mapping[str, str]
     copies: Fingerprint
     source: str = "file"
@@ -147,7 +148,7 @@ def plan(
     check_references(copy.tenants, [*copy.others, *given.hosts], problems)
     problems.finish(InventoryError, "the source cannot be taken over; nothing was written")
     after = tuple(located.host for located in given.hosts)
-    inventory = files.assemble(copy.tenants, [*copy.others, *given.hosts])
+    inventory, content = files.assemble(copy.tenants, [*copy.others, *given.hosts])
     kept = tuple(one for one in copy.quarantined if one.tenant not in wanted and (one.tenant or not given.whole))
     return SyncPlan(
         settings=settings,
@@ -155,6 +156,7 @@ def plan(
         after=after,
         diff=compare(copy.before, after),
         inventory=replace(inventory, quarantined=(*given.quarantined, *kept)),
+        content=content,
         texts=_texts(wanted, copy, after, given.quarantined),
         copies=copy.files,
         source=kind,
@@ -177,7 +179,7 @@ def _settled(settings: Settings, wanted: tuple[str, ...], now: datetime | None) 
         return None
     inventory = Inventory(quarantined=found.quarantined, digest=found.digest)
     return SyncPlan(
-        settings=settings, before=(), after=(), diff=Diff(), inventory=inventory, texts={}, copies=copies,
+        settings=settings, before=(), after=(), diff=Diff(), inventory=inventory, content="", texts={}, copies=copies,
         source="netbox", tenants=wanted, left_out=found.left_out, how="0 changes", settled=True,
     )  # fmt: skip
 
@@ -241,7 +243,8 @@ def _from_netbox(
     assert now is not None, "NetBox is read in full now and then: the time must be given"
     others = tuple(located.host for located in copy.others)
     tenants = tuple(entry.tenant for entry in copy.tenants)
-    taken = take(settings, wanted, tenants, before=copy.before, others=others, now=now, full=full)
+    made_from = None if full else settled.basis(settings, copy.files, wanted)
+    taken = take(settings, wanted, tenants, before=copy.before, others=others, now=now, full=full, made_from=made_from)
     return _Source(
         hosts=tuple(_located(host, problems) for host in taken.found.hosts if host.tenant in wanted),
         quarantined=taken.found.quarantined,
@@ -317,7 +320,7 @@ def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetim
         if planned.nobodys is not None:
             texts[inventories / files.NOBODYS] = planned.nobodys
         _replace(texts)
-    cache.remember(planned.settings, _copies(inventories), planned.inventory)
+    cache.remember(planned.settings, _copies(inventories), planned.inventory, planned.content)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opsctl.errors import ConfigError
@@ -13,8 +14,8 @@ from opsctl.inventory import pull as pulling
 from opsctl.inventory import token as tokens
 from opsctl.inventory.address import checked_address
 from opsctl.inventory.mapping import MAPPED, Rules, rules
-from opsctl.inventory.mirror import Refreshed
-from opsctl.inventory.netbox import NetBox
+from opsctl.inventory.mirror import Mirror, Refreshed
+from opsctl.inventory.netbox import NetBox, Server
 from opsctl.inventory.pull import Filters
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import TYPES
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from opsctl.config import Settings
 
 MACHINES, SERVICE = frozenset(TYPES), frozenset({"ipam.service"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """One mirror as it was, by its mark, and as it is now."""
+
+    before: Mirror | None
+    mark: str
+    now: Refreshed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,23 +55,34 @@ def take(
     others: Sequence[Host],
     now: datetime,
     full: bool = False,
+    made_from: Sequence[str] | None = None,
 ) -> Taken:
-    """`full`: read everything, whatever is known already.
+    """`full`: read everything, whatever is known already; `made_from`: the marks of the mirrors that `before` equals.
 
     Raises ConfigError for what opsctl.yml says wrongly, SourceFailed for what NetBox does.
     """
     chosen = mapping_of(settings)
     address = checked_address(settings)
-    refreshed = [
-        _refreshed(settings, tenant, filters, chosen, now=now, full=full)
+    read = [
+        _read(settings, tenant, filters, chosen, now=now, full=full)
         for tenant, filters in scopes(settings, wanted, tenants, chosen)
     ]
-    pulled = [one.mirror.pulled for one in refreshed]
+    pulled = [one.now.mirror.pulled for one in read]
+    same = _same(read, before) if made_from and [one.mark for one in read] == list(made_from) else {}
     records = {record.key: record for one in pulled for record in one.whole}
     regions = {slug: region for one in pulled for slug, region in one.regions.items()}
-    found = sort_out(records.values(), chosen, tenants, regions, before=before, others=others, address=address)
+    found = sort_out(
+        records.values(), chosen, tenants, regions, before=before, others=others, address=address, same=same
+    )
     whole = len(wanted) == len(tenants) and not tokens.for_each_tenant(settings)
-    return Taken(found=found, version=pulled[0].version, whole=whole, how="; ".join(one.how for one in refreshed))
+    return Taken(found=found, version=pulled[0].version, whole=whole, how="; ".join(one.now.how for one in read))
+
+
+def _same(read: Sequence[_Read], before: Sequence[Host]) -> dict[str, Host]:
+    """The hosts whose records have not been touched since they were made of them, by record."""
+    known = [(one.before.pulled, one.now.mirror.pulled) for one in read if one.before and one.mark]
+    untouched = {key for was, now in known for key in pulling.untouched(was, now)}
+    return {host.record: host for host in before if host.record in untouched}
 
 
 def mapping_of(settings: Settings) -> Rules:
@@ -92,27 +113,33 @@ def _slugs(chosen: Rules, tenants: Sequence[str]) -> tuple[str, ...]:
     return chosen.slugs(tenants)
 
 
-def _refreshed(
-    settings: Settings, tenant: str, filters: Filters, chosen: Rules, *, now: datetime, full: bool
-) -> Refreshed:
+def _read(settings: Settings, tenant: str, filters: Filters, chosen: Rules, *, now: datetime, full: bool) -> _Read:
     netbox = NetBox.of(settings, tenant)
     file = mirror.path(settings.state, netbox.address, filters, tenant)
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     try:
         known = None if full else mirror.load(file)
-        labels = bool(chosen.serves.kind)
-        found = mirror.refresh(netbox, filters, known, full_every=hours, now=now, labels=labels)
+        # Another look may put a newer mirror there at any time: the mark is that of this one, or of a newer one.
+        mark = head.mark if (head := mirror.head(file)) else ""
         # A custom field comes or goes with a full pull: what was checked then still holds.
-        if found.mirror.full_at == now and (chosen.fields or chosen.serves.kind == "field"):
-            there = pulling.custom_fields(netbox, netbox.server())
-            refuse_missing_fields(chosen.fields, there)
-            if chosen.serves.kind == "field":
-                refuse_missing_fields({chosen.serves.name: "netbox.serves"}, there, SERVICE)
+        found = mirror.refresh(
+            netbox, filters, known, full_every=hours, now=now, labels=bool(chosen.serves.kind),
+            meanwhile=partial(_refuse_unknown_fields, netbox, chosen),
+        )  # fmt: skip
     finally:
         netbox.close()
     if known is None or found.mirror != known:
         mirror.save(file, found.mirror)
-    return found
+    return _Read(before=known, mark=mark, now=found)
+
+
+def _refuse_unknown_fields(netbox: NetBox, chosen: Rules, server: Server) -> None:
+    """Raise ConfigError for a custom field that the mapping names and this NetBox does not have."""
+    if chosen.fields or chosen.serves.kind == "field":
+        there = pulling.custom_fields(netbox, server)
+        refuse_missing_fields(chosen.fields, there)
+        if chosen.serves.kind == "field":
+            refuse_missing_fields({chosen.serves.name: "netbox.serves"}, there, SERVICE)
 
 
 def refuse_missing_fields(

@@ -1,28 +1,20 @@
-"""What is pending on hosts: one round trip each, parsed into values, the last reading kept in the store."""
+"""What is pending on a host, as values, and how its answer is understood. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 
-from opsctl.errors import HostError, HostFailed, OpsctlError
-from opsctl.model import wire
-from opsctl.model.host import Host
+from opsctl.errors import HostFailed, OpsctlError
 from opsctl.model.rollout import MirrorState, PackageChange
 from opsctl.patch.condition import Boot, DpkgHealth, Kernel, NotKnown, PastUpdate, RebootNeed, Services
 from opsctl.rollout.contact import understood
-from opsctl.ssh.session import Transport, hostside_script
-from opsctl.state.store import Store
-from opsctl.state.updates import Updates
 
 FACT = "pending"
 # The script that reads the transaction, by the platform's family.
 READERS = {"debian": "pending", "ubuntu": "pending", "rhel": "pending_dnf"}
-_SECONDS = 120.0
-_REFRESH_SECONDS = 420.0
 # Debian policy 5.6.1 and 5.6.12, with the architecture that apt adds.
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~-]*")
@@ -149,78 +141,3 @@ class _Part:
 def exactly(packages: Iterable[PackageChange]) -> list[dict[str, str]]:
     """Planned versions as hostside/pending.py takes them."""
     return [{"name": package.name, "version": package.after} for package in packages]
-
-
-def _scripts(host: Host, given: Mapping[str, object]) -> dict[str, object]:
-    first = READERS[host.family]
-    return {"scripts": [(first, hostside_script(first), dict(given)), ("condition", hostside_script("condition"), {})]}
-
-
-def read(
-    transport: Transport,
-    hosts: Iterable[Host],
-    store: Store,
-    clock: Callable[[], datetime],
-    *,
-    security_only: bool = False,
-    refresh: bool = False,
-    packages: Sequence[str] = (),
-    planned: Mapping[str, Sequence[PackageChange]] | None = None,
-    downgrade: bool = False,
-) -> Readings:
-    """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts.
-
-    `security_only` and `packages` narrow the transaction to these updates and what they need; `planned` gives exact
-    versions by host, with `downgrade` also older ones.
-    """
-    exact = planned or {}
-
-    def given(host: Host) -> dict[str, object]:
-        words: dict[str, object] = {"security_only": security_only, "refresh": refresh, "packages": list(packages)}
-        return {**words, "planned": exactly(exact.get(host.key, ())), "downgrade": downgrade}
-
-    chosen = tuple(hosts)
-    fit = [host for host in chosen if host.family in READERS]
-    answers = transport.run_all(
-        fit,
-        hostside_script("together"),
-        lambda host: _scripts(host, given(host)),
-        timeout=_REFRESH_SECONDS if refresh else _SECONDS,
-    )
-    found: dict[str, Pending | OpsctlError] = {}
-    for host in chosen:
-        try:
-            found[host.key] = _one(host, answers.get(host.key))
-        except OpsctlError as error:
-            found[host.key] = error
-    with store.transaction():
-        for key, reading in found.items():
-            if isinstance(reading, Pending) and not (security_only or packages or exact):
-                store.put_fact(key, FACT, wire.dumps(reading), clock())
-        _account(store, chosen, found, clock(), whole=not (security_only or packages))
-    return found
-
-
-def _account(store: Store, hosts: Sequence[Host], found: Readings, at: datetime, *, whole: bool) -> None:
-    """Take what was read, and what could not be, into the account of the year."""
-    from opsctl.patch import seen
-
-    updates = Updates(store)
-    kinds = {host.key: host.platform for host in hosts}
-    read = {key: one for key, one in found.items() if isinstance(one, Pending)}
-    seen.keep(updates, {k: (f"{kinds[k]} {one.architecture}".strip(), one) for k, one in read.items()}, at, whole=whole)
-    for host in hosts:
-        error = found[host.key]
-        if isinstance(error, OpsctlError) and host.family in READERS:
-            updates.was_not_read(host.key, at, error.reason if isinstance(error, HostError) else error.message)
-
-
-def _one(host: Host, answer: object) -> Pending:
-    if host.family not in READERS:
-        raise HostFailed(host.key, f"patching of {host.platform} is not supported yet")
-    if isinstance(answer, OpsctlError):
-        raise answer
-    found = parse(host.key, answer)
-    if found.refreshed:
-        raise HostFailed(host.key, f"its package lists could not be fetched: {found.refreshed}")
-    return found

@@ -10,7 +10,7 @@ from opsctl.inventory import calendars, snapshot
 from opsctl.model.host import Host
 from opsctl.model.rollout import HostPlan, Plan, RolloutState
 from opsctl.monitor.alerts import Alerts
-from opsctl.patch import pending, propose, rollback, stale, waits
+from opsctl.patch import propose, reading, rollback, stale, waits
 from opsctl.patch.change import PatchChange
 from opsctl.patch.expected import from_history
 from opsctl.patch.pending import Readings
@@ -55,8 +55,8 @@ def refresh(means: Means, hosts: Iterable[Host]) -> Readings:
     chosen = tuple(hosts)
     keys = [host.key for host in chosen]
     with means.ledger.act("patch refresh", keys, {}, means.who, means.clock) as act:
-        readings = pending.read(means.transport, chosen, means.store, means.clock, refresh=True)
-        failed = [key for key, reading in readings.items() if isinstance(reading, HostFailed)]
+        readings = reading.read(means.transport, chosen, means.store, means.clock, refresh=True)
+        failed = [key for key, one in readings.items() if isinstance(one, HostFailed)]
         act.outcome = "incomplete" if failed else "ok"
         act.detail["failed"] = failed
     return readings
@@ -74,7 +74,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
     only, names = wish.security_only, wish.packages
     # Asked first: hosts are not read for nothing.
     alerting = Alerts.of(means.settings, means.inventory).hosts() & {host.key for host in asked}
-    readings = pending.read(means.transport, asked, means.store, means.clock, security_only=only, packages=names)
+    readings = reading.read(means.transport, asked, means.store, means.clock, security_only=only, packages=names)
     propose.refuse_unknown(wish.packages, {host.key: readings[host.key] for host in managed})
     made = propose.propose(
         means.inventory,
@@ -150,7 +150,7 @@ def take_back(means: Means, state: RolloutState, limit: Sequence[str], wish: Wis
         raise NothingMatches(f"{plan.id} has none of these hosts", hint=f"opsctl patch status {plan.id}")
     gone = ride.no_longer_ours(means, plan)
     hosts, exact = [means.inventory.host(key) for key in keys], rollback.wanted(plan)
-    readings = pending.read(
+    readings = reading.read(
         means.transport, [host for host in hosts if host.key not in gone], means.store, means.clock,
         planned=exact, downgrade=True,
     )  # fmt: skip
@@ -177,4 +177,4 @@ def read_planned(means: Means, plan: Plan, hosts: Iterable[Host]) -> Readings:
     """What the planned versions would do on each host now."""
     exact = {item.host: item.packages for item in plan.hosts}
     back = bool(plan.rollback_of)
-    return pending.read(means.transport, hosts, means.store, means.clock, planned=exact, downgrade=back)
+    return reading.read(means.transport, hosts, means.store, means.clock, planned=exact, downgrade=back)

@@ -76,6 +76,6 @@ def close_shared(settings: Settings) -> int:
     for socket in found:
         ssh = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={client_config.quoted(str(socket))}", "-O", "exit", "any"]
         # One behind a jump host ends with that one, and so may be gone already.
-        subprocess.run(ssh, capture_output=True, check=False, timeout=10)
+        subprocess.run(ssh, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=10)
         socket.unlink(missing_ok=True)
     return len(found)

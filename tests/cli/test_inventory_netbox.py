@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opsctl import config
 from opsctl.cli.main import run
 from opsctl.inventory import files, freshness
+from opsctl.inventory.mapping import to_host
+from opsctl.inventory.record import Record
+from opsctl.model.host import Host
 from opsctl.state.store import Store
 from tests.netbox.played import TOKEN, Fault, Played, played, recorded
 
@@ -367,6 +371,38 @@ def test_a_copied_workspace_reads_without_netbox(workspace: Path, tmp_path: Path
     capsys.readouterr()
     assert run(["-C", str(away), "inventory", "list", "-o", "json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["hosts"]) == 30
+
+
+def test_after_an_equal_sync_only_what_has_changed_is_mapped_and_the_result_is_that_of_a_full_one(
+    workspace: Path, server: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped: list[str] = []
+
+    def counted(record: Record, *more: Any) -> Host:
+        mapped.append(record.name)
+        return to_host(record, *more)
+
+    monkeypatch.setattr("opsctl.inventory.quarantine.to_host", counted)
+    server.changes = []
+    server.change("virtualization.virtualmachine", 1)
+    assert sync() == 0
+    everything = len(mapped)
+    quarantined = len(files.load(config.load(workspace, {})).quarantined)
+    server.row(MACHINES, "sdl-app-00008")["custom_fields"]["service_owner"] = "somebody else"
+    server.change("virtualization.virtualmachine", 9)
+    mapped.clear()
+    assert sync() == 0
+    assert "somebody else" in "".join(texts(workspace).values())
+    assert "sdl-app-00008" in mapped
+    assert len(mapped) <= 1 + quarantined < everything
+    after = texts(workspace)
+    assert sync("--full") == 0
+    assert texts(workspace) == after
+    # Another mapping, or a tenant that is held to something else, maps them all anew.
+    (workspace / "opsctl.yml").write_text(OPSCTL + "  prefer: ipv6\n")
+    mapped.clear()
+    assert sync() == 0
+    assert len(mapped) == everything
 
 
 def test_an_equal_sync_is_remembered_and_a_refused_one_is_not_forgotten(server: Played, capsys: Capture) -> None:

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 
 from tests.integration.ground import Ground
 
-# Written by every login, whoever logs in: the journal and the logs, who is and was here, what sudo and PAM keep of it.
+# Written by every login, whoever logs in: the journal and the logs, also those that wait for the log host; who is and
+# was here; what sudo and PAM keep of it.
 LOGS = (
     "/run/faillock", "/run/log/journal", "/run/systemd/journal", "/var/log/auth.log", "/var/log/btmp",
     "/var/log/journal", "/var/log/lastlog", "/var/log/sudo.log", "/var/log/syslog", "/var/log/wtmp",
-    "/run/utmp", "/run/sudo/ts",
+    "/run/utmp", "/run/sudo/ts", "/var/spool/rsyslog",
 )  # fmt: skip
 # No files: what the kernel shows of itself. Its settings are asked for below.
 KERNEL = ("/proc", "/sys", "/dev/pts")

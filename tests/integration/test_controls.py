@@ -14,28 +14,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from opsctl import lab
-from opsctl.ansible.runner import run_playbook
 from opsctl.compliance import catalogue as catalogues
-from opsctl.compliance import expectations, profiles
-from opsctl.compliance.assess import Order, assess
+from opsctl.compliance import expectations
 from opsctl.compliance.records import Record, of_inventory, record
-from opsctl.model.finding import Assessment, Catalogue, CheckResult, Profile
-from opsctl.ssh.session import hostside_script
-from tests.integration import control_cases_services, control_cases_system
+from opsctl.model.finding import Assessment, CheckResult
+from tests.integration import control_cases_services, control_cases_system, judged
 from tests.integration.control_case import DROP_IN, Case, RecordCase
+from tests.integration.footprint import nothing_changes
 from tests.integration.ground import Ground, ground
+from tests.integration.judged import by_control, every, provision, shipped
 
 pytestmark = pytest.mark.lab
 
 HOST = "host-01"
-# What changes by itself: logs, running state, stamps of timers.
-ELSEWHERE = ("/var/log", "/run", "/proc", "/sys", "/tmp", "/var/lib/systemd")
 
 CASES = (*control_cases_system.CASES, *control_cases_services.CASES)
 NEEDS_A_VM = (*control_cases_system.NEEDS_A_VM, *control_cases_services.NEEDS_A_VM)
@@ -50,34 +46,13 @@ ON_OTHER_HOSTS = frozenset(f"WEB-0{number}" for number in range(1, 5)) | {f"DB-0
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     with ground(tmp_path_factory.mktemp("controls"), lab.generic(1)) as found:
-        found.write(
-            "ange/group_vars/all.yml",
-            "users_absent: [gammal-admin, konsult]\nusers_sudoers_absent: [gammal-admin]\n",
-        )
         # As on a machine that boots by itself.
         found.inside(HOST, "mkdir -p /boot/grub; install -m 0644 /dev/null /boot/grub/grub.cfg")
-        host = found.host(HOST)
-        run = run_playbook(
-            "provision",
-            [host],
-            transport=found.transport,
-            inventory=found.inventory,
-            settings=found.settings,
-            extra_vars={"guard_seconds": 300, "guard_token": "test", "guard_claims": found.claims},
-        )
-        assert run.good, run.output
-        found.transport.fresh(host)
-        found.transport.run(host, hostside_script("guard"), {"action": "confirm", "token": "test"}, timeout=30)
+        provision(found)
         found.inside(HOST, "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-remove dist-upgrade opslab-library")
         # What the updates ask for; a reboot would end the shared connection of every test.
         found.inside(HOST, "rm -f /run/reboot-required*")
         yield found
-
-
-@cache
-def shipped() -> tuple[Catalogue, Profile]:
-    catalogue = catalogues.load()
-    return catalogue, profiles.load("standard", catalogue)
 
 
 def known(**broken: dict[str, object]) -> dict[str, Record]:
@@ -89,39 +64,16 @@ def known(**broken: dict[str, object]) -> dict[str, Record]:
 
 def judge(place: Ground, *controls: str, records: dict[str, Record] | None = None) -> Assessment:
     """All of the profile, or these controls, of the profile or not."""
-    catalogue, standard = shipped()
-    whole = replace(standard, controls=tuple(c for c in catalogue.controls if c.id in EVERY))
-    profile, left = profiles.narrow(whole if controls else standard, controls)
-    order = Order(
-        hosts=(place.host(HOST),), profile=profile, catalogue=catalogue, operator="test", selection={}, deselected=left,
-        records={place.host(HOST).key: records or known()},
-    )  # fmt: skip
-    return assess(
-        order,
-        transport=place.transport,
-        inventory=place.inventory,
-        settings=place.settings,
-        now=lambda: datetime.now(UTC),
-    )
+    return judged.judge(place, *controls, profile=every() if controls else None, records=records or known())
 
 
 def neighbours(control: str) -> list[str]:
     return [case.control for case in CASES if case.control[:3] == control[:3]]
 
 
-def by_control(assessment: Assessment) -> dict[str, CheckResult]:
-    assert assessment.complete, assessment.faults
-    return {result.control: result for result in assessment.results}
-
-
 def told(results: dict[str, CheckResult]) -> dict[str, str]:
     """What did not pass, but for what a container cannot hold and a check says so."""
-    elsewhere = {case.control for case in NEEDS_A_VM}
-    return {
-        name: f"{r.result}: {r.observed or r.reason}"
-        for name, r in results.items()
-        if r.result != "pass" and not (r.result == "notapplicable" and r.reason and name in elsewhere)
-    }
+    return judged.told(results, {case.control for case in NEEDS_A_VM})
 
 
 def test_there_is_a_case_for_every_control_that_can_be_checked() -> None:
@@ -228,17 +180,18 @@ def test_the_checks_say_the_same_under_plain_pytest_and_testinfra(place: Ground,
                 assert piece["sha256"] == digests[piece["command"]], piece["command"]
 
 
-def test_a_run_changes_nothing_on_the_host(place: Ground) -> None:
-    left_out = " ".join(f"-path {path} -prune -o" for path in ELSEWHERE)
-    state = (
-        f"{{ find / -xdev {left_out} -printf '%p %m %U:%G %s %T@ %l\\n'; nft list ruleset; ss -Htuln; "
-        "systemctl list-units --plain --no-legend --type=service | grep -v session; } | sort"
-    )
-    judge(place)
-    before = place.inside(HOST, state)
-    judge(place)
-    after = place.inside(HOST, state)
-    assert sorted(set(after.splitlines()) ^ set(before.splitlines())) == []
+def test_a_run_of_every_control_changes_nothing_on_the_host(place: Ground) -> None:
+    """Once learning, each command alone; once from the batch with a part asked for again."""
+    judge(place, "USR-01")  # The connection is opened before the first look, and stays.
+    learned = place.settings.state / "cache" / f"comply-commands-{os.geteuid()}.json"
+    with nothing_changes(place, HOST):
+        learned.unlink()
+        alone = judge(place, *(control.id for control in every().controls))
+        batched = judge(place, *(control.id for control in every().controls))
+    assert "live" in {piece.how for result in alone.results for piece in result.evidence}
+    assert "batch" in {piece.how for result in batched.results for piece in result.evidence}
+    assert len(batched.results) == 129
+    assert batched.repeats
 
 
 def test_a_missing_list_is_an_error_and_never_a_pass(place: Ground) -> None:

@@ -112,7 +112,7 @@ def test_the_automation_logs_in_with_its_key_and_becomes_root(lab: Fleet) -> Non
         "-o",
         "UserKnownHostsFile=/dev/null",
     )
-    command = ["ssh", *options, "-i", str(lab.identity_file), f"{lab.user}@{lab.host(WEB).address}", "sudo -n id -u"]
+    command = ["ssh", *options, "-ni", str(lab.identity_file), f"{lab.user}@{lab.host(WEB).address}", "sudo -n id -u"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert done.stdout == "0\n", done.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from opsctl import lab
-from opsctl.patch import pending, told
+from opsctl.patch import reading, told
 from opsctl.patch.pending import Pending
 from opsctl.state.store import Store
 from tests.integration.ground import Ground, ground
@@ -39,7 +39,7 @@ def fetched(place: Ground) -> Iterator[Ground]:
 def read(place: Ground, tmp_path: Path) -> Pending:
     with Store.open(tmp_path / "state") as store:
         host = place.host(HOST)
-        (found,) = pending.read(place.transport, [host], store, lambda: datetime.now(UTC)).values()
+        (found,) = reading.read(place.transport, [host], store, lambda: datetime.now(UTC)).values()
     assert isinstance(found, Pending), found
     return found
 

@@ -72,7 +72,7 @@ def test_ten_scripts_and_plain_ssh_share_one_connection(hosts: Ground, transport
     before = logins(hosts, WEB1)
     for number in range(10):
         assert transport.run(web1, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
-    command = ["ssh", "-F", str(transport.config_file), "--", transport.alias(web1), "echo shared"]
+    command = ["ssh", "-nF", str(transport.config_file), "--", transport.alias(web1), "echo shared"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "shared\n"
     assert logins(hosts, WEB1) == before + 1
 
@@ -142,13 +142,13 @@ def test_ssh_itself_opens_a_host_anew_that_lost_its_power(hosts: Ground, transpo
         transport.open(web1)
         power_cut(hosts, WEB1)
         transport.open(web1)
-        command = ["ssh", "-F", str(transport.config_file), "--", transport.alias(web1), "echo well"]
+        command = ["ssh", "-nF", str(transport.config_file), "--", transport.alias(web1), "echo well"]
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "well\n"
 
 
 def test_a_host_behind_a_jump_host_is_reached_through_it(hosts: Ground, transport: Transport) -> None:
     db1 = hosts.host(DB1)
-    direct = ["ssh", "-F", str(transport.config_file), "-o", "ProxyJump=none", "-o", "ControlPath=none", "--"]
+    direct = ["ssh", "-nF", str(transport.config_file), "-o", "ProxyJump=none", "-o", "ControlPath=none", "--"]
     assert subprocess.run([*direct, transport.alias(db1), "true"], capture_output=True, check=False).returncode == 255
     before = logins(hosts, LB1)
     assert transport.run(db1, WHO, {}, timeout=20) == {"uid": 0}
@@ -199,7 +199,7 @@ def test_without_an_approved_key_nothing_connects(hosts: Ground, transport: Tran
             assert "host approve" in caught.value.hint
         found = stranger.run_all(hosts.inventory, WHO, {}, timeout=20)
         assert all(isinstance(answer, HostKeyRefused) for answer in found.values())
-        plain = ["ssh", "-F", str(stranger.config_file), "--", stranger.alias(hosts.host(WEB1)), "true"]
+        plain = ["ssh", "-nF", str(stranger.config_file), "--", stranger.alias(hosts.host(WEB1)), "true"]
         assert subprocess.run(plain, capture_output=True, check=False).returncode == 255
     assert logins(hosts, WEB1) == before
 

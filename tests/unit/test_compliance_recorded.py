@@ -307,6 +307,13 @@ def test_periods_of_logrotate_become_days(checks: SimpleNamespace) -> None:
     assert found["/var/log/big"] == 0
 
 
+@pytest.mark.parametrize(("selected", "observed"), [("install apt\n", "none"), ("hold curl\ninstall apt\n", "curl")])
+def test_a_package_that_dpkg_wants_held_is_told(checks: SimpleNamespace, selected: str, observed: str) -> None:
+    prints: dict[str, str | tuple[int, str]] = {"command -v dpkg-query": "dpkg-query\n", "dpkg-query -W -f": selected}
+    found = judged(checks, checks.packages.check_nothing_is_held, prints)
+    assert found == (observed == "none", f"held: {observed}")
+
+
 # --- databases and web ------------------------------------------------------------------------------------------------
 
 HBA = "1|local|postgres|||peer|\n2|local|all|||peer|\n3|host|all|127.0.0.1|255.255.255.255|scram-sha-256|\n"

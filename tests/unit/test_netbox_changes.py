@@ -10,7 +10,7 @@ from opsctl.inventory import mirror
 from opsctl.inventory.changes import Change, todo
 from opsctl.inventory.mirror import Mirror, Refreshed
 from opsctl.inventory.netbox import NetBox
-from opsctl.inventory.pull import Filters, pull
+from opsctl.inventory.pull import Filters, pull, untouched
 from tests.netbox.played import TOKEN, Played, played
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -109,6 +109,11 @@ def test_a_change_is_seen_as_a_full_pull_sees_it(
     third = refresh(netbox, second.mirror)
     assert third.how == "0 changes"
     assert third.mirror == second.mirror
+    was, now = ({record.key: record for record in one.pulled.whole} for one in (first, second.mirror))
+    same = untouched(first.pulled, second.mirror.pulled)
+    assert all(was[key] == now[key] for key in same)
+    assert len(was.keys() & now.keys() - same) <= 1 or change is a_tag_is_renamed
+    assert untouched(second.mirror.pulled, third.mirror.pulled) == now.keys()
 
 
 def test_nothing_changed_is_found_with_a_handful_of_small_questions(server: Played, netbox: NetBox) -> None:

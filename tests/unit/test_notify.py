@@ -255,7 +255,7 @@ def test_a_sealed_book_is_opened_with_the_password_of_the_vault(tmp_path: Path) 
     (tmp_path / "password").write_text("open sesame")
     program = str(Path(sys.executable).with_name("ansible-vault"))
     seal = (program, "encrypt", "--vault-password-file", str(tmp_path / "password"), str(tmp_path / "targets.yml"))
-    # Its own home, for Ansible shares folders under one, and an input that waits, for Ansible refuses any other.
+    # A home of its own, for Ansible shares folders under one.
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
     sealed = subprocess.run(seal, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert sealed.returncode == 0, sealed.stderr

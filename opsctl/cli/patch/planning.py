@@ -41,17 +41,18 @@ def pending(app: App, /, *, host: str | None, refresh: bool, output: str, **sele
 
     Exit code 1: a host could not be read.
     """
-    from opsctl.patch import pending as room
+    from opsctl.patch import reading as reader
     from opsctl.patch import run, told
+    from opsctl.patch.pending import Pending
 
     hosts, means = (app.inventory.host(host),) if host else select(app, selection), means_of(app)
-    readings = run.refresh(means, hosts) if refresh else room.read(means.transport, hosts, means.store, means.clock)
+    readings = run.refresh(means, hosts) if refresh else reader.read(means.transport, hosts, means.store, means.clock)
     failed = [key for key, reading in readings.items() if isinstance(reading, OpsctlError)]
     if output == "json":
         as_json({"hosts": [told.document(key, one) for key, one in readings.items()]}, outcome=_word(failed, readings))
     elif host and not failed:
         for key, one in readings.items():
-            if isinstance(one, room.Pending):
+            if isinstance(one, Pending):
                 pairs(told.sheet(one), title=key)
                 table(told.PACKAGE_COLUMNS, told.package_rows(one), empty="no package would change")
     else:
