@@ -66,10 +66,8 @@ def run(
 
     catalogue = catalogues.load(app.settings.own_content)
     hosts = select(app, selection, managed_only=False)
-    parts = defaults.judged(
-        hosts, profile, inventory=app.inventory, settings=app.settings, catalogue=catalogue
-    )  # fmt: skip
-    chosen = [profiles.narrow(_set(app, part.profile, catalogue), controls, severities) for part in parts]
+    parts = defaults.judged(hosts, profile, inventory=app.inventory, settings=app.settings, catalogue=catalogue)
+    chosen = [profiles.narrow(part.profile, controls, severities) for part in parts]
     waivers = waiverfile.current(app.settings.inventories, {host.tenant for host in hosts}, catalogue.by_id, app.now())
     _settle(app)
     done = []
@@ -128,14 +126,6 @@ def _settle(app: App) -> None:
 
     for run_id in settle(app.store, app.ledger, app.settings.state, app.who, app.now):
         note(f"run {run_id} was cut off: its report is kept, incomplete")
-
-
-def _set(app: App, profile: Profile, catalogue: Catalogue) -> Profile:
-    """The profile with the workspace's own bounds."""
-    from opsctl.compliance import profiles
-
-    days = app.settings.number("comply.max_list_age_days")
-    return profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _print(found: Audit) -> None:

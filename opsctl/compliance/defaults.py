@@ -22,7 +22,10 @@ OPTION = "comply.profile"
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Hosts that one profile judges, and why it is this one: `--profile`, or file and line, or the setting."""
+    """Hosts that one profile, with the workspace's own bounds, judges.
+
+    `why` it is this one: `--profile`, or file and line, or the setting.
+    """
 
     profile: Profile
     hosts: tuple[Host, ...]
@@ -58,7 +61,7 @@ def judged(
     own, inventories = settings.own_content, settings.inventories
     chosen = tuple(hosts)
     if named:
-        profile = profiles.load(named, catalogue, own, inventories)
+        profile = _bounded(profiles.load(named, catalogue, own, inventories), settings, catalogue)
         return (Judged(profile=profile, hosts=profiles.hosts_of(profile, chosen, inventory), why="--profile"),)
     tenants = [inventory.tenant(name) for name in dict.fromkeys(host.tenant for host in chosen)]
     lines = _checked([tenant for tenant in tenants if tenant.profile], settings, catalogue)
@@ -66,11 +69,16 @@ def judged(
     found = []
     for name in dict.fromkeys(tenant.profile or usual for tenant in tenants):
         mine = [tenant.name for tenant in tenants if (tenant.profile or usual) == name]
-        profile = profiles.load(name, catalogue, own, inventories)
+        profile = _bounded(profiles.load(name, catalogue, own, inventories), settings, catalogue)
         of_it = profiles.hosts_of(profile, (host for host in chosen if host.tenant in mine), inventory)
         why = ", ".join(dict.fromkeys(lines.get(tenant, OPTION) for tenant in mine))
         found.append(Judged(profile=profile, hosts=of_it, why=why))
     return tuple(found)
+
+
+def _bounded(profile: Profile, settings: Settings, catalogue: Catalogue) -> Profile:
+    days = settings.number("comply.max_list_age_days")
+    return profiles.tailor(profile, catalogue, "PAT-04", "max_age_days", days)
 
 
 def _checked(tenants: Sequence[Tenant], settings: Settings, catalogue: Catalogue) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsctl import __version__
-from opsctl.inventory.document import decode, encode_quarantined
+from opsctl.inventory.document import canonical, decode, encode_quarantined
 from opsctl.model.host import Inventory
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def recall(settings: Settings, files: Fingerprint) -> Inventory | None:
         return None
 
 
-def remember(settings: Settings, files: Fingerprint, inventory: Inventory, content: str) -> None:
-    """Write the parsed copy, `content` its canonical text; only into a state folder that is there already."""
+def remember(settings: Settings, files: Fingerprint, inventory: Inventory, content: str = "") -> None:
+    """Write the parsed copy, `content` its canonical text where it is known; only into a state folder that is there."""
     if files.size < WORTH_IT or not settings.state.is_dir():
         return
     aside = encode_quarantined(inventory.quarantined)
@@ -74,7 +74,8 @@ def remember(settings: Settings, files: Fingerprint, inventory: Inventory, conte
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 # The text that the digest was made of, as it is: making it again costs as much as reading NetBox's.
-                file.write(f'{head[:-1]}, "inventory": {content}}}')
+                text = content or canonical(inventory.tenants, inventory.hosts)
+                file.write(f'{head[:-1]}, "inventory": {text}}}')
             Path(name).replace(settings.state / FILE)
         except OSError:
             Path(name).unlink(missing_ok=True)

@@ -59,7 +59,7 @@ def load(settings: Settings) -> Inventory:
     nobodys = read_nobodys(settings.inventories, problems)
     inventory = replace(inventory, quarantined=(*inventory.quarantined, *nobodys))
     problems.finish(InventoryError, "the inventory is not usable")
-    cache.remember(settings, texts, inventory, canonical(inventory.tenants, inventory.hosts))
+    cache.remember(settings, texts, inventory)
     return inventory
 
 

@@ -79,11 +79,9 @@ def _ready(means: Means, gate: Gate, hosts: Sequence[Host]) -> _Ready:
 
     settings = means.settings
     catalogue = catalogues.load(settings.own_content)
-    days = settings.number("comply.max_list_age_days")
     parts = []
     for one in defaults.judged(hosts, None, inventory=means.inventory, settings=settings, catalogue=catalogue):
-        tailored = profiles.tailor(one.profile, catalogue, "PAT-04", "max_age_days", days)
-        profile, left = profiles.narrow(tailored, gate.controls)
+        profile, left = profiles.narrow(one.profile, gate.controls)
         parts.append(_Part(hosts=one.hosts, profile=profile, left=left))
     agreed = waiverfile.current(settings.inventories, {gate.tenant}, catalogue.by_id, means.clock())
     return _Ready(catalogue=catalogue, parts=tuple(parts), waivers=agreed)
