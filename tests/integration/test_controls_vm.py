@@ -33,7 +33,7 @@ UNLOCKED = [case.control for case in CASES if case.control != LOCKED]
 
 # The audit's own log; what the agent that carries the test's own looks says of them; the socket on which chronyc(1) is
 # answered comes and goes in chrony's folder.
-WRITTEN_BY_THE_LOOK = ("/var/log/audit/audit.log", "/var/log/user.log", "/run/chrony")
+WRITTEN_BY_THE_LOOK = ("/var/log/audit/audit.log", "/var/log/user.log", "/srv/logs", "/run/chrony")
 
 
 @pytest.fixture(scope="module")
