@@ -109,6 +109,16 @@ print(base64.b64encode(zlib.compress("\\n".join(told).encode(errors="replace"), 
 """
 
 
+# The kernel loads the modules that answer these when it is asked for the first time, whoever asks; then udev is at work.
+_STILL = """\
+ss -Htul >/dev/null; nft list ruleset >/dev/null 2>&1
+command -v udevadm >/dev/null || exit 0
+udevadm settle --timeout=60
+for turn in $(seq 300); do pgrep -f '^\\(udev-worker' >/dev/null || exit 0; sleep 0.2; done
+echo 'udev does not come to rest' >&2; exit 1
+"""
+
+
 def look(place: Ground, host: str, *, logs: Collection[str], hashed: bool) -> dict[str, str]:
     """What a host is, line by line: by what is told of, all that is told of it."""
     text = _LOOK % {"skipped": (*LOGS, *KERNEL, *logs), "hashed": hashed}
@@ -133,8 +143,7 @@ def nothing_changes(place: Ground, host: str, *, logs: Collection[str] = (), has
     names = " ".join(place.inside(host, timers).split())
     stop, start = (f"systemctl {verb} {names}" if names else "true" for verb in ("stop", "start"))
     place.inside(host, stop)
-    # The kernel loads the modules that answer these when it is asked for the first time, whoever asks.
-    place.inside(host, "ss -Htul >/dev/null; nft list ruleset >/dev/null 2>&1 || true")
+    place.inside(host, _STILL)
     try:
         before = look(place, host, logs=logs, hashed=hashed)
         assert len(before) > 1000
