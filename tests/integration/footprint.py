@@ -109,7 +109,7 @@ print(base64.b64encode(zlib.compress("\\n".join(told).encode(errors="replace"), 
 """
 
 
-# The kernel loads the modules that answer these when it is asked for the first time, whoever asks. Then udev is at work.
+# The kernel loads the modules that answer these when they are asked for the first time. Then udev is at work.
 _STILL = """\
 ss -Htul >/dev/null; nft list ruleset >/dev/null 2>&1
 command -v udevadm >/dev/null || exit 0
