@@ -134,6 +134,8 @@ MARIADB_CASES = (
 )  # fmt: skip
 # What the servers write of everybody who speaks to them; the last is where PostgreSQL counts (its shared memory).
 LOGS = {WEB: ("/var/log/nginx",), DATABASE: ("/var/log/postgresql", "/dev/shm"), MARIADB: ()}
+# Each control once: MariaDB's are PostgreSQL's.
+CASES = (*WEB_CASES, *DATABASE_CASES)
 SERVERS = {WEB: WEB_CASES, DATABASE: DATABASE_CASES, MARIADB: MARIADB_CASES}
 each_server = pytest.mark.parametrize(("name", "cases"), SERVERS.items(), ids=["web", "database", "mariadb"])
 
