@@ -138,7 +138,7 @@ def pull(
         cuts = {path: reading.cut(path, query) for path, query in asked.items()}
         meanwhile.before()
         fields = service_fields(netbox, labels=labels)
-        ports = reading.rows(SERVICES, cuts[SERVICES].result(), fields, lambda row: row)
+        ports = reading.rows(SERVICES, cuts[SERVICES].result(), fields, _read_service)
         pages = {
             kind: reading.rows(PATHS[kind], cuts[PATHS[kind]].result(), FIELDS, partial(read, kind, texts))
             for kind in reversed(KINDS)
@@ -147,8 +147,8 @@ def pull(
         counts = {path: reading.count(path, query) for path, query in asked.items()}
         regions = _regions(netbox, server)
         meanwhile.once(server)
-        rows = {int(row["id"]): row for part in ports for row in part}
-        early = ports_of(read_services(rows.values()))
+        services = {number: service for part in ports for number, service in part}
+        early = ports_of(service for service in services.values() if service)
         found: dict[Kind, dict[int, Record]] = {}
         for kind, parts in pages.items():
             found[kind] = {}
@@ -164,7 +164,7 @@ def pull(
     return Pull(
         version=server.version,
         records=tuple(records),
-        services=_services(netbox, server, {"fields": fields}, rows, there[SERVICES]),
+        services=_services(netbox, server, {"fields": fields}, services, there[SERVICES]),
         regions=regions,
         labels=labels,
     )
@@ -214,16 +214,16 @@ def _mended(
 
 
 def _services(
-    netbox: NetBox, server: Server, asked: Query, found: dict[int, Row], count: int
+    netbox: NetBox, server: Server, asked: Query, found: dict[int, ServiceRecord | None], count: int
 ) -> tuple[ServiceRecord, ...]:
     if len(found) != count:
         there = {int(row["id"]) for row in netbox.rows(SERVICES, {"fields": "id"}, cursor=server.cursor)}
         missing = sorted(there - found.keys())
         fresh = netbox.by_id(SERVICES, missing, asked) if missing else ()
-        found = {number: row for number, row in found.items() if number in there} | {
-            int(row["id"]): row for row in fresh
-        }
-    return read_services(found[number] for number in sorted(found))
+        found = {number: service for number, service in found.items() if number in there} | dict(
+            map(_read_service, fresh)
+        )
+    return tuple(service for number in sorted(found) if (service := found[number]))
 
 
 def service_fields(netbox: NetBox, *, labels: bool = False) -> str:
@@ -233,9 +233,14 @@ def service_fields(netbox: NetBox, *, labels: bool = False) -> str:
     return (SERVICE_FIELDS if known else OLD_SERVICE_FIELDS) + (LABELS if labels else "")
 
 
-def read_services(rows: Iterable[Row]) -> tuple[ServiceRecord, ...]:
+def read_services(rows: Iterable[Row]) -> Iterator[ServiceRecord]:
+    return (service for _, service in map(_read_service, rows) if service)
+
+
+def _read_service(row: Row) -> tuple[int, ServiceRecord | None]:
+    """The id of a service, and the service where it belongs to a device or a virtual machine."""
     try:
-        return tuple(service for row in rows if (service := read_service(row)) is not None)
+        return int(row["id"]), read_service(row)
     except Malformed as error:
         raise SourceFailed(f"NetBox gave {error}; nothing was written") from error
 
