@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,13 +76,19 @@ def judge(
     with tempfile.TemporaryDirectory(dir=work, prefix="comply-") as name:
         folder = Path(name)
         (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
-        fault, interrupted = "", False
+        fault, interrupted, written = "", False, _Written(folder / "results")
+
+        def judged(key: str) -> None:
+            over(key)
+            written.read()
+
         try:
             command = _command(checks, tuple(controls), folder)
-            fault = _run(command, folder, partial(_serve, answers, over), feed or _all_of(hosts), silence)
+            fault = _run(command, folder, partial(_serve, answers, judged), feed or _all_of(hosts), silence)
         except KeyboardInterrupt:
             interrupted = True
-        return Judged(results=tuple(_results(folder / "results")), fault=fault, interrupted=interrupted)
+        written.read()
+        return Judged(results=tuple(written.results), fault=fault, interrupted=interrupted)
 
 
 def _all_of(hosts: Iterable[str]) -> Feed:
@@ -188,13 +195,23 @@ def _told(found: Answer) -> dict[str, object]:
     }
 
 
-def _results(file: Path) -> Iterable[CheckResult]:
-    """Every whole line of the results; a line that was cut off by a crash is no result."""
-    if not file.exists():
-        return
-    for line in file.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            yield _result(json.loads(line))
+class _Written:
+    """The results that the process has written down so far, read host by host: at the end little is left to do."""
+
+    def __init__(self, file: Path) -> None:
+        self.results: list[CheckResult] = []
+        self._file, self._at = file, 0
+        self._lock = threading.Lock()
+
+    def read(self) -> None:
+        """Every whole line that is new; a line that was cut off by a crash is no result."""
+        with self._lock, suppress(FileNotFoundError), self._file.open("rb") as file:
+            file.seek(self._at)
+            lines, end, _ = file.read().rpartition(b"\n")
+            self._at += len(lines) + len(end)
+            for line in lines.split(b"\n"):
+                with suppress(ValueError, KeyError, TypeError):
+                    self.results.append(_result(json.loads(line)))
 
 
 def _result(line: Mapping[str, object]) -> CheckResult:
