@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 run_option = click.option(
-    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole run of its profile]"
+    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole one by a profile that judges]"
 )
 
 
@@ -31,9 +31,9 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
 
     Exit codes: 0 the same result, 6 another one, 1 the host could not be asked, or one of the two could not be judged.
     """
-    from opsctl.compliance import again
+    from opsctl.compliance import again, defaults
 
-    run_id, kept = _kept(app, run_id, host)
+    run_id, kept = _kept(app, run_id, [defaults.of_host(host, app.inventory, app.settings)])
     looks = _looked(app, "comply recheck", {}, [again.one(kept, run_id, host, control)], run_id, kept)
     code = _finish(looks, run_id, output, {})
     if output == "table":
@@ -53,21 +53,27 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
 @click.command("sample")
 @click.option("--n", "count", type=click.IntRange(1, 10_000), default=25, show_default=True, help="So many results.")
 @click.option("--seed", required=True, metavar="TEXT", help="The same one draws the same results again.")
+@click.option("--tenant", metavar="TENANT", help="Only this tenant's results, of the profile that judges it.")
 @run_option
 @click.option("--draw-only", is_flag=True, help="Only show what is drawn; ask no host.")
 @output_option
 @pass_app
-def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bool, output: str) -> int:
+def sample(
+    app: App, *, count: int, seed: str, tenant: str | None, run_id: str | None, draw_only: bool, output: str
+) -> int:
     """Draw results of a kept run, and check each again. Live; changes nothing.
 
     An auditor names the seed: SHA-256 over "SEED RUN HOST CONTROL" is taken of every result, the smallest are drawn, so
-    that anybody can draw the same ones. Exit codes: 0 all the same, 6 something differs, 1 not all could be asked.
+    that anybody can draw the same ones. Without --run they are those of the latest whole run by any profile that judges
+    a tenant; which run it was, and by which profile, is said.
+
+    Exit codes: 0 all the same, 6 something differs, 1 not all could be asked.
     """
     from opsctl.compliance import sample as room
 
-    run_id, kept = _kept(app, run_id)
-    drawn = room.draw(kept, run_id, count=count, seed=seed)
-    head = {"seed": seed, "n": count, "drawn": len(drawn)}
+    run_id, kept = _kept(app, run_id, _profiles(app, tenant))
+    drawn = room.draw(kept, run_id, count=count, seed=seed, tenant=tenant)
+    head = {"profile": kept.scope.profile, "tenant": tenant or "", "seed": seed, "n": count, "drawn": len(drawn)}
     if draw_only:
         if output == "json":
             as_json({"run": run_id, **head, "results": [_plain(result) for result in drawn]})
@@ -86,13 +92,25 @@ def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bo
     return code
 
 
-def _kept(app: App, run_id: str | None, host: str = "") -> tuple[str, Assessment]:
-    """The run that is named, or the latest whole one of the profile that judges this host (any: `comply.profile`)."""
-    from opsctl.compliance import defaults, record
+def _profiles(app: App, tenant: str | None) -> Sequence[str]:
+    """The profile that judges the tenant, or every one that judges somebody."""
+    from opsctl.compliance import defaults
+
+    if tenant is None:
+        return defaults.in_use(app.inventory, app.settings)
+    return [defaults.names(app.inventory, app.settings)[app.inventory.tenant(tenant).name]]
+
+
+def _kept(app: App, run_id: str | None, profiles: Sequence[str]) -> tuple[str, Assessment]:
+    """The run that is named, or the latest whole one of these profiles; which one it is, is said."""
+    from opsctl.compliance import record
     from opsctl.report import build
 
-    name = run_id or build.latest(app.store, defaults.of_host(host, app.inventory, app.settings))[0]
-    return name, record.read(app.store, name)[1]
+    name = run_id or build.latest(app.store, *profiles)[0]
+    kept = record.read(app.store, name)[1]
+    looked_at = "every host" if kept.scope.whole else "a selection"
+    progress(f"run {name} of {kept.started:%Y-%m-%d %H:%M} UTC: {looked_at}, by profile {kept.scope.profile}")
+    return name, kept
 
 
 def _looked(
