@@ -259,7 +259,18 @@ CASES = (
 )
 
 # What a container cannot hold: broken, seen and mended on a virtual machine.
+# A file system for logs. The bind mount goes and comes while it stays.
+LOGS_APART = (
+    "mkdir -m 0700 /srv/logs && mount -t tmpfs -o size=64m,mode=0755,nodev,nosuid,noexec logs /srv/logs && "
+    "cp -a /var/log/. /srv/logs && mount --bind /srv/logs /var/log"
+)
 NEEDS_A_VM = (
+    Case(
+        control="FS-09",
+        broken="umount --lazy /var/log",
+        mended="mount --bind /srv/logs /var/log",
+        observed="/var/log: no mount of its own",
+    ),
     sysctl("KRN-01", "kernel.randomize_va_space", "1", "2"),
     sysctl("KRN-02", "kernel.yama.ptrace_scope", "0", "1"),
     sysctl("KRN-03", "fs.suid_dumpable", "1", "0"),

@@ -1,13 +1,15 @@
 """All that a host is, before and after: what differs was changed by what came between.
 
 Every file of every local file system (name, kind, mode, owner, size, times of its content and of its inode, SHA-256 of
-what is in it), and the processes, units, listening sockets, mounts, firewall rules, packages and kernel settings.
+what is in it), and the processes, units, listening sockets, mounts, firewall rules, packages, kernel settings and,
+on a machine with a kernel of its own, the modules in it.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -29,7 +31,12 @@ MOVING = re.compile(
 )
 
 _LOOK = """
-import hashlib, os, stat, subprocess, sys
+import base64, hashlib, os, stat, subprocess, zlib
+told = []
+def tell(*words):
+    told.append(" ".join(map(str, words)))
+# A machine without KVM may need longer than the 25 s that systemctl(1) waits.
+patient = dict(os.environ, SYSTEMD_BUS_TIMEOUT="120")
 skipped = set(%(skipped)r)
 def files(folder):
     with os.scandir(folder) as found:
@@ -46,10 +53,10 @@ def files(folder):
                 with open(one.path, "rb") as read:
                     inside = hashlib.sha256(read.read()).hexdigest()
         except FileNotFoundError:
-            print("file", repr(one.path), "went away")
+            tell("file", repr(one.path), "went away")
             continue
         size = "" if stat.S_ISDIR(kind) else seen.st_size
-        print("file", repr(one.path), oct(seen.st_mode), seen.st_uid, seen.st_gid, size, seen.st_rdev,
+        tell("file", repr(one.path), oct(seen.st_mode), seen.st_uid, seen.st_gid, size, seen.st_rdev,
               seen.st_mtime_ns, seen.st_ctime_ns, inside)
         if stat.S_ISDIR(kind):
             files(one.path)
@@ -71,28 +78,44 @@ def processes():
             continue
         # A process without words is the kernel's own, and comes and goes with its work.
         if command and number not in ours and int(fields[3]) != mine:
-            print("process", number, "since", fields[19], repr(command))
+            tell("process", number, "since", fields[19], repr(command))
 def said(what, *command):
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, errors="replace")
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, errors="replace", env=patient)
     except FileNotFoundError:
-        print(what, "cannot be told:", command[0], "is not there")
+        tell(what, "cannot be told:", command[0], "is not there")
         return
     for line in done.stdout.splitlines():
-        print(what, " ".join(line.split()))
-    print(what, "ended with", done.returncode)
+        tell(what, " ".join(line.split()))
+    tell(what, "ended with", done.returncode)
 files("/")
 processes()
 kinds = "--type=service,socket,mount,target,path,swap"
 said("unit", "systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", kinds)
-said("unit file", "systemctl", "list-unit-files", "--no-legend", "--no-pager")
 said("socket", "ss", "-Htuln")
 said("socket", "ss", "-Hxl")
 said("mount", "cat", "/proc/self/mountinfo")
 said("rule", "nft", "-s", "list", "ruleset")
 # With what is held back; `apt-mark` would write its own cache.
 said("package", "dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Abbrev}\\n")
+# The modules below a container are the machine's, and others use it too. Without KVM the states of unit files take
+# seconds to ask for; they are links below /etc.
+if os.path.exists("/run/systemd/container"):
+    said("unit file", "systemctl", "list-unit-files", "--no-legend", "--no-pager")
+else:
+    said("module", "cut", "-d ", "-f1", "/proc/modules")
 said("setting", "sh", "-c", "sysctl -a 2>/dev/null")
+print(base64.b64encode(zlib.compress("\\n".join(told).encode(errors="replace"), 1)).decode())
+"""
+
+
+# The kernel loads the modules that answer these when they are asked for the first time. Then udev is at work.
+_STILL = """\
+ss -Htul >/dev/null; nft list ruleset >/dev/null 2>&1
+command -v udevadm >/dev/null || exit 0
+udevadm settle --timeout=60
+for turn in $(seq 300); do pgrep -f '^\\(udev-worker' >/dev/null || exit 0; sleep 0.2; done
+echo 'udev does not come to rest' >&2; exit 1
 """
 
 
@@ -100,9 +123,9 @@ def look(place: Ground, host: str, *, logs: Collection[str], hashed: bool) -> di
     """What a host is, line by line: by what is told of, all that is told of it."""
     text = _LOOK % {"skipped": (*LOGS, *KERNEL, *logs), "hashed": hashed}
     packed = base64.b64encode(text.encode()).decode()
-    printed = place.inside(host, f"python3 -c \"import base64; exec(base64.b64decode('{packed}').decode())\"")
+    answer = place.inside(host, f"python3 -c \"import base64; exec(base64.b64decode('{packed}').decode())\"")
     found: dict[str, str] = {}
-    for line in printed.splitlines():
+    for line in zlib.decompress(base64.b64decode(answer)).decode().split("\n"):
         if not line.startswith("setting ") or not MOVING.match(line, len("setting ")):
             name = line.partition("' ")[0] if line.startswith("file ") else line
             found[name] = line
@@ -120,6 +143,7 @@ def nothing_changes(place: Ground, host: str, *, logs: Collection[str] = (), has
     names = " ".join(place.inside(host, timers).split())
     stop, start = (f"systemctl {verb} {names}" if names else "true" for verb in ("stop", "start"))
     place.inside(host, stop)
+    place.inside(host, _STILL)
     try:
         before = look(place, host, logs=logs, hashed=hashed)
         assert len(before) > 1000
