@@ -111,7 +111,7 @@ print(base64.b64encode(zlib.compress("\\n".join(told).encode(errors="replace"), 
 
 # The kernel loads the modules that answer these when they are asked for the first time. Then udev is at work.
 _STILL = """\
-ss -Htul >/dev/null; nft list ruleset >/dev/null 2>&1
+ss -Htulx >/dev/null; nft -s list ruleset >/dev/null 2>&1
 command -v udevadm >/dev/null || exit 0
 udevadm settle --timeout=60
 for turn in $(seq 300); do pgrep -f '^\\(udev-worker' >/dev/null || exit 0; sleep 0.2; done
