@@ -8,10 +8,7 @@ cannot be found out is null, with its reason in `not_known`; pending_dnf.py give
 
 from __future__ import annotations
 
-import difflib
-import email.utils
 import glob
-import gzip
 import hashlib
 import os
 import re
@@ -50,8 +47,10 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone.
 
     `planned` are the `{"name", "version"}` of a frozen plan: simulate exactly these, with `downgrade` also where they
-    are older than what is installed, and `brief` without a look at what else is pending.
+    are older than what is installed. With `brief` nothing else is looked at but dpkg's health, what is installed of
+    them, and where `mirrors` says so or they cannot be had the state of the mirrors.
     """
+    brief = arguments.get("brief")
     not_known: list[dict[str, str]] = []
 
     def part(what: str, read: Callable[..., Any], *given: Any) -> Any:
@@ -61,9 +60,12 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
             not_known.append({"what": what, "why": str(error) or type(error).__name__})
             return None
 
+    def more(what: str, read: Callable[..., Any], *given: Any) -> Any:
+        return None if brief else part(what, read, *given)
+
     refreshed = refresh() if arguments.get("refresh") else None
     age = part("age of the package lists", lists_age)
-    found = None if arguments.get("brief") else part("transaction", whole_transaction, age)
+    found = more("transaction", whole_transaction, age)
     nothing: dict[str, Any] = {"packages": [], "removed": []}
     upgrade, text = found or (nothing, "")
     wanted = [package for package in upgrade["packages"] if package["security"]]
@@ -85,18 +87,18 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         "planned_why": why,
         "not_offered": lacking,
         "installed": installed_versions(planned),
-        "mirrors": part("state of the mirrors", mirrors),
+        "mirrors": part("state of the mirrors", mirrors) if not brief or why or arguments.get("mirrors") else None,
         "manager": "apt",
         "refreshed": refreshed,
         "packages": transaction["packages"],
         "removed": transaction["removed"],
-        "architecture": run("dpkg", "--print-architecture").strip(),
+        "architecture": "" if brief else run("dpkg", "--print-architecture").strip(),
         "unknown": unknown(asked),
         "pending": len(upgrade["packages"]) if found else None,
         "pending_security": len(wanted) if found else None,
         "kept_back": below(KEPT_BACK, text) if found else None,
         "phased": below(PHASED, text) if found else None,
-        "held": part("held packages", lambda: run("apt-mark", "showhold", check=True).split()),
+        "held": more("held packages", lambda: run("apt-mark", "showhold", check=True).split()),
         "download_bytes": part("download size", download_bytes, transaction["packages"]) if found else None,
         "free_bytes": part("space for the download", lambda: shutil.disk_usage("/var/cache/apt").free),
         "reboot": reboot(transaction["packages"]),
@@ -106,7 +108,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
             "lock_holder": part("lock holder", lock_holder),
         },
         "lists_age_seconds": age,
-        "history": part("last updates", history),
+        "history": more("last updates", history),
         "not_known": not_known,
     }
 
@@ -237,6 +239,8 @@ def mirrors() -> list[dict[str, Any]]:
 
 def iso(text: str) -> str | None:
     """The date of a Release file (RFC 5322, or with the zone as a word) in UTC."""
+    import email.utils
+
     parsed = email.utils.parsedate_tz(text)
     if parsed is None:
         return None
@@ -251,6 +255,8 @@ def unknown(asked: list[str]) -> list[dict[str, Any]]:
     """The names of `asked` that no installed package bears, each with installed ones that look like it."""
     if not asked:
         return []
+    import difflib
+
     lines = run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\n").splitlines()
     # The second letter is the state (dpkg-query(1)): not installed, or only configuration files left.
     installed = sorted({line.partition("\t")[2] for line in lines if line[1:2] not in ("n", "c")})
@@ -349,6 +355,8 @@ def lists_at() -> float | None:
 
 def history() -> list[dict[str, Any]]:
     """The latest transactions of apt, newest first; its log names command lines too, which are never told."""
+    import gzip
+
     found: list[dict[str, Any]] = []
     for path, opened in ((HISTORY, open), (HISTORY + ".1.gz", gzip.open)):
         if os.path.exists(path):

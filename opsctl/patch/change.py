@@ -10,10 +10,13 @@ from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, HostState, Plan, Reference
 from opsctl.patch import pending, stale
 from opsctl.patch.install import Installation
+from opsctl.patch.pending import Pending
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.fence import Fence
-from opsctl.ssh.session import Transport, hostside_script
+from opsctl.ssh.session import Transport
+
+_PRECHECK_SECONDS = 180.0
 
 
 class PatchChange:
@@ -43,15 +46,15 @@ class PatchChange:
 
         A retry is to mend a dpkg that was interrupted, and what is half installed.
         """
-        self._fence.claim(host, claim)
+        scripts: dict[str, Mapping[str, object]] = {"health": contact.asked_of(host)}
         if state.attempt == 1:
-            self._refuse_unable(host, item, state, claim)
-        return contact.health(self._transport, host).reference
+            scripts["pending"] = pending.brief(item.packages, downgrade=bool(self._plan.rollback_of))
+        found = self._fence.claim_and_look(host, claim, scripts, timeout=_PRECHECK_SECONDS)
+        if state.attempt == 1:
+            self._refuse_unable(host, item, state, claim, pending.parse(host.key, found["pending"]))
+        return contact.read_health(host.key, found["health"])[-1].reference
 
-    def _refuse_unable(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> None:
-        exact, back = pending.exactly(item.packages), bool(self._plan.rollback_of)
-        words = {"planned": exact, "downgrade": back, "brief": True}
-        found = pending.parse(host.key, self._transport.run(host, hostside_script("pending"), words, timeout=120))
+    def _refuse_unable(self, host: Host, item: HostPlan, state: HostState, claim: Claim, found: Pending) -> None:
         if found.dpkg.audit:
             raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")
         if any(pin.tenant == host.tenant for pin in self._plan.snapshots):

@@ -19,6 +19,7 @@ from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 HEALTH_SECONDS = 60.0
+READINGS_SECONDS = 20.0  # so long a host may go on reading (hostside/health.py) before it begins its last one
 SETTLE_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 _PAUSE = 0.5
@@ -28,13 +29,13 @@ BALANCED_ROLE = "web"
 
 @dataclass(frozen=True, kw_only=True)
 class HealthReading:
-    """What hostside/health.py answers."""
+    """One reading of hostside/health.py; `starting` is None where it was not asked for."""
 
     boot_id: str
     failed_units: tuple[str, ...]
     listening: tuple[int, ...]
     answering: tuple[int, ...]
-    starting: bool
+    starting: bool | None = None
     running: tuple[str, ...] = ()
     http: tuple[int, ...] = ()
 
@@ -48,6 +49,11 @@ class HealthReading:
             running=self.running,
             http=self.http,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Readings:
+    readings: tuple[HealthReading, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +146,18 @@ def _port_of(parts: SplitResult) -> int | None:
         return None
 
 
-def health(transport: Transport, host: Host) -> HealthReading:
-    """The host's health now. Raises HostError."""
-    answer = transport.run(host, hostside_script("health"), asked_of(host), timeout=HEALTH_SECONDS)
-    return understood(HealthReading, host.key, answer)
+def health(transport: Transport, host: Host, **words: object) -> HealthReading:
+    """The host's health now; `words` are more for the script. Raises HostError."""
+    answer = transport.run(host, hostside_script("health"), {**asked_of(host), **words}, timeout=HEALTH_SECONDS)
+    return read_health(host.key, answer)[-1]
+
+
+def read_health(key: str, answer: object) -> tuple[HealthReading, ...]:
+    """The readings in an answer of hostside/health.py, one at least. Raises HostFailed."""
+    readings = understood(_Readings, key, answer).readings
+    if not readings:
+        raise HostFailed(key, "its answer is not understood: it holds no reading")
+    return readings
 
 
 def health_of_all(transport: Transport, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
@@ -158,7 +172,7 @@ def _reading(key: str, answer: object) -> Reference | str:
     if isinstance(answer, OpsctlError):
         return answer.message
     try:
-        return understood(HealthReading, key, answer).reference
+        return read_health(key, answer)[-1].reference
     except HostFailed as error:
         return error.reason
 
@@ -168,12 +182,17 @@ def wait_until_well(
 ) -> None:
     """Wait until the host is as healthy as its reference says, `good` times in a row.
 
-    Raises HostFailed with what got worse where `seconds` are over and it is not.
+    The host looks as often as is still wanted and answers once; each look is judged here. Raises HostFailed with what
+    got worse where `seconds` are over and it is not.
     """
     deadline, well = time.monotonic() + seconds, 0
     while True:
-        worse = gates.what_got_worse(before, health(transport, host).reference)
-        well = 0 if worse else well + 1
+        words = {**asked_of(host), "times": good - well, "pause": _PAUSE}
+        answer = transport.run(host, hostside_script("health"), words, timeout=HEALTH_SECONDS + READINGS_SECONDS)
+        worse: tuple[str, ...] = ()
+        for reading in read_health(host.key, answer):
+            worse = gates.what_got_worse(before, reading.reference)
+            well = 0 if worse else well + 1
         if well >= good:
             return
         if worse and time.monotonic() > deadline:
@@ -198,7 +217,7 @@ def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim:
                 else fence.effect(host, claim, "reboot", words, held=True)
             )
             now = understood(_Boot, host.key, answer)
-            if now.boot_id != boot_id and not health(transport, host).starting:
+            if now.boot_id != boot_id and health(transport, host, boot=True).starting is False:
                 return
             last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"
             asked = asked or now.restarting or now.boot_id != boot_id
