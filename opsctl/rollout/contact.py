@@ -22,7 +22,7 @@ HEALTH_SECONDS = 60.0
 READINGS_SECONDS = 20.0  # so long a host may go on reading (hostside/health.py) before it begins its last one
 SETTLE_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
-_PAUSE = 0.5
+PAUSE = 0.5
 T = TypeVar("T")
 BALANCED_ROLE = "web"
 
@@ -187,7 +187,7 @@ def wait_until_well(
     """
     deadline, well = time.monotonic() + seconds, 0
     while True:
-        words = {**asked_of(host), "times": good - well, "pause": _PAUSE}
+        words = {**asked_of(host), "times": good - well, "pause": PAUSE}
         answer = transport.run(host, hostside_script("health"), words, timeout=HEALTH_SECONDS + READINGS_SECONDS)
         worse: tuple[str, ...] = ()
         for reading in read_health(host.key, answer):
@@ -197,7 +197,7 @@ def wait_until_well(
             return
         if worse and time.monotonic() > deadline:
             raise HostFailed(host.key, "; ".join(worse))
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float) -> None:
@@ -226,7 +226,7 @@ def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim:
         except Unreachable as error:
             last = error.reason
             transport.forget(host)
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     if last == "still in the same boot":
         raise HostFailed(host.key, f"did not restart within {seconds:.0f} s")
     raise Unreachable(host.key, f"not back {seconds:.0f} s after its restart: {last}")

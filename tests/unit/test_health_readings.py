@@ -208,7 +208,7 @@ class FakeTransport:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contact, "_PAUSE", 0.0)
+    monkeypatch.setattr(contact, "PAUSE", 0.0)
 
 
 def wait(transport: FakeTransport, *, good: int = 3, seconds: float = 60) -> list[object]:
