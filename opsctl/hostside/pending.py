@@ -9,10 +9,8 @@ cannot be found out is null, with its reason in `not_known`; pending_dnf.py give
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
-import shutil
 import subprocess
 import time
 from typing import Any, Callable
@@ -37,6 +35,9 @@ KEPT, STATUS = "/var/lib/opsctl/kept", "/var/lib/dpkg/status"
 # A line of `apt-cache policy` (apt-cache(8)) that begins what is known of one version.
 VERSION_LINE = re.compile(r"^ (?:\*\*\*|   ) (\S+) -?\d+$")
 DATE = re.compile(rb"^Date: (.+)$", re.MULTILINE)
+# How mirrors write it; all else is left to email.utils, which takes longer to import than all this.
+USUAL_DATE = re.compile(r"[A-Z][a-z]{2}, (\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}:\d{2}:\d{2}) (?:UTC|GMT|\+0000)")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LISTS, STAMP = "/var/lib/apt/lists", "/var/lib/apt/periodic/update-success-stamp"
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
 # Whose update wants a reboot: the running copy stays in use until then.
@@ -100,7 +101,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         "phased": below(PHASED, text) if found else None,
         "held": more("held packages", lambda: run("apt-mark", "showhold", check=True).split()),
         "download_bytes": part("download size", download_bytes, transaction["packages"]) if found else None,
-        "free_bytes": part("space for the download", lambda: shutil.disk_usage("/var/cache/apt").free),
+        "free_bytes": part("space for the download", free_bytes),
         "reboot": reboot(transaction["packages"]),
         "dpkg": {
             "audit": part("dpkg's health", audit),
@@ -221,6 +222,8 @@ def installed_versions(planned: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def mirrors() -> list[dict[str, Any]]:
     """Each list's InRelease (or unsigned Release) as it lies here: whose it is by its file's name, hash and date."""
+    import hashlib
+
     found = []
     for name in sorted(os.listdir(LISTS)):
         if name.endswith("Release") and not name.startswith("."):
@@ -239,6 +242,10 @@ def mirrors() -> list[dict[str, Any]]:
 
 def iso(text: str) -> str | None:
     """The date of a Release file (RFC 5322, or with the zone as a word) in UTC."""
+    usual = USUAL_DATE.fullmatch(text.strip())
+    if usual and usual.group(2) in MONTHS:
+        day, month, year, clock = usual.groups()
+        return "%s-%02d-%02dT%s+00:00" % (year, MONTHS.index(month) + 1, int(day), clock)
     import email.utils
 
     parsed = email.utils.parsedate_tz(text)
@@ -288,6 +295,12 @@ def download_bytes(packages: list[dict[str, Any]]) -> int:
     options = ("--print-uris", "-qq", "--no-install-recommends", "--allow-downgrades")
     text = run(*APT_GET, *options, "install", *names, check=True)
     return sum(int(found.group(1)) for found in map(URI.match, text.splitlines()) if found)
+
+
+def free_bytes() -> int:
+    """As df(1) shows it: what may still be written by those who are not root."""
+    there = os.statvfs("/var/cache/apt")
+    return there.f_bavail * there.f_frsize
 
 
 def reboot(packages: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from opsctl.patch.pending import Pending
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.fence import Fence
+from opsctl.rollout.recent import Recent
 from opsctl.ssh.session import Transport
 
 _PRECHECK_SECONDS = 180.0
@@ -39,6 +40,7 @@ class PatchChange:
         self._plan = plan
         self._policy = plan.reboot
         self._installed = installed
+        self._recent = Recent()
         self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
@@ -66,6 +68,7 @@ class PatchChange:
         self._balance(host, item, claim, "drain")
 
     def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        self._recent.touched(host)  # with its traffic it may be another
         self._balance(host, item, claim, "ready")
 
     def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
@@ -78,6 +81,7 @@ class PatchChange:
 
     def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
         """The planned versions, through the host's own unit."""
+        self._recent.touched(host)
         installation = self._installation(host, item, state, claim)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
         self._installed(host, item)
@@ -99,7 +103,8 @@ class PatchChange:
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
             seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
-            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
+            now = contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
+            self._recent.keep(host, now)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
-        return contact.health_of_all(self._transport, hosts)
+        return self._recent.or_asked(hosts, lambda rest: contact.health_of_all(self._transport, rest))

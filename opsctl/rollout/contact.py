@@ -179,8 +179,8 @@ def _reading(key: str, answer: object) -> Reference | str:
 
 def wait_until_well(
     transport: Transport, host: Host, before: Reference, *, seconds: float = SETTLE_SECONDS, good: int = 1
-) -> None:
-    """Wait until the host is as healthy as its reference says, `good` times in a row.
+) -> Reference:
+    """Wait until the host is as healthy as its reference says, `good` times in a row; the last of these readings.
 
     The host looks as often as is still wanted and answers once; each look is judged here. Raises HostFailed with what
     got worse where `seconds` are over and it is not.
@@ -189,12 +189,13 @@ def wait_until_well(
     while True:
         words = {**asked_of(host), "times": good - well, "pause": PAUSE}
         answer = transport.run(host, hostside_script("health"), words, timeout=HEALTH_SECONDS + READINGS_SECONDS)
-        worse: tuple[str, ...] = ()
+        now, worse = before, tuple[str, ...]()
         for reading in read_health(host.key, answer):
-            worse = gates.what_got_worse(before, reading.reference)
+            now = reading.reference
+            worse = gates.what_got_worse(before, now)
             well = 0 if worse else well + 1
         if well >= good:
-            return
+            return now
         if worse and time.monotonic() > deadline:
             raise HostFailed(host.key, "; ".join(worse))
         time.sleep(PAUSE)

@@ -6,9 +6,9 @@ import http.server
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -20,6 +20,7 @@ from opsctl.hostside import health
 from opsctl.model.host import Host
 from opsctl.model.rollout import Reference
 from opsctl.rollout import contact
+from opsctl.rollout.recent import Recent
 from opsctl.ssh.session import Transport
 
 # As `systemctl show` of systemd 252 prints them: units without a Type of their own leave it out.
@@ -251,3 +252,25 @@ def test_an_answer_without_a_reading_is_no_pass() -> None:
         transport.run = answers(answer)  # type: ignore[method-assign]
         with pytest.raises(HostFailed, match="not understood"):
             wait(transport, good=1)
+
+
+# --- readings of a moment ago ----------------------------------------------------------------------------------------
+
+
+def test_a_reading_of_the_last_second_is_not_taken_again_and_an_older_one_is() -> None:
+    now, asked = [100.0], list[str]()
+
+    def ask(hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
+        asked.extend(host.key for host in hosts)
+        return {host.key: "no answer" for host in hosts}
+
+    other = replace(HOST, name="web2")
+    recent = Recent(lambda: now[0])
+    recent.keep(HOST, BEFORE)
+    assert recent.or_asked([HOST, other], ask) == {"ange.web1": BEFORE, "ange.web2": "no answer"}
+    assert asked == ["ange.web2"]
+    recent.keep(other, BEFORE)
+    recent.touched(other)
+    assert recent.or_asked([other], ask) == {"ange.web2": "no answer"}
+    now[0] = 101.0
+    assert recent.or_asked([HOST], ask) == {"ange.web1": "no answer"}

@@ -380,6 +380,21 @@ def test_the_mirrors_states_are_the_hash_and_date_of_what_lies_here(
     assert len(found[0]["sha256"]) == 64
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Sun, 22 Nov 2026 03:00:00 UTC", "2026-11-22T03:00:00+00:00"),
+        ("Sun,  1 Nov 2026 03:00:00 GMT", "2026-11-01T03:00:00+00:00"),
+        ("Sun, 1 Nov 2026 03:00:00 +0000", "2026-11-01T03:00:00+00:00"),
+        ("Sun, 22 Nov 2026 03:00:00 +0100", "2026-11-22T02:00:00+00:00"),
+        ("Sun, 22 Nox 2026 03:00:00 UTC", None),
+        ("yesterday", None),
+    ],
+)
+def test_the_date_of_a_release_is_read_as_mirrors_write_it(written: str, read: str | None) -> None:
+    assert pending.iso(written) == read
+
+
 def test_a_snapshot_takes_the_mirrors_place_in_sources_of_the_transactions_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
