@@ -114,11 +114,9 @@ def afterwards(arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, A
 def wait_for_end(number: str, seconds: float) -> None:
     """Whether the end has been written is quickly seen; whether the unit still runs is asked once a second."""
     deadline, written = time.monotonic() + seconds, os.path.join(place(number), "exit")
-    while state_of(number) == "running":
-        look_again = time.monotonic() + 1
+    while time.monotonic() < deadline and state_of(number) == "running":
+        look_again = min(deadline, time.monotonic() + 1)
         while not os.path.exists(written) and time.monotonic() < look_again:
-            if time.monotonic() > deadline:
-                return
             time.sleep(0.02)
 
 
