@@ -84,11 +84,14 @@ def assess(
     learned = Learned(None if live else settings.state / "cache" / f"comply-commands-{os.geteuid()}.json", digest)
     answers = Answers(transport, managed, learned)
     known = {h.key: {**recorded.of_inventory(h, started), **order.records.get(h.key, {})} for h in managed}
-    run = _Run(order, inventory, settings, answers, learned, say, known)
+    moving = {control.id for control in order.profile.controls if control.moves}
+    looks = repeats.Looks(answers, repeated, moving)
+    run = _Run(order, inventory, settings, answers, learned, say, known, looks)
     interrupted, again = False, tuple[Repeat, ...]()
     try:
-        faults = run.all(managed)
-        again = run.repeated(repeated)
+        with looks:
+            faults = run.all(managed)
+            again = looks.all()
         faults += repeats.faults(again)
         learned.save()
     except KeyboardInterrupt:
@@ -128,8 +131,10 @@ class _Run:
         learned: Learned,
         say: Say,
         known: recorded.Known,
+        looks: repeats.Looks,
     ) -> None:
         self._known = known
+        self._looks = looks
         self._order = order
         self._inventory = inventory
         self._settings = settings
@@ -157,11 +162,6 @@ class _Run:
             faults += self._judge(hosts, feed=lambda ready: self._fetch(hosts, ready))
         return faults
 
-    def repeated(self, share: float) -> tuple[Repeat, ...]:
-        """A random part of the batch's answers, once more; what moves by itself is left out."""
-        moving = {control.id for control in self._order.profile.controls if control.moves}
-        return repeats.repeat(self._answers, repeats.drawn(self._answers.of_the_batch(moving), share))
-
     def _fetch(self, hosts: Sequence[Host], ready: Ready = ignore) -> None:
         """Send the batch, which is also the test whether a host answers at all."""
         away = self._answers.fetch(hosts, lambda key: self._learned.of(key, self._controls), ready)
@@ -184,6 +184,7 @@ class _Run:
             self._answers,
             work=prepare_runtime(self._settings),
             feed=feed,
+            over=self._looks.at,
         )
         self.results += judged.results
         if judged.interrupted:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -93,32 +92,27 @@ class Answers:
         """What a host has answered so far, by command."""
         return self._known[key]
 
-    def of_the_batch(self, left_out: Collection[str]) -> list[tuple[str, str]]:
-        """Host and command of each answer of the batch that a check rests on, but for those of some controls."""
-        found = []
-        for key, asked in self._learned.of_this_run.items():
-            moving = {command for control, command in asked if control in left_out}
-            for command in dict.fromkeys(command for _, command in asked):
-                answer = self._known[key].get(command)
-                if answer is not None and answer.how == "batch" and command not in moving:
-                    found.append((key, command))
-        return found
+    def of_the_batch(self, key: str, left_out: Collection[str]) -> list[str]:
+        """The commands of a host whose answers are the batch's and rested upon by a check, not one of `left_out`."""
+        asked = self._learned.of_this_run.get(key, ())
+        moving = {command for control, command in asked if control in left_out}
+        return [
+            command
+            for command in dict.fromkeys(command for _, command in asked)
+            if command not in moving and (answer := self._known[key].get(command)) and answer.how == "batch"
+        ]
 
-    def again(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
-        """Each of these commands run once more, every one in a shell of its own; hosts that are away are left out."""
-        wanted: dict[str, list[str]] = {}
-        for key, command in asked:
-            wanted.setdefault(key, []).append(command)
-        hosts = [self._hosts[key] for key in wanted]
-        script = hostside_script("batch")
-        told = self._transport.run_all(hosts, script, lambda host: _order(wanted[host.key]), timeout=BATCH_SECONDS)
-        found: dict[tuple[str, str], Answer] = {}
-        for key, said in told.items():
-            with suppress(HostError):
-                if not isinstance(said, OpsctlError):
-                    answers = _parsed(key, said, len(wanted[key]), "live")
-                    found |= {(key, command): one for command, one in zip(wanted[key], answers, strict=True)}
-        return found
+    def again(self, key: str, commands: Sequence[str]) -> Mapping[str, Answer]:
+        """Each of these commands run once more, every one in a shell of its own; nothing where contact is lost."""
+        if not commands:
+            return {}
+        try:
+            told = self._transport.run(
+                self._hosts[key], hostside_script("batch"), _order(commands), timeout=BATCH_SECONDS
+            )
+            return dict(zip(commands, _parsed(key, told, len(commands), "live"), strict=True))
+        except OpsctlError:
+            return {}
 
     def _live(self, host: Host, command: str) -> Answer:
         try:

@@ -14,18 +14,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
-from opsctl.compliance.batch import Answer, Answers, Ready, why
+from opsctl.compliance.batch import COMMAND_SECONDS, LARGEST_OUTPUT, Answer, Answers, Ready, ignore, why
 from opsctl.compliance.redact import redacted
 from opsctl.errors import OpsctlError
 from opsctl.model.finding import RESULTS, CheckResult, Evidence
@@ -42,7 +42,9 @@ _NOT_NEEDED = (
     "cacheprovider", "logging", "warnings", "unraisableexception", "threadexception", "faulthandler", "junitxml",
     "doctest", "unittest", "stepwise", "pastebin",
 )  # fmt: skip
+Waiting = SimpleQueue[str | None]
 Feed = Callable[[Ready], object]
+Serve = Callable[[socket.socket, Waiting], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +66,29 @@ def judge(
     work: Path,
     silence: float = SILENCE_SECONDS,
     feed: Feed | None = None,
+    over: Ready = ignore,
 ) -> Judged:
     """Run the checks of these controls on these host keys. `work` is a private folder for the run's own files.
 
     `feed` tells of each host when it can be judged and returns when no more will come; without it all can at once.
+    `over` is told of each host when all its checks are.
     """
     with tempfile.TemporaryDirectory(dir=work, prefix="comply-") as name:
         folder = Path(name)
         (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
-        fault, interrupted = "", False
+        fault, interrupted, written = "", False, _Written(folder / "results")
+
+        def judged(key: str) -> None:
+            over(key)
+            written.read()
+
         try:
-            fault = _run(_command(checks, tuple(controls), folder), folder, answers, feed or _all_of(hosts), silence)
+            command = _command(checks, tuple(controls), folder)
+            fault = _run(command, folder, partial(_serve, answers, judged), feed or _all_of(hosts), silence)
         except KeyboardInterrupt:
             interrupted = True
-        return Judged(results=tuple(_results(folder / "results")), fault=fault, interrupted=interrupted)
+        written.read()
+        return Judged(results=tuple(written.results), fault=fault, interrupted=interrupted)
 
 
 def _all_of(hosts: Iterable[str]) -> Feed:
@@ -88,10 +99,10 @@ def _all_of(hosts: Iterable[str]) -> Feed:
     return feed
 
 
-def _run(command: Sequence[str], folder: Path, answers: Answers, feed: Feed, silence: float) -> str:
+def _run(command: Sequence[str], folder: Path, serve: Serve, feed: Feed, silence: float) -> str:
     """The process starts while the hosts are still being asked; each is judged as soon as it has answered."""
     ours, theirs = socket.socketpair()
-    waiting: SimpleQueue[str | None] = SimpleQueue()
+    waiting: Waiting = SimpleQueue()
     serving = ThreadPoolExecutor(max_workers=1)
     with ours, theirs, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -105,7 +116,7 @@ def _run(command: Sequence[str], folder: Path, answers: Answers, feed: Feed, sil
         )
         theirs.close()
         ours.settimeout(silence)
-        served = serving.submit(_serve, ours, answers, waiting)
+        served = serving.submit(serve, ours, waiting)
         try:
             feed(waiting.put)
             waiting.put(None)
@@ -144,20 +155,22 @@ def _environment() -> dict[str, str]:
     return {**kept, **fixed, "PYTHONPATH": package}
 
 
-def _serve(channel: socket.socket, answers: Answers, waiting: SimpleQueue[str | None]) -> None:
+def _serve(answers: Answers, over: Ready, channel: socket.socket, waiting: Waiting) -> None:
     """Answer every question until the process closes its end, or is gone with an answer that it has not read."""
     with suppress(ConnectionError), channel.makefile("rw", encoding="utf-8") as lines:
         for line in lines:
             question = json.loads(line)
-            said = _next(question, answers, waiting) if "judged" in question else _answer(question, answers)
+            if judged := question.get("judged"):
+                for control, command in question["asked"]:
+                    answers.note(judged, control, command)
+                over(judged)
+            said = _next(answers, waiting) if "judged" in question else _answer(question, answers)
             lines.write(json.dumps(said) + "\n")
             lines.flush()
 
 
-def _next(question: Mapping[str, Any], answers: Answers, waiting: SimpleQueue[str | None]) -> dict[str, object]:
-    """Note what a host was asked, and hand out another one with all that it has answered; none: there is no more."""
-    for control, command in question["asked"]:
-        answers.note(question["judged"], control, command)
+def _next(answers: Answers, waiting: Waiting) -> dict[str, object]:
+    """Another host, with all that it has answered; none: there is no more."""
     key = waiting.get()
     if key is None:
         return {"host": None}
@@ -171,24 +184,41 @@ def _answer(question: Mapping[str, str], answers: Answers) -> dict[str, object]:
         return {"gone": why(error)}
 
 
+# For whoever reads the report: why there is no whole answer.
+_FAULTS = {
+    "too slow": f"it did not end within {COMMAND_SECONDS} s and was stopped",
+    "too much": f"it printed more than {LARGEST_OUTPUT >> 20} MiB",
+}
+
+
 def _told(found: Answer) -> dict[str, object]:
     return {
         "exit_code": found.exit_code,
         "stdout": base64.b64encode(found.stdout).decode(),
         "stderr": base64.b64encode(found.stderr).decode(),
-        "fault": found.fault,
+        "fault": _FAULTS.get(found.fault, found.fault),
         "how": found.how,
         "at": found.at.timestamp(),
     }
 
 
-def _results(file: Path) -> Iterable[CheckResult]:
-    """Every whole line of the results; a line that was cut off by a crash is no result."""
-    if not file.exists():
-        return
-    for line in file.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            yield _result(json.loads(line))
+class _Written:
+    """The results that the process has written down so far, read host by host: at the end little is left to do."""
+
+    def __init__(self, file: Path) -> None:
+        self.results: list[CheckResult] = []
+        self._file, self._at = file, 0
+        self._lock = threading.Lock()
+
+    def read(self) -> None:
+        """Every whole line that is new; a line that was cut off by a crash is no result."""
+        with self._lock, suppress(FileNotFoundError), self._file.open("rb") as file:
+            file.seek(self._at)
+            lines, end, _ = file.read().rpartition(b"\n")
+            self._at += len(lines) + len(end)
+            for line in lines.split(b"\n"):
+                with suppress(ValueError, KeyError, TypeError):
+                    self.results.append(_result(json.loads(line)))
 
 
 def _result(line: Mapping[str, object]) -> CheckResult:

@@ -110,7 +110,7 @@ def audit(
             document = to_document(run_id, assessment, before)
             keep(store, run_id, document, assessment)
             act.outcome = "interrupted" if assessment.interrupted else outcome(assessment, findings)
-            act.detail |= entered(store, run_id)
+            act.detail |= entered(store, run_id, of=(document, assessment))
             kept = str(act.detail["report_sha256"])
     except BaseException:
         store.end_run(run_id, "interrupted", now())
@@ -125,11 +125,14 @@ def audit(
     )
 
 
-def entered(store: Store, run_id: str) -> dict[str, object]:
-    """What the ledger keeps of a run: the hash of its document, and for each municipality the hash of its part."""
+def entered(store: Store, run_id: str, of: tuple[Mapping[str, object], Assessment] | None = None) -> dict[str, object]:
+    """What the ledger keeps of a run: the hash of its document, and for each municipality the hash of its part.
+
+    What the store holds counts, for it takes secrets out; `of`, a document and its run, saves work where that is it.
+    """
     text = text_of(store, run_id)
     document = _parsed(text, run_id)
-    assessment = from_document(document)
+    assessment = of[1] if of and of[0] == document else from_document(document)
     head, scope = str(document["ledger_head"]), assessment.scope
     parts = {}
     for tenant in part.tenants(assessment):

@@ -9,41 +9,76 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
 
 from opsctl.compliance.batch import Answer, Answers
 from opsctl.compliance.checks import bounded
 from opsctl.model.finding import Repeat
 
 SHARE = 0.02
-Asked = tuple[str, str]  # host key, command
+# Hosts that are asked again side by side, beside those that are still asked for the first time.
+AT_ONCE = 8
 
 
-def drawn(asked: Sequence[Asked], share: float) -> tuple[Asked, ...]:
-    """So many of these, rounded up, by chance: nobody can know beforehand which answers are looked at twice."""
-    return tuple(secrets.SystemRandom().sample(list(asked), min(len(asked), math.ceil(len(asked) * share))))
+class Looks:
+    """The second looks of one run: at each host as soon as it has been judged, while others still are.
+
+    `share` of all answers, rounded up, without those of the controls that are `moving`. Leaving the block gives up what
+    was not begun.
+    """
+
+    def __init__(self, answers: Answers, share: float, moving: Collection[str]) -> None:
+        self._answers, self._share, self._moving = answers, share, frozenset(moving)
+        self._of = self._drawn = 0
+        self._begun: list[Future[tuple[Repeat, ...]]] = []
+        self._pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="again")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def at(self, key: str) -> None:
+        """Draw from the answers that a host has just been judged by, and ask it for those again."""
+        asked = self._answers.of_the_batch(key, self._moving)
+        self._of += len(asked)
+        # 0.02 has no exact fraction: 350 of it would be a little more than 7.
+        sample = drawn(asked, math.ceil(round(self._of * self._share, 6)) - self._drawn)
+        self._drawn += len(sample)
+        if sample:
+            self._begun.append(self._pool.submit(repeat, self._answers, key, sample))
+
+    def all(self) -> tuple[Repeat, ...]:
+        """What became of every look, once all of them are over."""
+        return tuple(one for look in self._begun for one in look.result())
 
 
-def repeat(answers: Answers, sample: Sequence[Asked]) -> tuple[Repeat, ...]:
-    """Each one of the sample with its outcome."""
-    again = answers.again(sample)
-    doubtful = [one for one in sample if one in again and not same(answers.known(*one), again[one])]
-    third = answers.again(doubtful)
+def drawn(asked: Sequence[str], count: int) -> tuple[str, ...]:
+    """So many of these by chance: nobody can know beforehand which answers are looked at twice."""
+    return tuple(secrets.SystemRandom().sample(list(asked), min(len(asked), count)))
+
+
+def repeat(answers: Answers, key: str, sample: Sequence[str]) -> tuple[Repeat, ...]:
+    """Each of these commands of one host with its outcome."""
+    again = answers.again(key, sample)
+    doubtful = [command for command in again if not same(answers.known(key, command), again[command])]
+    third = answers.again(key, doubtful)
     return tuple(
         # A command may hold names that a host gave: it is kept as evidence keeps it.
-        Repeat(host=one[0], command=bounded(one[1]), outcome=_outcome(one, doubtful, again, third))
-        for one in sample
+        Repeat(host=key, command=bounded(command), outcome=_outcome(command, doubtful, again, third))
+        for command in sample
     )
 
 
-def _outcome(
-    one: Asked, doubtful: Sequence[Asked], again: Mapping[Asked, Answer], third: Mapping[Asked, Answer]
-) -> str:
-    if one not in again or (one in doubtful and one not in third):
+def _outcome(command: str, doubtful: Collection[str], again: Mapping[str, Answer], third: Mapping[str, Answer]) -> str:
+    if command not in again or (command in doubtful and command not in third):
         return "lost"
-    if one not in doubtful:
+    if command not in doubtful:
         return "same"
-    return "different" if same(again[one], third[one]) else "moving"
+    return "different" if same(again[command], third[command]) else "moving"
 
 
 def same(one: Answer, other: Answer) -> bool:

@@ -40,9 +40,15 @@ def outcome(looks: Iterable[Again]) -> str:
     return "findings" if "differs" in words else "ok"
 
 
-def draw(assessment: Assessment, run: str, *, count: int, seed: str) -> tuple[CheckResult, ...]:
-    """`count` results of the run, the same ones for the same seed, in the run's order."""
-    judged = [result for result in assessment.results if result.result in JUDGED]
+def draw(
+    assessment: Assessment, run: str, *, count: int, seed: str, tenant: str | None = None
+) -> tuple[CheckResult, ...]:
+    """`count` results of the run (or of one tenant's hosts), the same ones for the same seed, in the run's order."""
+    judged = [
+        result
+        for result in assessment.results
+        if result.result in JUDGED and (tenant is None or result.host.partition(".")[0] == tenant)
+    ]
     drawn = sorted(judged, key=lambda result: lot(seed, run, result.host, result.control))[:count]
     chosen = {(result.host, result.control) for result in drawn}
     return tuple(result for result in judged if (result.host, result.control) in chosen)

@@ -43,8 +43,10 @@ _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site",
 _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
 # One encoder for all: json.dumps makes a new one for each value.
 _JSON = json.JSONEncoder(ensure_ascii=False)
-_SHOWN = (*_TEXTS, "criticality", "status", "jump", "reboot", "balancer", *_NETBOX)
-_DEFAULTS = {"port": 22, "ring": "broad", "criticality": "normal", "status": "active"}
+_DEFAULTS = {"port": 22, "criticality": "normal", "status": "active"}
+_SHOWN = tuple((name, _DEFAULTS.get(name)) for name in (
+    *_TEXTS, "criticality", "status", "jump", "reboot", "balancer", *_NETBOX,
+))  # fmt: skip
 
 
 _Record = Organisation | Site | Cluster | OutLimit | Window | Handling | Mirror
@@ -82,10 +84,12 @@ def _quarantined(quarantined: Iterable[Quarantined]) -> list[str]:
 def _host(host: Host, lines: list[str]) -> None:
     lines.append(f"  - name: {scalar(host.name)}\n")
     given = vars(host)
-    for name in _SHOWN:
+    for name, usual in _SHOWN:
         value = given[name]
+        if not value or value == usual:
+            continue
         # A managed host's ring is always shown: it decides when the host is touched.
-        if not value or (value == _DEFAULTS.get(name) and not (name == "ring" and host.managed)):
+        if name == "ring" and value == "broad" and not host.managed:
             continue
         if name in ("custom", "context"):
             lines.append(f"    {name}: {quoted(value)}\n")

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The rows of a listing from id `start` on, as far as `query` lets them through."""
+    """The rows of a listing from id `start` on, as far as the filters of `query` let them through."""
 
     start: int
     query: Query
@@ -62,10 +62,10 @@ class Reading:
         """How the listing is cut. Without a cursor it stays whole: an offset means nothing between ids."""
         return self._pool.submit(self._cut, path, query)
 
-    def rows(self, path: str, parts: tuple[Part, ...], take: Callable[[Row], T]) -> Iterator[T]:
-        """What `take` makes of each row: asked for at once, waited for when it is iterated over."""
-        asked = [self._pool.submit(self._read, path, part, take) for part in parts]
-        return (taken for part in asked for taken in part.result())
+    def rows(self, path: str, parts: tuple[Part, ...], fields: str, take: Callable[[Row], T]) -> Iterator[list[T]]:
+        """What `take` makes of the rows of each part: asked for at once, waited for when it is iterated over."""
+        asked = [self._pool.submit(self._read, path, part, fields, take) for part in parts]
+        return (part.result() for part in asked)
 
     def count(self, path: str, query: Query) -> Future[int]:
         """How many rows the listing has."""
@@ -82,9 +82,10 @@ class Reading:
         # The last part is open: what is made meanwhile belongs to it.
         return tuple(Part(start=start, query={**query, **end}) for start, end in zip(starts, [*ends, {}], strict=True))
 
-    def _read(self, path: str, part: Part, take: Callable[[Row], T]) -> list[T]:
+    def _read(self, path: str, part: Part, fields: str, take: Callable[[Row], T]) -> list[T]:
+        query: Query = {**part.query, "fields": fields}
         with self._session() as netbox:
-            return [take(row) for row in netbox.rows(path, part.query, cursor=self._server.cursor, start=part.start)]
+            return [take(row) for row in netbox.rows(path, query, cursor=self._server.cursor, start=part.start)]
 
     def _count(self, path: str, query: Query) -> int:
         with self._session() as netbox:

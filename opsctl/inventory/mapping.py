@@ -79,6 +79,10 @@ class Rules:
         """The custom fields that the mapping names, each with the option that names it."""
         return {source.name: f"netbox.{what}" for what, source in self.sources.items() if source.kind == "field"}
 
+    def counts(self, record: Record) -> bool:
+        """Is the record's status one of those that become hosts?"""
+        return self.translated("status", record.status) in self.statuses
+
     def place(self, slug: str) -> tuple[str, str]:
         """Tenant and organisation for NetBox's tenant."""
         return self.tenants.get(slug, ("", "")) if self.tenants else (slug, "")

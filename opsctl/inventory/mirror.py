@@ -15,7 +15,7 @@ import os
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,7 +29,7 @@ from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.changes import Change, read_change, todo
 from opsctl.inventory.listing import Reading
 from opsctl.inventory.netbox import NetBox, Query, Server
-from opsctl.inventory.pull import PATHS, SERVICES, Filters, Pull
+from opsctl.inventory.pull import NOTHING, PATHS, SERVICES, Filters, Meanwhile, Pull
 from opsctl.inventory.record import KINDS, Kind, Malformed, Port, Record, ServiceRecord, Texts
 
 CHANGES = "core/object-changes"
@@ -67,7 +67,7 @@ def refresh(
     full_every: timedelta,
     now: datetime,
     labels: bool = False,
-    meanwhile: Callable[[Server], None] = lambda _: None,
+    meanwhile: Meanwhile = NOTHING,
 ) -> Refreshed:
     """The records as NetBox has them now, `labels`: services with their tags and custom fields. Raises SourceFailed.
 
@@ -146,11 +146,16 @@ def _in_full(
     why: str,
     *,
     labels: bool,
-    meanwhile: Callable[[Server], None],
+    meanwhile: Meanwhile,
 ) -> Refreshed:
-    # The changelog's place is noted first: what happens during the pull is looked at again the next time.
-    seen = _latest(netbox)
-    pulled = pulling.pull(netbox, wanted, server=server, labels=labels, meanwhile=meanwhile)
+    seen: tuple[int, ...] = ()
+
+    def note_place() -> None:
+        """The changelog's place before the pull: what happens during it is looked at again the next time."""
+        nonlocal seen
+        seen = _latest(netbox)
+
+    pulled = pulling.pull(netbox, wanted, server=server, labels=labels, meanwhile=replace(meanwhile, before=note_place))
     return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen), how=f"in full: {why}")
 
 

@@ -7,9 +7,9 @@ between two pages, a server without a cursor, a proxy that cuts) the ids are swe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from opsctl.errors import ConfigError
@@ -20,12 +20,14 @@ from opsctl.inventory.record import (
     KINDS,
     Kind,
     Malformed,
+    Port,
     Record,
     ServiceRecord,
     Texts,
+    ports_of,
     read_record,
     read_service,
-    with_services,
+    with_ports,
 )
 
 if TYPE_CHECKING:
@@ -64,10 +66,29 @@ class Pull:
     regions: Mapping[str, str]
     labels: bool = False
 
-    @property
-    def whole(self) -> tuple[Record, ...]:
-        """The records with their services."""
-        return with_services(self.records, self.services)
+    @cached_property
+    def ports(self) -> Mapping[str, tuple[Port, ...]]:
+        """The services' ports by the records that they belong to."""
+        return ports_of(self.services)
+
+    def whole(self, known: Collection[str] = ()) -> Iterator[Record]:
+        """The records with their services; those of which all is `known` already are left as they are."""
+        return (record if record.key in known else with_ports(record, self.ports) for record in self.records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meanwhile:
+    """What is done while NetBox is read: before any page is asked for, then once, then with each page that has come.
+
+    What has come are records, the ports of all services and the regions of all sites, as they were read until then.
+    """
+
+    before: Callable[[], object] = lambda: None
+    once: Callable[[Server], object] = lambda _: None
+    came: Callable[[Sequence[Record], Mapping[str, tuple[Port, ...]], Mapping[str, str]], object] = lambda *_: None
+
+
+NOTHING = Meanwhile()
 
 
 def untouched(before: Pull, now: Pull) -> frozenset[str]:
@@ -106,28 +127,34 @@ def pull(
     *,
     server: Server | None = None,
     labels: bool = False,
-    meanwhile: Callable[[Server], None] = lambda _: None,
+    meanwhile: Meanwhile = NOTHING,
 ) -> Pull:
-    """All of it; `meanwhile` is done while the pages come, `server` what is known of NetBox. Raises SourceFailed."""
+    """All of it, `server` is what is known of NetBox. Raises SourceFailed."""
     server, texts = server or netbox.server(), Texts()
-    asked: Query = {**wanted, "fields": FIELDS}
+    # Services first: with them a record is whole, and something can be made of it while others come. Then the dearest,
+    # so that both threads end together.
+    asked: Mapping[str, Query] = {SERVICES: {}, **{PATHS[kind]: wanted for kind in reversed(KINDS)}}
     with Reading(netbox, server) as reading:
-        # The dearest first, so that both threads end together.
-        cuts = {kind: reading.cut(PATHS[kind], asked) for kind in reversed(KINDS)}
-        ports: Query = {"fields": service_fields(netbox, labels=labels)}
-        cut = reading.cut(SERVICES, ports)
-        hosts = {
-            kind: reading.rows(PATHS[kind], parts.result(), partial(read, kind, texts)) for kind, parts in cuts.items()
+        cuts = {path: reading.cut(path, query) for path, query in asked.items()}
+        meanwhile.before()
+        fields = service_fields(netbox, labels=labels)
+        ports = reading.rows(SERVICES, cuts[SERVICES].result(), fields, _read_service)
+        pages = {
+            kind: reading.rows(PATHS[kind], cuts[PATHS[kind]].result(), FIELDS, partial(read, kind, texts))
+            for kind in reversed(KINDS)
         }
-        services = reading.rows(SERVICES, cut.result(), lambda row: row)
         # Counted when all is read: what is deleted meanwhile must not stay.
-        counts = {path: reading.count(path, wanted) for path in PATHS.values()} | {
-            SERVICES: reading.count(SERVICES, {})
-        }
+        counts = {path: reading.count(path, query) for path, query in asked.items()}
         regions = _regions(netbox, server)
-        meanwhile(server)
-        found = {kind: {record.id: record for record in hosts[kind]} for kind in KINDS}
-        rows = {int(row["id"]): row for row in services}
+        meanwhile.once(server)
+        services = {number: service for part in ports for number, service in part}
+        early = ports_of(service for service in services.values() if service)
+        found: dict[Kind, dict[int, Record]] = {}
+        for kind, parts in pages.items():
+            found[kind] = {}
+            for part in parts:
+                found[kind].update((record.id, record) for record in part)
+                meanwhile.came(part, early, regions)
         there = {path: count.result() for path, count in counts.items()}
     records = (
         record
@@ -137,7 +164,7 @@ def pull(
     return Pull(
         version=server.version,
         records=tuple(records),
-        services=_services(netbox, server, ports, rows, there[SERVICES]),
+        services=_services(netbox, server, {"fields": fields}, services, there[SERVICES]),
         regions=regions,
         labels=labels,
     )
@@ -187,16 +214,16 @@ def _mended(
 
 
 def _services(
-    netbox: NetBox, server: Server, asked: Query, found: dict[int, Row], count: int
+    netbox: NetBox, server: Server, asked: Query, found: dict[int, ServiceRecord | None], count: int
 ) -> tuple[ServiceRecord, ...]:
     if len(found) != count:
         there = {int(row["id"]) for row in netbox.rows(SERVICES, {"fields": "id"}, cursor=server.cursor)}
         missing = sorted(there - found.keys())
         fresh = netbox.by_id(SERVICES, missing, asked) if missing else ()
-        found = {number: row for number, row in found.items() if number in there} | {
-            int(row["id"]): row for row in fresh
-        }
-    return read_services(found[number] for number in sorted(found))
+        found = {number: service for number, service in found.items() if number in there} | dict(
+            map(_read_service, fresh)
+        )
+    return tuple(service for number in sorted(found) if (service := found[number]))
 
 
 def service_fields(netbox: NetBox, *, labels: bool = False) -> str:
@@ -206,9 +233,14 @@ def service_fields(netbox: NetBox, *, labels: bool = False) -> str:
     return (SERVICE_FIELDS if known else OLD_SERVICE_FIELDS) + (LABELS if labels else "")
 
 
-def read_services(rows: Iterable[Row]) -> tuple[ServiceRecord, ...]:
+def read_services(rows: Iterable[Row]) -> Iterator[ServiceRecord]:
+    return (service for _, service in map(_read_service, rows) if service)
+
+
+def _read_service(row: Row) -> tuple[int, ServiceRecord | None]:
+    """The id of a service, and the service where it belongs to a device or a virtual machine."""
     try:
-        return tuple(service for row in rows if (service := read_service(row)) is not None)
+        return int(row["id"]), read_service(row)
     except Malformed as error:
         raise SourceFailed(f"NetBox gave {error}; nothing was written") from error
 

@@ -52,7 +52,7 @@ def sort_out(
     by_key: dict[str, Record] = {}
     left_out: dict[str, int] = {}
     for record in records:
-        if chosen.translated("status", record.status) not in chosen.statuses:
+        if not chosen.counts(record):
             left_out[record.status] = left_out.get(record.status, 0) + 1
             continue
         by_key[key := record.key] = record

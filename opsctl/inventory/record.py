@@ -7,7 +7,7 @@ has them, hostile ones too; they are data until `mapping` has let them through.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -157,17 +157,18 @@ def _ports(row: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [(protocol, int(number)) for number in row.get("ports") or ()]
 
 
-def with_services(records: Sequence[Record], services: Sequence[ServiceRecord]) -> tuple[Record, ...]:
-    """The records with their services' ports, in the order of names and ports."""
-    ports: dict[str, list[Port]] = {}
+def ports_of(services: Iterable[ServiceRecord]) -> dict[str, tuple[Port, ...]]:
+    """The ports of each record that has services, in the order of names and ports."""
+    found: dict[str, list[Port]] = {}
     for service in services:
-        ports.setdefault(service.parent, []).extend(service.ports)
-    return tuple(
-        replace(record, services=tuple(sorted(ports[record.key], key=lambda p: (p.name, p.port, p.protocol))))
-        if record.key in ports
-        else record
-        for record in records
-    )
+        found.setdefault(service.parent, []).extend(service.ports)
+    return {key: tuple(sorted(ports, key=lambda p: (p.name, p.port, p.protocol))) for key, ports in found.items()}
+
+
+def with_ports(record: Record, ports: Mapping[str, tuple[Port, ...]]) -> Record:
+    """The record with its services' ports."""
+    mine = ports.get(record.key)
+    return record if mine is None else replace(record, services=mine)
 
 
 def canonical(value: object) -> str:

@@ -13,10 +13,11 @@ from opsctl.inventory import mirror
 from opsctl.inventory import pull as pulling
 from opsctl.inventory import token as tokens
 from opsctl.inventory.address import checked_address
+from opsctl.inventory.ahead import Ahead
 from opsctl.inventory.mapping import MAPPED, Rules, rules
 from opsctl.inventory.mirror import Mirror, Refreshed
 from opsctl.inventory.netbox import NetBox, Server
-from opsctl.inventory.pull import Filters
+from opsctl.inventory.pull import Filters, Meanwhile
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import TYPES
 from opsctl.model.host import Host, Tenant
@@ -29,11 +30,12 @@ MACHINES, SERVICE = frozenset(TYPES), frozenset({"ipam.service"})
 
 @dataclass(frozen=True, kw_only=True)
 class _Read:
-    """One mirror as it was, by its mark, and as it is now."""
+    """One mirror as it was, by its mark, and as it is now; what was made of it while it came."""
 
     before: Mirror | None
     mark: str
     now: Refreshed
+    ahead: Ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +66,15 @@ def take(
     chosen = mapping_of(settings)
     address = checked_address(settings)
     read = [
-        _read(settings, tenant, filters, chosen, now=now, full=full)
+        _read(settings, tenant, filters, chosen, Ahead(chosen, tenants), now=now, full=full)
         for tenant, filters in scopes(settings, wanted, tenants, chosen)
     ]
     pulled = [one.now.mirror.pulled for one in read]
-    same = _same(read, before) if made_from and [one.mark for one in read] == list(made_from) else {}
-    records = {record.key: record for one in pulled for record in one.whole}
     regions = {slug: region for one in pulled for slug, region in one.regions.items()}
+    same = _same(read, before) if made_from and [one.mark for one in read] == list(made_from) else {}
+    for one in read:
+        same |= one.ahead.still(one.now.mirror.pulled, regions)
+    records = {record.key: record for one in pulled for record in one.whole(known=same)}
     found = sort_out(
         records.values(), chosen, tenants, regions, before=before, others=others, address=address, same=same
     )
@@ -113,7 +117,9 @@ def _slugs(chosen: Rules, tenants: Sequence[str]) -> tuple[str, ...]:
     return chosen.slugs(tenants)
 
 
-def _read(settings: Settings, tenant: str, filters: Filters, chosen: Rules, *, now: datetime, full: bool) -> _Read:
+def _read(
+    settings: Settings, tenant: str, filters: Filters, chosen: Rules, ahead: Ahead, *, now: datetime, full: bool
+) -> _Read:
     netbox = NetBox.of(settings, tenant)
     file = mirror.path(settings.state, netbox.address, filters, tenant)
     hours = timedelta(hours=settings.number("netbox.full_hours"))
@@ -124,13 +130,13 @@ def _read(settings: Settings, tenant: str, filters: Filters, chosen: Rules, *, n
         # A custom field comes or goes with a full pull: what was checked then still holds.
         found = mirror.refresh(
             netbox, filters, known, full_every=hours, now=now, labels=bool(chosen.serves.kind),
-            meanwhile=partial(_refuse_unknown_fields, netbox, chosen),
+            meanwhile=Meanwhile(once=partial(_refuse_unknown_fields, netbox, chosen), came=ahead.came),
         )  # fmt: skip
     finally:
         netbox.close()
     if known is None or found.mirror != known:
         mirror.save(file, found.mirror)
-    return _Read(before=known, mark=mark, now=found)
+    return _Read(before=known, mark=mark, now=found, ahead=ahead)
 
 
 def _refuse_unknown_fields(netbox: NetBox, chosen: Rules, server: Server) -> None:

@@ -32,7 +32,8 @@ class After(StrEnum):
 class Gate:
     """One gate of one tenant. `rings`: only after these; empty: after every one.
 
-    `seconds` is the soak; for a command its time; for http and alerts how long a good answer is waited for.
+    `seconds` is the soak; for a command its time; for http and alerts how long a good answer is waited for. `profile`:
+    whose controls and values they are, known once the gate is frozen with a plan.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Gate:
     status: int = 200
     text: str = ""
     controls: tuple[str, ...] = ()
+    profile: str = ""
 
     def holds_for(self, tenant: str, ring: str) -> bool:
         return self.tenant == tenant and (not self.rings or ring in self.rings)
@@ -61,7 +63,7 @@ class Gate:
             case GateKind.ALERTS:
                 what = "no new alert on what was changed"
             case GateKind.COMPLIANCE:
-                what = ", ".join(self.controls)
+                what = ", ".join(self.controls) + (f" of profile {self.profile}" if self.profile else "")
         return f"{self.name} ({self.kind}): {what}"
 
 

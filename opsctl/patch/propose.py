@@ -58,6 +58,7 @@ def propose(
     timing: Timing | None = None,
     outages: Mapping[str, float] | None = None,
     held: Mapping[str, str] | None = None,
+    profile: str = "",
 ) -> Plan:
     """The frozen plan over `hosts`: each one planned with exact versions, or left out with the reason.
 
@@ -117,7 +118,7 @@ def propose(
         pace=Pace(limit=wish.max_parallel),
         failure_budget=whole,
         wave_budgets=each,
-        gates=frozen.gates(inventory, arrangement.waves, emergency=bool(wish.emergency)),
+        gates=frozen.gates(inventory, arrangement.waves, emergency=bool(wish.emergency), profile=profile),
         reboot=wish.reboot,
         security_only=wish.security_only,
         options=wish.options,

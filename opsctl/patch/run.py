@@ -87,6 +87,7 @@ def plan(means: Means, hosts: Iterable[Host], wish: Wish) -> RolloutState:
         alerting=alerting,
         timing=timing,
         outages=probing.outages(means.store, propose.KIND),
+        profile=means.settings.text("comply.profile"),
         held=claims.held_by_others(
             managed, Leases(means.store), limits(means), contact.balancers(means.inventory), timing.now, wish.at
         ),
@@ -161,13 +162,14 @@ def take_back(means: Means, state: RolloutState, limit: Sequence[str], wish: Wis
     pace = Pace(limit=wish.max_parallel)
     arranged = planning.arrange(chosen.hosts, means.inventory, limits(means), pace=pace, down=down)
     whole, each = frozen.budgets(means.inventory, arranged.waves, wish.budgets)
+    usual = means.settings.text("comply.profile")
+    gates = frozen.gates(means.inventory, arranged.waves, emergency=bool(wish.emergency), profile=usual)
     made = planning.freeze(
         arranged, kind=propose.KIND, now=timing.now, made_by=means.who, inventory_digest=means.inventory.digest,
         content_digest=means.content_digest, left_out=chosen.left_out, pace=pace, failure_budget=whole,
-        wave_budgets=each, gates=frozen.gates(means.inventory, arranged.waves, emergency=bool(wish.emergency)),
-        reboot=wish.reboot, options=wish.options, ticket=wish.ticket, emergency=wish.emergency, down=down,
-        approval=planning.approval_rings(arranged.waves, means.inventory), rollback_of=plan.id,
-        mirrors=propose.mirror_states(readings[item.host] for item in chosen.hosts),
+        wave_budgets=each, gates=gates, reboot=wish.reboot, options=wish.options, ticket=wish.ticket,
+        emergency=wish.emergency, down=down, approval=planning.approval_rings(arranged.waves, means.inventory),
+        rollback_of=plan.id, mirrors=propose.mirror_states(readings[item.host] for item in chosen.hosts),
     )  # fmt: skip
     claims.refuse_held(made, Leases(means.store), limits(means), means.clock())
     return Ready(state=means.journal.unsaved(made), down=down, gone=frozenset(gone))

@@ -16,7 +16,7 @@ from opsctl.patch.rehearsal import Rehearsal
 from opsctl.rollout import approval, probing
 from opsctl.rollout.execute import outcome_of
 from opsctl.rollout.journal import GATE, NOTIFIED, STAGE, Journal
-from opsctl.rollout.shown import stalled
+from opsctl.rollout.shown import gate_lines, stalled
 from opsctl.state.ledger import Entry, Ledger
 from opsctl.state.rolloutlog import Happened
 from opsctl.state.store import Store
@@ -99,6 +99,11 @@ class Story:
             return None
         planned = (row.item.downtime_seconds for row in self.rows if row.item.host in probed.hosts)
         return next((timedelta(seconds=seconds) for seconds in planned if seconds), None)
+
+    @property
+    def gates_met(self) -> tuple[str, ...]:
+        """The gates that were frozen with the plan, as it shows them."""
+        return tuple(gate_lines(self.state.plan))
 
     @property
     def gates(self) -> tuple[Happened, ...]:

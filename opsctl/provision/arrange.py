@@ -90,6 +90,8 @@ def arranged(
         down=down,
     )
     whole, each = frozen.budgets(means.inventory, arrangement.waves, wish.budgets)
+    usual = means.settings.text("comply.profile")
+    gates = frozen.gates(means.inventory, arrangement.waves, emergency=bool(wish.emergency), profile=usual)
     return planning.freeze(
         arrangement,
         kind=KIND,
@@ -101,7 +103,7 @@ def arranged(
         pace=wish.pace,
         failure_budget=whole,
         wave_budgets=each,
-        gates=frozen.gates(means.inventory, arrangement.waves, emergency=bool(wish.emergency)),
+        gates=gates,
         options=wish.options,
         ticket=wish.ticket,
         start_at=wish.at,

@@ -176,8 +176,8 @@ def _said(finding: Finding) -> tuple[str, str, str]:
     return finding.result.observed, finding.result.expected, finding.disposition
 
 
-def latest(store: Store, profile: str) -> tuple[str, tuple[str, ...]]:
-    """The newest whole run of a profile, and which newer runs are no such thing, each with the reason.
+def latest(store: Store, *profiles: str) -> tuple[str, tuple[str, ...]]:
+    """The newest whole run of one of these profiles, and which newer runs are no such thing, each with the reason.
 
     A run that was interrupted, or narrowed to some hosts or controls, is not what an auditor asked for. Raises
     UnknownName where there is none.
@@ -189,14 +189,14 @@ def latest(store: Store, profile: str) -> tuple[str, tuple[str, ...]]:
         except StoreError as error:
             passed_over.append(error.message)
             continue
-        why = _why_not(assessment, profile)
+        why = _why_not(assessment, profiles)
         if not why:
             return run_id, tuple(passed_over)
         passed_over.append(f"run {run_id} {why}")
     if not passed_over:
         raise UnknownName("no compliance run is kept yet", hint="opsctl comply run")
     raise UnknownName(
-        f"no whole run of profile {profile} is kept; the newest: {passed_over[0]}",
+        f"no whole run of profile {' or '.join(profiles)} is kept; the newest: {passed_over[0]}",
         hint="name a run (opsctl comply list), or make a whole one: opsctl comply run",
     )
 
@@ -209,8 +209,8 @@ def latest_of(store: Store, profiles: Sequence[str]) -> tuple[tuple[str, ...], t
     return runs, tuple(reason for reason in told if not any(reason.startswith(f"run {run} ") for run in runs))
 
 
-def _why_not(assessment: Assessment, profile: str) -> str:
-    if assessment.scope.profile != profile:
+def _why_not(assessment: Assessment, profiles: Sequence[str]) -> str:
+    if assessment.scope.profile not in profiles:
         return f"is of profile {assessment.scope.profile}"
     if assessment.interrupted:
         return "was interrupted"

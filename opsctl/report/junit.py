@@ -2,6 +2,7 @@
 
 What nobody could see is an error, so that no green bar hides a host that did not answer (Ansible's own JUnit leaves
 such hosts out). A failure that a waiver covers is a skipped case with its message: not a pass, and not red either.
+Properties say by which key a host was known, and by which version of its check each case was judged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 def as_xml(report: Report) -> str:
     """The report as one XML document; the same run gives the same bytes."""
-    suites = [_suite(key, [_case(report, one) for one in report.assessment.of(key)]) for key, _ in sorted(report.hosts)]
+    keys = {host.key: host.host_keys for host in report.assessment.scope.hosts}
+    suites = [
+        _suite(key, [_case(report, one) for one in report.assessment.of(key)], keys.get(key, ()))
+        for key, _ in sorted(report.hosts)
+    ]
     coverage = report.assessment.coverage
     suites += [
         _suite(absent.host, [_absent(absent, kind)])
@@ -33,10 +38,13 @@ def as_xml(report: Report) -> str:
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *(text for text, _ in suites), "</testsuites>\n"])
 
 
-def _suite(name: str, cases: list[tuple[str, str]]) -> tuple[str, list[int]]:
+def _suite(name: str, cases: list[tuple[str, str]], host_keys: Iterable[str] = ()) -> tuple[str, list[int]]:
     kinds = [kind for kind, _ in cases]
     counts = [len(cases), kinds.count("failure"), kinds.count("error"), kinds.count("skipped")]
-    lines = [f"<testsuite name={_quoted(name)}{_counted(counts)}>", *(text for _, text in cases), "</testsuite>"]
+    properties = "".join(_property("host key", key) for key in host_keys)
+    head = [f"<testsuite name={_quoted(name)}{_counted(counts)}>"]
+    head += [f"<properties>{properties}</properties>"] if properties else []
+    lines = [*head, *(text for _, text in cases), "</testsuite>"]
     return "\n".join(lines), counts
 
 
@@ -47,15 +55,21 @@ def _counted(counts: Iterable[int]) -> str:
 
 def _case(report: Report, result: CheckResult) -> tuple[str, str]:
     kind, message = _verdict(report, result)
-    title = report.controls[result.control].title
-    opened = f'<testcase classname={_quoted(result.host)} name={_quoted(f"{result.control} {title}")} time="0"'
+    control = report.controls[result.control]
+    version = f"<properties>{_property('check version', control.check_version)}</properties>"
+    name = _quoted(f"{result.control} {control.title}")
+    opened = f'<testcase classname={_quoted(result.host)} name={name} time="0">{version}'
     if not kind:
-        return "", f"{opened}/>"
+        return "", f"{opened}</testcase>"
     said = "\n".join(_said(result))
     return (
         kind,
-        f"{opened}><{kind} type={_quoted(result.result)} message={_quoted(message)}>{_text(said)}</{kind}></testcase>",
+        f"{opened}<{kind} type={_quoted(result.result)} message={_quoted(message)}>{_text(said)}</{kind}></testcase>",
     )
+
+
+def _property(name: str, value: str) -> str:
+    return f"<property name={_quoted(name)} value={_quoted(value)}/>"
 
 
 def _verdict(report: Report, result: CheckResult) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from opsctl.state.store import stamp
 
 COLUMNS = (
     "tenant", "host", "control", "severity", "title", "result", "disposition", "waiver until", "observed", "expected",
-    "reason", "asked", "time", "evidence sha256",
+    "reason", "asked", "time", "evidence sha256", "check version", "host key",
 )  # fmt: skip
 # A spreadsheet refuses or cuts longer cells (32,767 characters); a person reads less.
 LONGEST = 2_000
@@ -47,6 +47,7 @@ def _cell(text: str) -> str:
 
 def _rows(report: Report) -> Iterator[tuple[str, ...]]:
     judged = {(f.result.host, f.result.control): f for f in report.findings}
+    keys = {host.key: " ".join(host.host_keys) for host in report.assessment.scope.hosts}
     for result in report.assessment.results:
         control, finding = report.controls[result.control], judged.get((result.host, result.control))
         waiver = finding.waiver if finding else None
@@ -55,11 +56,12 @@ def _rows(report: Report) -> Iterator[tuple[str, ...]]:
             finding.disposition if finding else "", str(waiver.expires) if waiver else "", result.observed,
             result.expected, result.reason, " ".join(sorted({piece.how for piece in result.evidence})),
             stamp(result.at), " ".join(dict.fromkeys(piece.sha256 for piece in result.evidence)),
+            control.check_version, keys.get(result.host, ""),
         )  # fmt: skip
     coverage = report.assessment.coverage
     for kind, hosts in (("excluded", coverage.excluded), ("quarantined", coverage.quarantined)):
         for absent in hosts:
-            yield (report.title, absent.host, "", "", "", kind, "", "", "", "", absent.reason, "", "", "")
+            yield (report.title, absent.host, "", "", "", kind, "", "", "", "", absent.reason, "", "", "", "", "")
 
 
 def safe(cell: str) -> str:

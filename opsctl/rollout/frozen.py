@@ -6,7 +6,7 @@ Where tenants differ, the most careful one decides over the rollout that they sh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opsctl.model.gate import Gate, GateKind, budget_of
 from opsctl.model.host import Inventory, Tenant
@@ -46,11 +46,14 @@ def budgets(inventory: Inventory, waves: Sequence[Wave], wanted: Budgets) -> tup
     return wanted.whole(tenants_of(inventory, items), len(items)), each
 
 
-def gates(inventory: Inventory, waves: Sequence[Wave], *, emergency: bool) -> tuple[Gate, ...]:
-    """The gates that these waves will meet, in the order of tenants and files; an emergency soaks nothing."""
+def gates(inventory: Inventory, waves: Sequence[Wave], *, emergency: bool, profile: str) -> tuple[Gate, ...]:
+    """The gates that these waves will meet, in the order of tenants and files; an emergency soaks nothing.
+
+    `profile` judges the hosts of tenants that name none of their own.
+    """
     met = {(inventory.host(item.host).tenant, wave.ring) for wave in waves for item in wave.hosts}
     return tuple(
-        gate
+        replace(gate, profile=tenant.profile or profile) if gate.kind is GateKind.COMPLIANCE else gate
         for tenant in inventory.tenants
         for gate in tenant.gates
         if any(gate.holds_for(name, ring) for name, ring in met) and not (emergency and gate.kind is GateKind.SOAK)

@@ -79,8 +79,10 @@ def _ready(means: Means, gate: Gate, hosts: Sequence[Host]) -> _Ready:
 
     settings = means.settings
     catalogue = catalogues.load(settings.own_content)
+    # As frozen with the plan. A tenant's own is frozen with the inventory, too, and is checked by file and line.
+    named = None if means.inventory.tenant(gate.tenant).profile else gate.profile
     parts = []
-    for one in defaults.judged(hosts, None, inventory=means.inventory, settings=settings, catalogue=catalogue):
+    for one in defaults.judged(hosts, named, inventory=means.inventory, settings=settings, catalogue=catalogue):
         profile, left = profiles.narrow(one.profile, gate.controls)
         parts.append(_Part(hosts=one.hosts, profile=profile, left=left))
     agreed = waiverfile.current(settings.inventories, {gate.tenant}, catalogue.by_id, means.clock())

@@ -363,6 +363,10 @@ def test_recheck_of_a_host_that_does_not_answer_shows_both_sides_and_ends_with_1
     assert "fail" in told
     assert "notchecked" in told
     assert "nothing can be said" in told
+    lines = [" ".join(one.split()) for one in told.splitlines()]
+    assert "evidence 1: sshd -T" in lines
+    assert "exit code 0 not asked" in lines
+    assert any(one.startswith("≠ ") and "<script>" in one for one in lines), "what was printed stands beside nothing"
     found = said(capsys, ["comply", "recheck", "ange-web1", "SSH-01"], 1)
     assert (found["outcome"], found["looks"][0]["old"]["result"]) == ("incomplete", "fail")
     assert run(["comply", "recheck", "nobody", "SSH-01"]) == 3
@@ -381,6 +385,31 @@ def test_a_sample_is_the_same_for_the_same_seed(workspace: Path, capsys: Capture
     assert found["outcome"] == "incomplete", "nobody answers"
     assert run(["comply", "sample", "--n", "2"]) == 2, "the seed comes from the auditor"
     assert not [one for one in said(capsys, ["comply", "list"])["runs"] if one["run"] != run_id], "it is no run"
+
+
+def test_a_sample_is_of_the_latest_run_whoever_judged_it_and_of_a_tenant_by_its_own_profile(
+    workspace: Path, capsys: Capture
+) -> None:
+    folder = workspace / "inventories" / "example-ange"
+    (folder / "profiles").mkdir()
+    (folder / "profiles" / "eget.yml").write_text("version: 1\nname: eget\ntitle: Own\nextends: standard\n")
+    with (folder / "tenant.yml").open("a") as tenant:
+        tenant.write("profile: eget\n")
+    usual = keep(workspace, fleet())
+    own = fleet()
+    kept = keep(workspace, replace(own, scope=replace(own.scope, profile="eget")), at=THEN + timedelta(days=1))
+    draw = ["comply", "sample", "--n", "5", "--seed", "7", "--draw-only"]
+    found = said(capsys, draw)
+    assert (found["run"], found["profile"], found["tenant"]) == (kept, "eget", "")
+    assert run(draw) == 0
+    assert f"run {kept} of 2026-11-02 12:00 UTC: every host, by profile eget" in capsys.readouterr().err
+    found = said(capsys, [*draw, "--tenant", "example-sundsvall"])
+    assert (found["run"], found["profile"], found["tenant"]) == (usual, "standard", "example-sundsvall")
+    assert {one["host"].partition(".")[0] for one in found["results"]} <= {"example-sundsvall"}
+    found = said(capsys, [*draw, "--tenant", "example-ange"])
+    assert (found["run"], {one["host"].partition(".")[0] for one in found["results"]}) == (kept, {"example-ange"})
+    assert run([*draw, "--tenant", "example-angee"]) == 3
+    assert "no tenant is called 'example-angee'" in capsys.readouterr().err
 
 
 # --- one control, and regular runs ------------------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from opsctl.inventory.record import (
     Record,
     ServiceRecord,
     Texts,
+    ports_of,
     read_record,
     read_service,
-    with_services,
+    with_ports,
 )
 from opsctl.inventory.take import refuse_missing_fields
 from opsctl.model.host import Host, Organisation, Site, Tenant, Window
@@ -82,7 +83,7 @@ def recorded() -> list[Record]:
     services = [found for row in recorded_rows("ipam/services") if (found := read_service(row))]
     records = [read_record("device", row, texts) for row in recorded_rows("dcim/devices")]
     records += [read_record("virtual-machine", row, texts) for row in recorded_rows("virtualization/virtual-machines")]
-    return list(with_services(records, services))
+    return [with_ports(record, ports_of(services)) for record in records]
 
 
 def sorted_out(records: Sequence[Record], before: Sequence[Host] = (), others: Sequence[Host] = ()) -> Sorted:
@@ -445,7 +446,7 @@ def test_a_row_of_another_shape_is_malformed(row: dict[str, object]) -> None:
 def test_services_of_other_things_are_not_ours() -> None:
     assert read_service({"id": 1, "parent_object_type": "ipam.fhrpgroup", "parent_object_id": 1, "name": "x"}) is None
     ours = ServiceRecord(id=1, parent="virtual-machine/1", ports=(Port(name="b", protocol="tcp", port=2),))
-    assert with_services([record(id=5)], [ours])[0].services == ()
+    assert with_ports(record(id=5), ports_of([ours])).services == ()
 
 
 WRONG = "a\u202eb\x1b[31m\n\ud800\u200ba\u030a"

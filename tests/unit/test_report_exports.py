@@ -75,9 +75,9 @@ def test_junit_has_a_case_for_each_host_and_control_and_unreachable_ones_are_err
     for one in report.assessment.results:
         assert (one.host, one.control) in cases
     for control in report.controls:
-        (inner,) = cases["ange.db1", control]
+        _, inner = cases["ange.db1", control]
         assert inner.tag == "error"
-    kinds = {key: [inner.tag for inner in case] for key, case in cases.items()}
+    kinds = {key: [inner.tag for inner in case if inner.tag != "properties"] for key, case in cases.items()}
     assert kinds["ange.web1", "SSH-01"] == ["skipped"], "a waiver covers it: neither green nor red"
     assert kinds["ange.web1", "SSH-06"] == ["failure"], "its waiver has run out"
     assert kinds["ange.web1", "PAT-01"] == ["error"]
@@ -85,6 +85,31 @@ def test_junit_has_a_case_for_each_host_and_control_and_unreachable_ones_are_err
     assert root.attrib == {
         "name": "compliance Ånge kommun run-1", "tests": "8", "failures": "1", "errors": "4", "skipped": "3"
     }  # fmt: skip
+
+
+def with_keys_and_versions() -> Assessment:
+    run = assessment()
+    hosts = tuple(replace(host, host_keys=(f"SHA256:{host.key}",)) for host in run.scope.hosts)
+    controls = tuple(replace(control, check_version=f"of-{control.id}") for control in run.scope.controls)
+    return replace(run, scope=replace(run.scope, hosts=hosts, controls=controls))
+
+
+def test_the_sheet_tells_the_hosts_key_and_the_version_of_each_check(store: Store) -> None:
+    report = made(store, with_keys_and_versions())
+    _, *found = rows(sheet.as_csv(report))
+    told = [(row[1], row[14], row[15]) for row in found]
+    results = [(one.host, f"of-{one.control}", f"SHA256:{one.host}") for one in report.assessment.results]
+    assert told == [*results, ("ange.print1", "", ""), ("ange: vm 7", "", "")]
+
+
+def test_junit_tells_the_hosts_key_and_the_version_of_each_check(store: Store) -> None:
+    root = ElementTree.fromstring(junit.as_xml(made(store, with_keys_and_versions())))
+    for suite in root.iter("testsuite"):
+        key = suite.find("properties/property[@name='host key']")
+        versions = [one.get("value") for one in suite.iterfind("testcase/properties/property[@name='check version']")]
+        cases = [case for case in suite.iter("testcase") if case.get("name") != "coverage"]
+        assert versions == [f"of-{(case.get('name') or '').split(' ')[0]}" for case in cases]
+        assert not cases or (key is not None and key.get("value") == f"SHA256:{suite.get('name')}")
 
 
 def test_junit_stands_whatever_a_host_said(store: Store) -> None:

@@ -208,8 +208,20 @@ def test_only_the_gates_that_its_waves_meet_go_into_a_plan_and_an_emergency_soak
     ours = replace(ANGE, gates=(SOAK, replace(COMMAND, rings=("canary",)), replace(PAGE, rings=("nightly",))))
     theirs = replace(BOLLNAS, gates=(replace(ALERTS, tenant="bollnas", rings=("broad",)),))
     inventory, waves = stock(ours, theirs, each=2)
-    assert [one.kind for one in frozen.gates(inventory, waves, emergency=False)] == [GateKind.SOAK, GateKind.COMMAND]
-    assert [one.kind for one in frozen.gates(inventory, waves, emergency=True)] == [GateKind.COMMAND]
+    found = frozen.gates(inventory, waves, emergency=False, profile="standard")
+    assert [one.kind for one in found] == [GateKind.SOAK, GateKind.COMMAND]
+    assert [one.kind for one in frozen.gates(inventory, waves, emergency=True, profile="")] == [GateKind.COMMAND]
+
+
+def test_a_plan_shows_which_profile_its_compliance_gates_judge_by() -> None:
+    ours, theirs = replace(CONTROLS, name="ours"), replace(CONTROLS, name="theirs", tenant="bollnas")
+    inventory, waves = stock(
+        replace(ANGE, gates=(ours, COMMAND), profile="eget"), replace(BOLLNAS, gates=(theirs,)), each=3
+    )
+    found = frozen.gates(inventory, waves, emergency=False, profile="strict")
+    assert [one.profile for one in found] == ["eget", "", "strict"], "it is asked of controls alone"
+    assert str(found[0]) == "ours (compliance): SSH-01 of profile eget"
+    assert str(found[2]) == "theirs (compliance): SSH-01 of profile strict"
 
 
 # --- within a rollout ----------------------------------------------------------------------------------------------
@@ -297,6 +309,16 @@ def test_waivers_with_a_typo_are_told_with_their_line_before_a_rollout_begins(st
     smoke.refuse_unready(means(tmp_path, store), made)
     with pytest.raises(UnknownName):
         smoke.refuse_unready(means(tmp_path, store), replace(made, gates=(replace(CONTROLS, controls=("SSH-99",)),)))
+
+
+def test_a_gate_judges_by_the_profile_that_was_frozen_with_the_plan_whatever_the_setting_says_now(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "opsctl.yml").write_text("version: 1\ncomply: {profile: gone}\n")
+    made = plan(store, gates=(replace(CONTROLS, profile="standard"),)).plan
+    smoke.refuse_unready(means(tmp_path, store), made)
+    with pytest.raises(OpsctlError, match="no profile is called 'gone'"):
+        smoke.refuse_unready(means(tmp_path, store), replace(made, gates=(CONTROLS,)))
 
 
 def test_a_gate_that_breaks_is_no_pass(store: Store) -> None:

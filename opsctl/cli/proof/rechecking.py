@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from opsctl.compliance.sample import Again
     from opsctl.model.finding import Assessment, CheckResult, Evidence
 
+WIDEST = 60
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 run_option = click.option(
-    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole run of its profile]"
+    "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole one by a profile that judges]"
 )
 
 
@@ -31,9 +32,9 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
 
     Exit codes: 0 the same result, 6 another one, 1 the host could not be asked, or one of the two could not be judged.
     """
-    from opsctl.compliance import again
+    from opsctl.compliance import again, defaults
 
-    run_id, kept = _kept(app, run_id, host)
+    run_id, kept = _kept(app, run_id, [defaults.of_host(host, app.inventory, app.settings)])
     looks = _looked(app, "comply recheck", {}, [again.one(kept, run_id, host, control)], run_id, kept)
     code = _finish(looks, run_id, output, {})
     if output == "table":
@@ -44,8 +45,8 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
         ]
         rows.append(("time (UTC)", f"{look.old.at:%Y-%m-%d %H:%M:%S}", f"{look.new.at:%Y-%m-%d %H:%M:%S}"))
         table([f"{look.old.control} on {look.old.host}", f"run {run_id}", "now"], [row for row in rows if any(row[1:])])
-        for number, (old, new) in enumerate(_beside(look), 1):
-            table([f"evidence {number}", f"run {run_id}", "now"], _evidence_rows(old, new))
+        for number, (old, new) in enumerate(_pairs(look), 1):
+            _show_evidence(number, old, new, run_id)
         line(_word(look))
     return code
 
@@ -53,21 +54,27 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
 @click.command("sample")
 @click.option("--n", "count", type=click.IntRange(1, 10_000), default=25, show_default=True, help="So many results.")
 @click.option("--seed", required=True, metavar="TEXT", help="The same one draws the same results again.")
+@click.option("--tenant", metavar="TENANT", help="Only this tenant's results, of the profile that judges it.")
 @run_option
 @click.option("--draw-only", is_flag=True, help="Only show what is drawn; ask no host.")
 @output_option
 @pass_app
-def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bool, output: str) -> int:
+def sample(
+    app: App, *, count: int, seed: str, tenant: str | None, run_id: str | None, draw_only: bool, output: str
+) -> int:
     """Draw results of a kept run, and check each again. Live; changes nothing.
 
     An auditor names the seed: SHA-256 over "SEED RUN HOST CONTROL" is taken of every result, the smallest are drawn, so
-    that anybody can draw the same ones. Exit codes: 0 all the same, 6 something differs, 1 not all could be asked.
+    that anybody can draw the same ones. Without --run they are those of the latest whole run by any profile that judges
+    a tenant; which run it was, and by which profile, is said.
+
+    Exit codes: 0 all the same, 6 something differs, 1 not all could be asked.
     """
     from opsctl.compliance import sample as room
 
-    run_id, kept = _kept(app, run_id)
-    drawn = room.draw(kept, run_id, count=count, seed=seed)
-    head = {"seed": seed, "n": count, "drawn": len(drawn)}
+    run_id, kept = _kept(app, run_id, _profiles(app, tenant))
+    drawn = room.draw(kept, run_id, count=count, seed=seed, tenant=tenant)
+    head = {"profile": kept.scope.profile, "tenant": tenant or "", "seed": seed, "n": count, "drawn": len(drawn)}
     if draw_only:
         if output == "json":
             as_json({"run": run_id, **head, "results": [_plain(result) for result in drawn]})
@@ -86,13 +93,25 @@ def sample(app: App, *, count: int, seed: str, run_id: str | None, draw_only: bo
     return code
 
 
-def _kept(app: App, run_id: str | None, host: str = "") -> tuple[str, Assessment]:
-    """The run that is named, or the latest whole one of the profile that judges this host (any: `comply.profile`)."""
-    from opsctl.compliance import defaults, record
+def _profiles(app: App, tenant: str | None) -> Sequence[str]:
+    """The profile that judges the tenant, or every one that judges somebody."""
+    from opsctl.compliance import defaults
+
+    if tenant is None:
+        return defaults.in_use(app.inventory, app.settings)
+    return [defaults.names(app.inventory, app.settings)[app.inventory.tenant(tenant).name]]
+
+
+def _kept(app: App, run_id: str | None, profiles: Sequence[str]) -> tuple[str, Assessment]:
+    """The run that is named, or the latest whole one of these profiles; which one it is, is said."""
+    from opsctl.compliance import record
     from opsctl.report import build
 
-    name = run_id or build.latest(app.store, defaults.of_host(host, app.inventory, app.settings))[0]
-    return name, record.read(app.store, name)[1]
+    name = run_id or build.latest(app.store, *profiles)[0]
+    kept = record.read(app.store, name)[1]
+    looked_at = "every host" if kept.scope.whole else "a selection"
+    progress(f"run {name} of {kept.started:%Y-%m-%d %H:%M} UTC: {looked_at}, by profile {kept.scope.profile}")
+    return name, kept
 
 
 def _looked(
@@ -138,19 +157,31 @@ def _said(result: CheckResult) -> str:
     return shorten(result.observed or result.reason, 100, placeholder=" ...")
 
 
-def _beside(look: Again) -> list[tuple[Evidence | None, Evidence | None]]:
+def _pairs(look: Again) -> list[tuple[Evidence | None, Evidence | None]]:
     """The evidence of both looks, what came of the same command beside each other."""
     old = {piece.command: piece for piece in look.old.evidence}
     new = {piece.command: piece for piece in look.new.evidence}
     return [(old.get(command), new.get(command)) for command in dict.fromkeys((*old, *new))]
 
 
-def _evidence_rows(old: Evidence | None, new: Evidence | None) -> list[tuple[str, str, str]]:
-    def both(name: str) -> tuple[str, str, str]:
-        first, second = ("not asked" if one is None else str(getattr(one, name)) for one in (old, new))
-        return name, first, second
+def _show_evidence(number: int, old: Evidence | None, new: Evidence | None, run_id: str) -> None:
+    """One command, then and now; of a long output only its ends and what is different. The JSON has all of it."""
+    from opsctl.compliance import beside
 
-    return [both(name) for name in ("command", "exit_code", "output", "sha256", "how")]
+    command = next(piece.command for piece in (old, new) if piece)
+    line(f"evidence {number}: {command}")
+    told = [
+        (name, *("not asked" if one is None else str(getattr(one, field)) for one in (old, new)))
+        for name, field in (("exit code", "exit_code"), ("asked", "how"), ("SHA-256", "sha256"))
+    ]
+    table(["", f"run {run_id}", "now"], told)
+    printed = beside.rows(*("" if one is None else one.output for one in (old, new)))
+    table(["", f"printed in {run_id}", "printed now"], [(mark, _short(a), _short(b)) for mark, a, b in printed])
+
+
+def _short(text: str) -> str:
+    """A line beside another one on the same screen."""
+    return text if len(text) <= WIDEST else f"{text[:WIDEST]} ..."
 
 
 def _word(look: Again) -> str:

@@ -1,0 +1,73 @@
+"""Hosts are made of records as they come: in the end there are the same as without, whatever NetBox does meanwhile."""
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from opsctl.inventory.ahead import Ahead
+from opsctl.inventory.netbox import NetBox
+from opsctl.inventory.pull import Meanwhile, Pull, pull
+from opsctl.inventory.quarantine import sort_out
+from tests.netbox.played import TOKEN, Played, played
+from tests.unit.test_netbox_mapping import TENANTS, chosen
+
+MACHINES, SERVICES = "virtualization/virtual-machines", "ipam/services"
+TOUCHED = "virtual-machine/2"
+
+
+def nothing(server: Played) -> None:
+    """All stays as it is."""
+
+
+def a_service_more(server: Played) -> None:
+    server.rows[SERVICES].append({**server.rows[SERVICES][0], "id": 900, "port_mappings": ["tcp/5353"]})
+
+
+def a_service_less(server: Played) -> None:
+    server.rows[SERVICES][:] = [row for row in server.rows[SERVICES] if row["parent_object_id"] != 2]
+
+
+def a_host_less(server: Played) -> None:
+    server.rows[MACHINES][:] = [row for row in server.rows[MACHINES] if row["id"] != 2]
+
+
+def pulled_with(ahead: Ahead, meanwhile: Callable[[Played], None]) -> Pull:
+    """Everything of a NetBox in which something is done when services and machines have come, and before any count."""
+    there = threading.Event()
+
+    def came(*page: Any) -> None:
+        ahead.came(*page)
+        there.set()
+
+    with played() as server:
+
+        def at_the_first_count(line: str) -> None:
+            if SERVICES in line and "ordering" not in line and {"fields=id", "limit=1"} <= set(re.split("[?& ]", line)):
+                assert there.wait(60)
+                meanwhile(server)
+
+        server.before_answer = at_the_first_count
+        netbox = NetBox(server.address, TOKEN)
+        found = pull(netbox, {}, meanwhile=Meanwhile(came=came))
+        netbox.close()
+    return found
+
+
+@pytest.mark.parametrize("meanwhile", [nothing, a_service_more, a_service_less, a_host_less])
+def test_what_was_made_ahead_is_what_is_made_in_the_end(meanwhile: Callable[[Played], None]) -> None:
+    ahead = Ahead(chosen(), TENANTS)
+    found = pulled_with(ahead, meanwhile)
+    known = ahead.still(found, found.regions)
+    quick = sort_out(found.whole(known=known), chosen(), TENANTS, found.regions, same=known)
+    assert quick == sort_out(found.whole(), chosen(), TENANTS, found.regions)
+    assert len(known) > 20
+    assert (TOUCHED in known) == (meanwhile is nothing)
+
+
+def test_nothing_that_was_made_with_other_regions_is_taken() -> None:
+    ahead = Ahead(chosen(), TENANTS)
+    found = pulled_with(ahead, nothing)
+    assert ahead.still(found, {**found.regions, "new": "region-ange"}) == {}
