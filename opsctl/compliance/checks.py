@@ -25,7 +25,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from opsctl.compliance.batch import Answer, Answers, Ready, why
+from opsctl.compliance.batch import COMMAND_SECONDS, LARGEST_OUTPUT, Answer, Answers, Ready, why
 from opsctl.compliance.redact import redacted
 from opsctl.errors import OpsctlError
 from opsctl.model.finding import RESULTS, CheckResult, Evidence
@@ -180,12 +180,19 @@ def _answer(question: Mapping[str, str], answers: Answers) -> dict[str, object]:
         return {"gone": why(error)}
 
 
+# For whoever reads the report: why there is no whole answer.
+_FAULTS = {
+    "too slow": f"it did not end within {COMMAND_SECONDS} s and was stopped",
+    "too much": f"it printed more than {LARGEST_OUTPUT >> 20} MiB",
+}
+
+
 def _told(found: Answer) -> dict[str, object]:
     return {
         "exit_code": found.exit_code,
         "stdout": base64.b64encode(found.stdout).decode(),
         "stderr": base64.b64encode(found.stderr).decode(),
-        "fault": found.fault,
+        "fault": _FAULTS.get(found.fault, found.fault),
         "how": found.how,
         "at": found.at.timestamp(),
     }

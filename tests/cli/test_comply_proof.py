@@ -363,6 +363,10 @@ def test_recheck_of_a_host_that_does_not_answer_shows_both_sides_and_ends_with_1
     assert "fail" in told
     assert "notchecked" in told
     assert "nothing can be said" in told
+    lines = [" ".join(one.split()) for one in told.splitlines()]
+    assert "evidence 1: sshd -T" in lines
+    assert "exit code 0 not asked" in lines
+    assert any(one.startswith("≠ ") and "<script>" in one for one in lines), "what was printed stands beside nothing"
     found = said(capsys, ["comply", "recheck", "ange-web1", "SSH-01"], 1)
     assert (found["outcome"], found["looks"][0]["old"]["result"]) == ("incomplete", "fail")
     assert run(["comply", "recheck", "nobody", "SSH-01"]) == 3

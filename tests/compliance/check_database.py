@@ -1,7 +1,7 @@
 """Databases: who reaches them, how people and programs prove who they are, whose the files are.
 
-PostgreSQL is asked itself, as the account postgres over the local socket; MariaDB likewise as root. Only PostgreSQL 15
-is tested, and the server on the standard port alone is judged.
+PostgreSQL is asked itself, as the account postgres over the local socket; MariaDB likewise as root. PostgreSQL 15 and
+MariaDB 10.11 are tested, and the server on the standard port alone is judged.
 """
 
 from __future__ import annotations

@@ -25,11 +25,25 @@ WALK = (
 )
 
 
+# A line of the walk. Groups of a directory service may have blanks in their names; a path begins with a slash.
+_FOUND = re.compile(r"(writable|unsticky|unowned|setid) ([0-7]+) (.*?:.*?) (/.*)")
+
+
 def walked(host: Any, kind: str, left_out: tuple[str, ...] = ()) -> dict[str, str]:
-    """path -> mode and owner of what the walk found of this kind, without what lies at or below `left_out`."""
-    found = {}
+    """path -> mode and owner of what the walk found of this kind, without what lies at or below `left_out`.
+
+    A name may hold the end of a line, whoever made it: what follows belongs to it.
+    """
+    entries: list[list[str]] = []
     for line in lines(host, WALK):
-        what, mode, owner, path = line.split(" ", 3)
+        if matched := _FOUND.fullmatch(line):
+            entries.append(list(matched.groups()))
+        elif entries:
+            entries[-1][-1] += f"\\n{line}"
+        else:
+            raise CannotJudge(f"the walk printed {line[:60]!r}")
+    found = {}
+    for what, mode, owner, path in entries:
         if what == kind and not any(path == name or path.startswith(f"{name}/") for name in left_out):
             found[path] = f"{mode} {owner}"
     return found

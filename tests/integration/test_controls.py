@@ -13,17 +13,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from opsctl import lab
+from opsctl import config, content, lab
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import expectations
 from opsctl.compliance.records import Record, of_inventory, record
+from opsctl.config import Settings
 from opsctl.model.finding import Assessment, CheckResult
-from tests.integration import control_cases_services, control_cases_system, judged
+from opsctl.rollout.records import gather
+from opsctl.state.store import Store
+from tests.integration import control_cases_services, control_cases_system, judged, offered
 from tests.integration.control_case import DROP_IN, Case, RecordCase
 from tests.integration.footprint import nothing_changes
 from tests.integration.ground import Ground, ground
@@ -91,6 +94,67 @@ def test_what_the_control_side_knows_is_judged(place: Ground, case: RecordCase) 
     assert (piece.command, piece.how) == (f"a test: {case.name}", "record")
     assert piece.sha256 == hashlib.sha256(piece.output.encode()).hexdigest()
     assert told(by_control(judge(place, case.control))) == {}
+
+
+@pytest.fixture
+def backups(place: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, Path]:
+    """An empty repository of restic, with the reading of it that docs/reference/controls-evidence.md shows."""
+    (deb,) = (file for file in offered.fetched(place.fleet.name, "restic") if file.name.startswith("restic_"))
+    subprocess.run(["dpkg-deb", "--extract", deb, tmp_path / "restic"], check=True)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'restic/usr/bin'}:{os.environ['PATH']}")
+    for name, value in (("REPOSITORY", tmp_path / "backups"), ("PASSWORD", "test"), ("CACHE_DIR", tmp_path / "cache")):
+        monkeypatch.setenv(f"RESTIC_{name}", str(value))
+    subprocess.run(["restic", "init", "--quiet"], check=True)
+    page = (content.folder("roles").parent / "docs/reference/controls-evidence.md").read_text(encoding="utf-8")
+    script = tmp_path / "last-backups"
+    script.write_text(page.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir(mode=0o700)
+    command = json.dumps([sys.executable, str(script)])
+    (workspace / config.FILE).write_text(f"version: 1\nworkspace: {{id: t}}\nbackup: {{command: {command}}}\n")
+    return config.load(workspace, {}), tmp_path / "backups"
+
+
+def test_a_real_backup_that_grew_old_fails_and_a_new_one_passes(
+    place: Ground, backups: tuple[Settings, Path], tmp_path: Path
+) -> None:
+    settings, repository = backups
+    host = place.host(HOST)
+
+    def back_up(at: datetime) -> None:
+        with subprocess.Popen(
+            lab.enter(place.fleet.name, HOST, ["tar", "-c", "/etc/ssh"]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as data:
+            told = ["--host", host.key, "--time", f"{at.astimezone():%Y-%m-%d %H:%M:%S}"]
+            subprocess.run(["restic", "backup", "--quiet", "--stdin", *told], stdin=data.stdout, check=True)
+
+    def judged_now() -> CheckResult:
+        with Store.open(tmp_path / "state") as store:
+            found = gather([host], ["BAK-01"], settings, store, datetime.now(UTC))
+        (result,) = judged.judge(place, "BAK-01", profile=every(), records=found[host.key]).results
+        return result
+
+    none = judged_now()
+    assert (none.result, none.observed) == ("fail", "no last good backup is known")
+    back_up(datetime.now(UTC) - timedelta(hours=30))
+    old = judged_now()
+    assert (old.result, "30.0 hours ago" in old.observed) == ("fail", True), old
+    back_up(datetime.now(UTC))
+    fresh = judged_now()
+    assert (fresh.result, "0.0 hours ago" in fresh.observed) == ("pass", True), fresh
+    repository.rename(repository.with_name("moved"))
+    lost = judged_now()
+    assert (lost.result, "it ended with 1" in lost.reason) == ("error", True), lost
+
+
+@pytest.mark.parametrize(("days", "result"), [(400, "fail"), (20, "pass")])
+def test_the_day_that_the_inventory_names_is_when_restoring_was_tried(place: Ground, days: int, result: str) -> None:
+    day = datetime.now(UTC) - timedelta(days=days)
+    tried = replace(place.host(HOST), custom=json.dumps({"restore_tested": f"{day:%Y-%m-%d}"}))
+    there = replace(place, inventory=replace(place.inventory, hosts=(tried,)))
+    assert by_control(judged.judge(there, "BAK-02", profile=every()))["BAK-02"].result == result
 
 
 def test_what_nobody_handed_in_is_an_error_and_never_a_pass(place: Ground) -> None:

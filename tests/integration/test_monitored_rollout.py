@@ -34,12 +34,13 @@ scrape_configs:
   - job_name: hosts
     file_sd_configs: [{files: [/etc/prometheus/targets/*.json], refresh_interval: 1s}]
 """
+# Evaluated in this order: a host that comes back sick is told of before it is no longer down.
 _RULES = """\
 groups:
   - name: hosts
     rules:
-      - {alert: HostDown, expr: 'max_over_time(up[8s]) == 0'}
       - {alert: Sick, expr: opslab_sick == 1}
+      - {alert: HostDown, expr: 'max_over_time(up[8s]) == 0'}
       - {alert: Watchdog, expr: vector(1)}
 """
 
@@ -164,6 +165,16 @@ def watched(whole: Monitored) -> Iterator[Monitored]:
             subprocess.run(whole.site.command("patch", "abort", one["id"], "--yes"), capture_output=True, check=False)
 
 
+def judged(watched: Monitored, host: str, control: str, result: str) -> str:
+    """What a control sees of a host by what monitoring server and store really know; it must be this result."""
+    words = ("comply", "run", "--profile", "strict", "--limit", host, "--control", control)
+    results = watched.site.answer(*words, code=0 if result == "pass" else 6)["results"]
+    assert isinstance(results, list)
+    (found,) = results
+    assert (found["host"].partition(".")[2], found["result"]) == (host, result), found
+    return str(found["observed"])
+
+
 def plan(watched: Monitored, limit: str, *more: str) -> str:
     watched.site.opsctl("inventory", "sync", "--yes")
     watched.site.touched |= set(limit.split(","))
@@ -191,10 +202,12 @@ def test_a_host_whose_neighbour_alerts_is_left_out_of_the_plan(watched: Monitore
     made = watched.site.answer("patch", "plan", "--limit", "ange-web1", code=1)["plan"]
     assert isinstance(made, dict)
     assert made["down"] == ["ange.ange-web2"]
+    assert ":9100 down, " in judged(watched, "ange-web2", "MON-03", "fail")
     assert [one["reason"] for one in made["left_out"]] == [
         "ange.ange-web needs 1 of 2 in service, and ange.ange-web2 is out"
     ]
     watched.exporter("ange-web2", on=True)
+    assert " up, " in judged(watched, "ange-web2", "MON-03", "pass")
     assert plan(watched, "ange-web1")
 
 
@@ -239,6 +252,7 @@ def test_the_alerts_of_a_restart_are_silenced_and_speak_again_afterwards(watched
 
 def test_an_alert_that_stays_fails_its_gate_and_is_told_and_a_resume_asks_again(watched: Monitored) -> None:
     watched.gates("sundsvall", "  - {name: no-alert, alerts: true, seconds: 15, rings: [canary]}\n")
+    assert judged(watched, "sundsvall-app1", "PAT-05", "fail") == "no last good patch run is known"
     rollout = plan(watched, "sundsvall-app1,ange-web1", "--reboot", "always")
     watched.site.inside("sundsvall-app1", SICK_AFTER_RESTART)
     said = watched.site.opsctl("patch", "start", rollout, "--yes", code=5)
@@ -252,6 +266,7 @@ def test_an_alert_that_stays_fails_its_gate_and_is_told_and_a_resume_asks_again(
     wait_for(lambda: "sundsvall-app1" not in watched.firing(), "the host is well again")
     watched.site.opsctl("patch", "resume", rollout, "--yes")
     assert set(watched.site.stages(rollout).values()) == {"done"}
+    assert ", 0.0 days ago" in judged(watched, "sundsvall-app1", "PAT-05", "pass")
 
 
 def test_without_alertmanager_nothing_is_touched_and_it_pauses_until_that_is_back(watched: Monitored) -> None:

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from opsctl import lab
 from opsctl.ansible.runner import run_playbook
+from opsctl.compliance import profiles
+from opsctl.compliance.records import record
 from opsctl.errors import Unreachable
 from opsctl.model.run import PlaybookRun, TaskEnded
 from opsctl.ssh.session import hostside_script
+from tests.integration import control_cases_services, control_cases_system, judged
+from tests.integration.control_cases_services import RECORD_CASES
 from tests.integration.ground import Ground, ground
 
 pytestmark = pytest.mark.lab
 
 HOSTS = ("ange-lb1", "ange-web1", "ange-db1")
+# The way to ange-db1, held to the profile `bastion` by the variables of docs/reference/profiles.md.
+JUMP = "ange-lb1"
+BASTION = {
+    "ssh_max_auth_tries": "3",
+    "ssh_login_grace_seconds": "30",
+    "users_failures": "3",
+    "users_idle_seconds": "600",
+    "audit_immutable": "true",
+}
+# Bounds that the roles' defaults do not meet.
+BOUNDS = ("SSH-04", "SSH-05", "USR-11", "USR-14")
+# The last one is about GRUB, which no container boots by.
+IN_NO_CONTAINER = {
+    *(case.control for case in (*control_cases_system.NEEDS_A_VM, *control_cases_services.NEEDS_A_VM)), "FS-12"
+}  # fmt: skip
 # Everything below / that a role could touch: names, modes, owners and contents.
 STATE = (
     "{ find /etc /home /root /usr/local /var/lib/opsctl -xdev -printf '%p %m %U:%G %l\\n' 2>/dev/null;"
@@ -32,6 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         found.write(
             "ange/group_vars/all.yml", "users_absent: [gammal-admin, konsult]\nusers_sudoers_absent: [gammal-admin]\n"
         )
+        found.write(f"ange/host_vars/{JUMP}.yml", "".join(f"{name}: {value}\n" for name, value in BASTION.items()))
         yield found
 
 
@@ -99,6 +120,21 @@ def test_the_jump_host_forwards_to_the_hosts_behind_it_and_to_nothing_else(place
     assert "allowtcpforwarding no" in place.inside("ange-lb1", "sshd -T -C user=ange-admin,host=x,addr=127.0.0.1")
     assert "allowtcpforwarding no" in place.inside("ange-web1", "sshd -T -C user=opsctl,host=x,addr=127.0.0.1")
     place.transport.fresh(place.host("ange-db1"))
+
+
+def test_a_jump_host_provisioned_for_it_passes_the_profile_bastion_but_for_updates_that_wait(place: Ground) -> None:
+    now = datetime.now(UTC)
+    records = {case.name: record(f"a test: {case.name}", now, case.mended(now)) for case in RECORD_CASES}
+    bastion = profiles.load("bastion", judged.shipped()[0])
+    (host,) = profiles.hosts_of(bastion, [place.host(name) for name in HOSTS], place.inventory)
+    assert host.name == JUMP
+    results = judged.by_control(judged.judge(place, host=JUMP, profile=bastion, records=records))
+    assert results.keys() == {control.id for control in bastion.controls}
+    assert judged.told(results, IN_NO_CONTAINER).keys() == {"PAT-01"}, "the patching's, not the provisioning's"
+    for control in ("SSH-04", "SSH-05", "SSH-14", "USR-11", "USR-14"):
+        assert results[control].result == "pass", control
+    standard = judged.by_control(judged.judge(place, *BOUNDS, host="ange-web1", profile=bastion))
+    assert {result.result for result in standard.values()} == {"fail"}, "the roles' defaults are not enough for it"
 
 
 def test_ansible_uses_the_shared_connection_and_opens_none_of_its_own(place: Ground) -> None:

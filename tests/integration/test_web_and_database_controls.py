@@ -11,7 +11,7 @@ import pytest
 
 from opsctl import lab
 from opsctl.model.finding import CheckResult
-from tests.integration import judged
+from tests.integration import judged, offered
 from tests.integration.control_case import Case, edited
 from tests.integration.footprint import nothing_changes
 from tests.integration.ground import Ground, ground
@@ -19,7 +19,7 @@ from tests.integration.judged import by_control, every, told
 
 pytestmark = pytest.mark.lab
 
-WEB, DATABASE = "ange-web1", "ange-db1"
+WEB, DATABASE, MARIADB = "ange-web1", "ange-db1", "ange-file1"
 NAME = "www.ange.example"
 # A certificate authority of its own, which the host believes, and a site that speaks TLS as it should.
 SITE = f"""\
@@ -96,18 +96,59 @@ DATABASE_CASES = (
     ),
 )  # fmt: skip
 
+MARIADB_CONF = "/etc/mysql/mariadb.conf.d/99-lab.cnf"
+# An account without a password that nobody can log in to is none; Debian's own `mariadb.sys` is another.
+MARIADB_SERVER = f"""\
+set -e
+apt-get -qq update
+DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Options::=--force-unsafe-io \\
+  install mariadb-server >/dev/null 2>&1
+printf '[mariadbd]\\nbind-address = 127.0.0.1\\nrequire_secure_transport = ON\\n' > {MARIADB_CONF}
+chmod 0750 /var/lib/mysql
+systemctl restart mariadb
+mariadb -e "create user vilande@localhost account lock; create user app@'%' identified by 'made up for a test'"
+"""
+MARIADB_CASES = (
+    edited(
+        "DB-01", MARIADB_CONF, "s/bind-address.*/bind-address = 0.0.0.0/", "MariaDB listens on 0.0.0.0",
+        "systemctl reset-failed mariadb; systemctl restart mariadb",
+    ),
+    Case(
+        control="DB-02",
+        broken="mariadb -e \"create user gast@'%'\"",
+        mended="mariadb -e \"drop user gast@'%'\"",
+        observed="without a password: gast@%",
+    ),
+    Case(
+        control="DB-04",
+        broken="mariadb -e 'set global require_secure_transport = off'",
+        mended="mariadb -e 'set global require_secure_transport = on'",
+        observed="require_secure_transport 0",
+    ),
+    Case(
+        control="DB-05",
+        broken="chmod 0755 /var/lib/mysql",
+        mended="chmod 0750 /var/lib/mysql",
+        observed="/var/lib/mysql/ mysql 755",
+    ),
+)  # fmt: skip
 # What the servers write of everybody who speaks to them; the last is where PostgreSQL counts (its shared memory).
-LOGS = {WEB: ("/var/log/nginx",), DATABASE: ("/var/log/postgresql", "/dev/shm")}
+LOGS = {WEB: ("/var/log/nginx",), DATABASE: ("/var/log/postgresql", "/dev/shm"), MARIADB: ()}
+# Each control once: MariaDB's are PostgreSQL's.
 CASES = (*WEB_CASES, *DATABASE_CASES)
+SERVERS = {WEB: WEB_CASES, DATABASE: DATABASE_CASES, MARIADB: MARIADB_CASES}
+each_server = pytest.mark.parametrize(("name", "cases"), SERVERS.items(), ids=["web", "database", "mariadb"])
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with ground(tmp_path_factory.mktemp("web"), lab.only(lab.demo(), [WEB, DATABASE])) as found:
+    with ground(tmp_path_factory.mktemp("web"), lab.only(lab.demo(), [*SERVERS])) as found:
         found.inside(WEB, SITE)
         address = found.host(DATABASE).address
         found.inside(DATABASE, f"sed -i \"s/listen_addresses.*/listen_addresses = 'localhost,{address}'/\" {CONF}")
         found.inside(DATABASE, "systemctl restart postgresql")
+        offered.offer(found.fleet.name, "mariadb-server")
+        found.inside(MARIADB, MARIADB_SERVER)
         yield found
 
 
@@ -115,12 +156,12 @@ def judge(place: Ground, name: str, *controls: str) -> dict[str, CheckResult]:
     return by_control(judged.judge(place, *controls, host=name, profile=every()))
 
 
-@pytest.mark.parametrize(("name", "cases"), [(WEB, WEB_CASES), (DATABASE, DATABASE_CASES)], ids=["web", "database"])
+@each_server
 def test_a_well_kept_server_passes(place: Ground, name: str, cases: tuple[Case, ...]) -> None:
     assert told(judge(place, name, *(case.control for case in cases))) == {}
 
 
-@pytest.mark.parametrize(("name", "cases"), [(WEB, WEB_CASES), (DATABASE, DATABASE_CASES)], ids=["web", "database"])
+@each_server
 def test_looking_at_a_server_changes_nothing_on_it(place: Ground, name: str, cases: tuple[Case, ...]) -> None:
     controls = [case.control for case in cases]
     judge(place, name, *controls)
@@ -130,11 +171,11 @@ def test_looking_at_a_server_changes_nothing_on_it(place: Ground, name: str, cas
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [*((WEB, case) for case in WEB_CASES), *((DATABASE, case) for case in DATABASE_CASES)],
-    ids=lambda value: value.control if isinstance(value, Case) else "",
+    [(name, case) for name, cases in SERVERS.items() for case in cases],
+    ids=lambda value: value.control if isinstance(value, Case) else value,
 )
 def test_a_broken_setting_fails_its_own_control_and_no_other(place: Ground, name: str, case: Case) -> None:
-    every = [one.control for one in (WEB_CASES if name == WEB else DATABASE_CASES)]
+    every = [one.control for one in SERVERS[name]]
     place.inside(name, case.broken)
     try:
         broken = judge(place, name, *every)
@@ -150,3 +191,10 @@ def test_a_host_without_web_server_or_database_is_not_judged_by_them(place: Grou
     results = judge(place, "ange-lb1", *controls)
     assert {result.result for result in results.values()} == {"notapplicable"}
     assert all("is installed" in result.reason for result in results.values())
+
+
+def test_a_control_about_postgresql_alone_does_not_apply_to_mariadb(place: Ground) -> None:
+    (result,) = judge(place, MARIADB, "DB-03").values()
+    assert (result.result, result.reason) == (
+        "notapplicable", "this control is about PostgreSQL, and the host has MariaDB"
+    )  # fmt: skip

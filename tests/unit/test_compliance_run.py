@@ -240,7 +240,7 @@ DEEDS = {
     "SSH-08": ('verdict(False, observed="a", expected="b")', "error", "without evidence"),
     "SSH-09": ('expectations.texts("accounts")', "error", "the inventory gives no accounts"),
     "SSH-10": ('output(host, "bad")', "error", "`bad` ended with 3"),
-    "SSH-11": ('output(host, "slow")', "error", "`slow`: too slow"),
+    "SSH-11": ('output(host, "slow")', "error", "`slow`: it did not end within 30 s and was stopped"),
     "SSH-12": ("raise SystemExit(0)", "error", "SystemExit"),
     "SSH-13": (LOOK, "pass", ""),
 }
@@ -445,10 +445,10 @@ def test_an_answer_that_is_not_whole_is_an_error_and_what_was_heard_is_marked(wo
         workspace, [host("web1")], lambda _, command: answer if command == "look" else printed("fine\n")
     )
     for result in assessment.results:
-        assert (result.result, result.reason) == ("error", "`look`: too much")
+        assert (result.result, result.reason) == ("error", "`look`: it printed more than 1 MiB")
         assert result.evidence[-1].output.startswith("xxxx")
         assert result.evidence[-1].output.endswith(
-            f"[{1 << 20} bytes in all]\n[not whole: `look`: too much; the hash is of what was heard]"
+            f"[{1 << 20} bytes in all]\n[not whole: `look`: it printed more than 1 MiB; the hash is of what was heard]"
         )
         assert len(result.evidence[-1].output) < 4_200
     assert len(record.canonical(record.to_document("r", assessment, "0:0"))) < 100_000
@@ -459,8 +459,8 @@ def test_a_host_that_sends_50_mib_against_the_rules_is_cut_and_marked_too(worksp
     huge = printed(b"=A\xff\n" * (50 << 18))
     assessment, _ = run(workspace, [host("web1")], lambda _, __: huge)
     (result,) = assessment.results
-    assert (result.result, result.reason) == ("error", "`look`: too much")
-    assert "[not whole: `look`: too much" in result.evidence[0].output
+    assert (result.result, result.reason) == ("error", "`look`: it printed more than 1 MiB")
+    assert "[not whole: `look`: it printed more than 1 MiB" in result.evidence[0].output
     assert len(result.evidence[0].output) < 4_200
 
 

@@ -87,9 +87,11 @@ def _lines(found: Explanation, lang: str) -> Iterable[str]:
     by = word["source"].format(source=found.source) if found.source else word["unbuilt"]
     where = f"; {word['control']}" if control.where == "control" else ""
     yield f"{word['how']}: {how} ({by}{where})"
+    asking: dict[str, list[str]] = {}
     for profile, values in found.profiles.items():
-        shown = ", ".join(f"{name} {_value(value)}" for name, value in values.items())
-        yield f"{word['values']} ({profile}): {shown or '-'}"
+        asking.setdefault(", ".join(f"{name} {_value(value)}" for name, value in values.items()), []).append(profile)
+    for shown, names in asking.items():
+        yield f"{word['values']} ({', '.join(names)}): {shown or '-'}"
     for profile in dict.fromkeys(found.judged_by.values()):
         tenants = ", ".join(tenant for tenant, name in found.judged_by.items() if name == profile)
         asks = "" if profile in found.profiles else f" ({word['unasked']})"

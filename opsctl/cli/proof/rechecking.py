@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from opsctl.compliance.sample import Again
     from opsctl.model.finding import Assessment, CheckResult, Evidence
 
+WIDEST = 60
 EXIT = {"ok": 0, "findings": 6, "incomplete": 1}
 run_option = click.option(
     "--run", "run_id", metavar="RUN", help="Against this run.  [default: the latest whole one by a profile that judges]"
@@ -44,8 +45,8 @@ def recheck(app: App, *, host: str, control: str, run_id: str | None, output: st
         ]
         rows.append(("time (UTC)", f"{look.old.at:%Y-%m-%d %H:%M:%S}", f"{look.new.at:%Y-%m-%d %H:%M:%S}"))
         table([f"{look.old.control} on {look.old.host}", f"run {run_id}", "now"], [row for row in rows if any(row[1:])])
-        for number, (old, new) in enumerate(_beside(look), 1):
-            table([f"evidence {number}", f"run {run_id}", "now"], _evidence_rows(old, new))
+        for number, (old, new) in enumerate(_pairs(look), 1):
+            _show_evidence(number, old, new, run_id)
         line(_word(look))
     return code
 
@@ -156,19 +157,31 @@ def _said(result: CheckResult) -> str:
     return shorten(result.observed or result.reason, 100, placeholder=" ...")
 
 
-def _beside(look: Again) -> list[tuple[Evidence | None, Evidence | None]]:
+def _pairs(look: Again) -> list[tuple[Evidence | None, Evidence | None]]:
     """The evidence of both looks, what came of the same command beside each other."""
     old = {piece.command: piece for piece in look.old.evidence}
     new = {piece.command: piece for piece in look.new.evidence}
     return [(old.get(command), new.get(command)) for command in dict.fromkeys((*old, *new))]
 
 
-def _evidence_rows(old: Evidence | None, new: Evidence | None) -> list[tuple[str, str, str]]:
-    def both(name: str) -> tuple[str, str, str]:
-        first, second = ("not asked" if one is None else str(getattr(one, name)) for one in (old, new))
-        return name, first, second
+def _show_evidence(number: int, old: Evidence | None, new: Evidence | None, run_id: str) -> None:
+    """One command, then and now; of a long output only its ends and what is different. The JSON has all of it."""
+    from opsctl.compliance import beside
 
-    return [both(name) for name in ("command", "exit_code", "output", "sha256", "how")]
+    command = next(piece.command for piece in (old, new) if piece)
+    line(f"evidence {number}: {command}")
+    told = [
+        (name, *("not asked" if one is None else str(getattr(one, field)) for one in (old, new)))
+        for name, field in (("exit code", "exit_code"), ("asked", "how"), ("SHA-256", "sha256"))
+    ]
+    table(["", f"run {run_id}", "now"], told)
+    printed = beside.rows(*("" if one is None else one.output for one in (old, new)))
+    table(["", f"printed in {run_id}", "printed now"], [(mark, _short(a), _short(b)) for mark, a, b in printed])
+
+
+def _short(text: str) -> str:
+    """A line beside another one on the same screen."""
+    return text if len(text) <= WIDEST else f"{text[:WIDEST]} ..."
 
 
 def _word(look: Again) -> str:
