@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     hasty: list[Took] = []
     playbook: list[Took] = []
     ways = (ours, bare, hasty, playbook)
-    with own_runtime(), fleet(count) as workspace, plain(workspace) as other:
+    with fleet(count) as workspace, plain(workspace) as other:
         one_ring(workspace)
         for number in range(RUNS + 1):
             for turn, took in enumerate(ways):
@@ -134,19 +134,6 @@ def by_playbook(folder: Path, batches: Sequence[Sequence[str]], version: str) ->
         "LC_ALL": "C.UTF-8",
     }
     return timed([*command, str(folder / "patch.yml")], cwd=folder, env=environment)
-
-
-@contextmanager
-def own_runtime() -> Iterator[None]:
-    """A runtime folder of this bench's own: no other command on this machine tidies it up meanwhile."""
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    with tempfile.TemporaryDirectory(prefix="o-") as runtime:
-        os.environ["XDG_RUNTIME_DIR"] = runtime
-        try:
-            yield
-        finally:
-            os.environ.pop("XDG_RUNTIME_DIR")
-            os.environ.update({"XDG_RUNTIME_DIR": before} if before else {})
 
 
 @contextmanager
