@@ -156,11 +156,21 @@ class _Run:
             hosts = self._left(hosts)
             if len(hosts) > 1:
                 self._say(f"learning from {hosts[0].key} what the checks ask for")
+                self._looks.at(hosts[0].key)
                 faults += self._judge(hosts[:1], feed=None)
                 hosts = hosts[1:]
         if hosts:
-            faults += self._judge(hosts, feed=lambda ready: self._fetch(hosts, ready))
+            faults += self._judge(hosts, feed=lambda ready: self._feed(hosts, ready))
         return faults
+
+    def _feed(self, hosts: Sequence[Host], ready: Ready) -> None:
+        """Each host can be judged, and is asked a second time, as soon as it has answered."""
+
+        def answered(key: str) -> None:
+            self._looks.at(key)
+            ready(key)
+
+        self._fetch(hosts, answered)
 
     def _fetch(self, hosts: Sequence[Host], ready: Ready = ignore) -> None:
         """Send the batch, which is also the test whether a host answers at all."""
@@ -184,7 +194,6 @@ class _Run:
             self._answers,
             work=prepare_runtime(self._settings),
             feed=feed,
-            over=self._looks.at,
         )
         self.results += judged.results
         if judged.interrupted:

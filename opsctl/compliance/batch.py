@@ -93,14 +93,9 @@ class Answers:
         return self._known[key]
 
     def of_the_batch(self, key: str, left_out: Collection[str]) -> list[str]:
-        """The commands of a host whose answers are the batch's and rested upon by a check, not one of `left_out`."""
-        asked = self._learned.of_this_run.get(key, ())
-        moving = {command for control, command in asked if control in left_out}
-        return [
-            command
-            for command in dict.fromkeys(command for _, command in asked)
-            if command not in moving and (answer := self._known[key].get(command)) and answer.how == "batch"
-        ]
+        """The commands that a host has answered as a batch, but for those of some controls."""
+        moving = frozenset(self._learned.of(key, left_out))
+        return [command for command in self._known[key] if command not in moving]
 
     def again(self, key: str, commands: Sequence[str]) -> Mapping[str, Answer]:
         """Each of these commands run once more, every one in a shell of its own; nothing where contact is lost."""

@@ -25,7 +25,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from opsctl.compliance.batch import COMMAND_SECONDS, LARGEST_OUTPUT, Answer, Answers, Ready, ignore, why
+from opsctl.compliance.batch import COMMAND_SECONDS, LARGEST_OUTPUT, Answer, Answers, Ready, why
 from opsctl.compliance.redact import redacted
 from opsctl.errors import OpsctlError
 from opsctl.model.finding import RESULTS, CheckResult, Evidence
@@ -66,25 +66,18 @@ def judge(
     work: Path,
     silence: float = SILENCE_SECONDS,
     feed: Feed | None = None,
-    over: Ready = ignore,
 ) -> Judged:
     """Run the checks of these controls on these host keys. `work` is a private folder for the run's own files.
 
     `feed` tells of each host when it can be judged and returns when no more will come; without it all can at once.
-    `over` is told of each host when all its checks are.
     """
     with tempfile.TemporaryDirectory(dir=work, prefix="comply-") as name:
         folder = Path(name)
         (folder / "expectations.json").write_text(json.dumps(expectations), encoding="utf-8")
         fault, interrupted, written = "", False, _Written(folder / "results")
-
-        def judged(key: str) -> None:
-            over(key)
-            written.read()
-
         try:
             command = _command(checks, tuple(controls), folder)
-            fault = _run(command, folder, partial(_serve, answers, judged), feed or _all_of(hosts), silence)
+            fault = _run(command, folder, partial(_serve, answers, written.read), feed or _all_of(hosts), silence)
         except KeyboardInterrupt:
             interrupted = True
         written.read()
@@ -155,15 +148,18 @@ def _environment() -> dict[str, str]:
     return {**kept, **fixed, "PYTHONPATH": package}
 
 
-def _serve(answers: Answers, over: Ready, channel: socket.socket, waiting: Waiting) -> None:
-    """Answer every question until the process closes its end, or is gone with an answer that it has not read."""
+def _serve(answers: Answers, judged: Callable[[], object], channel: socket.socket, waiting: Waiting) -> None:
+    """Answer every question until the process closes its end, or is gone with an answer that it has not read.
+
+    `judged` is called after each host.
+    """
     with suppress(ConnectionError), channel.makefile("rw", encoding="utf-8") as lines:
         for line in lines:
             question = json.loads(line)
-            if judged := question.get("judged"):
+            if host := question.get("judged"):
                 for control, command in question["asked"]:
-                    answers.note(judged, control, command)
-                over(judged)
+                    answers.note(host, control, command)
+                judged()
             said = _next(answers, waiting) if "judged" in question else _answer(question, answers)
             lines.write(json.dumps(said) + "\n")
             lines.flush()

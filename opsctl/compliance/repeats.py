@@ -1,6 +1,6 @@
 """A random part of the batch's answers, asked for again one by one: what the batch said must be what the command says.
 
-An answer that another check rests on is repeated as it stands. Where the two differ the command is run once more: one
+Where the two differ the command is run once more: one
 that then says a third thing moves by itself and proves nothing; one that stands by its second answer was answered
 wrongly by the batch, or the host has changed in the middle of the run. Either way the run is not to be relied on.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -23,7 +24,7 @@ AT_ONCE = 8
 
 
 class Looks:
-    """The second looks of one run: at each host as soon as it has been judged, while others still are.
+    """The second looks of one run: at each host as soon as it has answered, beside all that goes on with others.
 
     `share` of all answers, rounded up, without those of the controls that are `moving`. Leaving the block gives up what
     was not begun.
@@ -32,6 +33,7 @@ class Looks:
     def __init__(self, answers: Answers, share: float, moving: Collection[str]) -> None:
         self._answers, self._share, self._moving = answers, share, frozenset(moving)
         self._of = self._drawn = 0
+        self._lock = threading.Lock()
         self._begun: list[Future[tuple[Repeat, ...]]] = []
         self._pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="again")
 
@@ -42,14 +44,15 @@ class Looks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def at(self, key: str) -> None:
-        """Draw from the answers that a host has just been judged by, and ask it for those again."""
+        """Draw from what a host has just answered, and ask for that again."""
         asked = self._answers.of_the_batch(key, self._moving)
-        self._of += len(asked)
-        # 0.02 has no exact fraction: 350 of it would be a little more than 7.
-        sample = drawn(asked, math.ceil(round(self._of * self._share, 6)) - self._drawn)
-        self._drawn += len(sample)
-        if sample:
-            self._begun.append(self._pool.submit(repeat, self._answers, key, sample))
+        with self._lock:
+            self._of += len(asked)
+            # 0.02 has no exact fraction: 350 of it would be a little more than 7.
+            sample = drawn(asked, math.ceil(round(self._of * self._share, 6)) - self._drawn)
+            self._drawn += len(sample)
+            if sample:
+                self._begun.append(self._pool.submit(repeat, self._answers, key, sample))
 
     def all(self) -> tuple[Repeat, ...]:
         """What became of every look, once all of them are over."""

@@ -33,8 +33,10 @@ class Refuse(Exception):
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`claim`; then `script`, the text of another script, whose main is called with `arguments` under the lock.
 
-    Without a script the claim is only left.
+    With `afterwards` its function of this name is called with these, and with what main answered, once the lock is let
+    go: to look and to wait hold back nobody. Without a script the claim is only left.
     """
+    answer = module = None
     os.makedirs(BASE, 0o700, exist_ok=True)
     with open(os.path.join(BASE, "lock"), "w") as lock:
         try:
@@ -42,7 +44,12 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
             pass_with(arguments["claim"])
         except Refuse as error:
             return {"refused": str(error), "answer": None}
-        answer = effect(arguments["script"], arguments["arguments"]) if arguments.get("script") else None
+        if arguments.get("script"):
+            module = loaded(arguments["script"])
+        if module and "arguments" in arguments:
+            answer = module.main(arguments["arguments"])
+    if module and "afterwards" in arguments:
+        answer = module.afterwards(arguments["afterwards"], answer)
     return {"refused": "", "answer": answer}
 
 
@@ -57,11 +64,11 @@ def wait_for(lock: Any) -> None:
             time.sleep(0.1)
 
 
-def effect(script: str, arguments: dict[str, Any]) -> Any:
+def loaded(script: str) -> Any:
     module = types.ModuleType("opsctl_effect")
     sys.modules["opsctl_effect"] = module
     exec(compile(script, "<opsctl effect>", "exec"), module.__dict__)
-    return module.main(arguments)
+    return module
 
 
 def pass_with(given: dict[str, Any]) -> None:

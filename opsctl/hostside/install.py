@@ -83,7 +83,7 @@ class Refuse(Exception):
 def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`action`: start (id, packages, lock_seconds), through the fence, or status (id, packages).
 
-    Both wait up to `wait` s for the end. `packages` are `{"name", "version", "before"}`; new ones carry `"new": true`.
+    It waits up to `wait` s for the end. `packages` are `{"name", "version", "before"}`; new ones carry `"new": true`.
     `sources` are pairs of a mirror and the snapshot that stands in its place; `downgrade`: older versions are wanted;
     `keep`: keep what is replaced. `action` prepare, through the fence: fetch the snapshot's lists, and see whether
     the transaction is possible; nothing is installed.
@@ -103,10 +103,21 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     return status(number, packages)
 
 
+def afterwards(arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """What came of a start within `wait` s; called once the fence has let its lock go."""
+    if answer["state"] != "running":
+        return answer
+    wait_for_end(arguments["id"], arguments["wait"])
+    return status(arguments["id"], arguments["packages"])
+
+
 def wait_for_end(number: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+    """Whether the end has been written is quickly seen; whether the unit still runs is asked once a second."""
+    deadline, written = time.monotonic() + seconds, os.path.join(place(number), "exit")
     while time.monotonic() < deadline and state_of(number) == "running":
-        time.sleep(0.2)
+        look_again = min(deadline, time.monotonic() + 1)
+        while not os.path.exists(written) and time.monotonic() < look_again:
+            time.sleep(0.02)
 
 
 # --- start ---------------------------------------------------------------------------------------------------------

@@ -8,14 +8,9 @@ cannot be found out is null, with its reason in `not_known`; pending_dnf.py give
 
 from __future__ import annotations
 
-import difflib
-import email.utils
 import glob
-import gzip
-import hashlib
 import os
 import re
-import shutil
 import subprocess
 import time
 from typing import Any, Callable
@@ -40,6 +35,9 @@ KEPT, STATUS = "/var/lib/opsctl/kept", "/var/lib/dpkg/status"
 # A line of `apt-cache policy` (apt-cache(8)) that begins what is known of one version.
 VERSION_LINE = re.compile(r"^ (?:\*\*\*|   ) (\S+) -?\d+$")
 DATE = re.compile(rb"^Date: (.+)$", re.MULTILINE)
+# How mirrors write it; all else is left to email.utils, which takes longer to import than all this.
+USUAL_DATE = re.compile(r"[A-Z][a-z]{2}, (\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}:\d{2}:\d{2}) (?:UTC|GMT|\+0000)")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LISTS, STAMP = "/var/lib/apt/lists", "/var/lib/apt/periodic/update-success-stamp"
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
 # Whose update wants a reboot: the running copy stays in use until then.
@@ -50,8 +48,10 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
     """`refresh`: fetch the package lists first; `security_only`, `packages`: simulate these updates alone.
 
     `planned` are the `{"name", "version"}` of a frozen plan: simulate exactly these, with `downgrade` also where they
-    are older than what is installed, and `brief` without a look at what else is pending.
+    are older than what is installed. With `brief` nothing else is looked at but dpkg's health, what is installed of
+    them, and where `mirrors` says so or they cannot be had the state of the mirrors.
     """
+    brief = arguments.get("brief")
     not_known: list[dict[str, str]] = []
 
     def part(what: str, read: Callable[..., Any], *given: Any) -> Any:
@@ -61,9 +61,12 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
             not_known.append({"what": what, "why": str(error) or type(error).__name__})
             return None
 
+    def more(what: str, read: Callable[..., Any], *given: Any) -> Any:
+        return None if brief else part(what, read, *given)
+
     refreshed = refresh() if arguments.get("refresh") else None
     age = part("age of the package lists", lists_age)
-    found = None if arguments.get("brief") else part("transaction", whole_transaction, age)
+    found = more("transaction", whole_transaction, age)
     nothing: dict[str, Any] = {"packages": [], "removed": []}
     upgrade, text = found or (nothing, "")
     wanted = [package for package in upgrade["packages"] if package["security"]]
@@ -85,20 +88,20 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
         "planned_why": why,
         "not_offered": lacking,
         "installed": installed_versions(planned),
-        "mirrors": part("state of the mirrors", mirrors),
+        "mirrors": part("state of the mirrors", mirrors) if not brief or why or arguments.get("mirrors") else None,
         "manager": "apt",
         "refreshed": refreshed,
         "packages": transaction["packages"],
         "removed": transaction["removed"],
-        "architecture": run("dpkg", "--print-architecture").strip(),
+        "architecture": "" if brief else run("dpkg", "--print-architecture").strip(),
         "unknown": unknown(asked),
         "pending": len(upgrade["packages"]) if found else None,
         "pending_security": len(wanted) if found else None,
         "kept_back": below(KEPT_BACK, text) if found else None,
         "phased": below(PHASED, text) if found else None,
-        "held": part("held packages", lambda: run("apt-mark", "showhold", check=True).split()),
+        "held": more("held packages", lambda: run("apt-mark", "showhold", check=True).split()),
         "download_bytes": part("download size", download_bytes, transaction["packages"]) if found else None,
-        "free_bytes": part("space for the download", lambda: shutil.disk_usage("/var/cache/apt").free),
+        "free_bytes": part("space for the download", free_bytes),
         "reboot": reboot(transaction["packages"]),
         "dpkg": {
             "audit": part("dpkg's health", audit),
@@ -106,7 +109,7 @@ def main(arguments: dict[str, Any]) -> dict[str, Any]:
             "lock_holder": part("lock holder", lock_holder),
         },
         "lists_age_seconds": age,
-        "history": part("last updates", history),
+        "history": more("last updates", history),
         "not_known": not_known,
     }
 
@@ -219,6 +222,8 @@ def installed_versions(planned: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def mirrors() -> list[dict[str, Any]]:
     """Each list's InRelease (or unsigned Release) as it lies here: whose it is by its file's name, hash and date."""
+    import hashlib
+
     found = []
     for name in sorted(os.listdir(LISTS)):
         if name.endswith("Release") and not name.startswith("."):
@@ -237,6 +242,12 @@ def mirrors() -> list[dict[str, Any]]:
 
 def iso(text: str) -> str | None:
     """The date of a Release file (RFC 5322, or with the zone as a word) in UTC."""
+    usual = USUAL_DATE.fullmatch(text.strip())
+    if usual and usual.group(2) in MONTHS:
+        day, month, year, clock = usual.groups()
+        return "%s-%02d-%02dT%s+00:00" % (year, MONTHS.index(month) + 1, int(day), clock)
+    import email.utils
+
     parsed = email.utils.parsedate_tz(text)
     if parsed is None:
         return None
@@ -251,6 +262,8 @@ def unknown(asked: list[str]) -> list[dict[str, Any]]:
     """The names of `asked` that no installed package bears, each with installed ones that look like it."""
     if not asked:
         return []
+    import difflib
+
     lines = run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\n").splitlines()
     # The second letter is the state (dpkg-query(1)): not installed, or only configuration files left.
     installed = sorted({line.partition("\t")[2] for line in lines if line[1:2] not in ("n", "c")})
@@ -282,6 +295,12 @@ def download_bytes(packages: list[dict[str, Any]]) -> int:
     options = ("--print-uris", "-qq", "--no-install-recommends", "--allow-downgrades")
     text = run(*APT_GET, *options, "install", *names, check=True)
     return sum(int(found.group(1)) for found in map(URI.match, text.splitlines()) if found)
+
+
+def free_bytes() -> int:
+    """As df(1) shows it: what may still be written by those who are not root."""
+    there = os.statvfs("/var/cache/apt")
+    return there.f_bavail * there.f_frsize
 
 
 def reboot(packages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -349,6 +368,8 @@ def lists_at() -> float | None:
 
 def history() -> list[dict[str, Any]]:
     """The latest transactions of apt, newest first; its log names command lines too, which are never told."""
+    import gzip
+
     found: list[dict[str, Any]] = []
     for path, opened in ((HISTORY, open), (HISTORY + ".1.gz", gzip.open)):
         if os.path.exists(path):

@@ -10,10 +10,14 @@ from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, HostState, Plan, Reference
 from opsctl.patch import pending, stale
 from opsctl.patch.install import Installation
+from opsctl.patch.pending import Pending
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.fence import Fence
-from opsctl.ssh.session import Transport, hostside_script
+from opsctl.rollout.recent import Recent
+from opsctl.ssh.session import Transport
+
+_PRECHECK_SECONDS = 180.0
 
 
 class PatchChange:
@@ -36,6 +40,7 @@ class PatchChange:
         self._plan = plan
         self._policy = plan.reboot
         self._installed = installed
+        self._recent = Recent()
         self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
@@ -43,15 +48,15 @@ class PatchChange:
 
         A retry is to mend a dpkg that was interrupted, and what is half installed.
         """
-        self._fence.claim(host, claim)
+        scripts: dict[str, Mapping[str, object]] = {"health": contact.asked_of(host)}
         if state.attempt == 1:
-            self._refuse_unable(host, item, state, claim)
-        return contact.health(self._transport, host).reference
+            scripts["pending"] = pending.brief(item.packages, downgrade=bool(self._plan.rollback_of))
+        found = self._fence.claim_and_look(host, claim, scripts, timeout=_PRECHECK_SECONDS)
+        if state.attempt == 1:
+            self._refuse_unable(host, item, state, claim, pending.parse(host.key, found["pending"]))
+        return contact.read_health(host.key, found["health"])[-1].reference
 
-    def _refuse_unable(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> None:
-        exact, back = pending.exactly(item.packages), bool(self._plan.rollback_of)
-        words = {"planned": exact, "downgrade": back, "brief": True}
-        found = pending.parse(host.key, self._transport.run(host, hostside_script("pending"), words, timeout=120))
+    def _refuse_unable(self, host: Host, item: HostPlan, state: HostState, claim: Claim, found: Pending) -> None:
         if found.dpkg.audit:
             raise HostFailed(host.key, f"dpkg was interrupted: {found.dpkg.audit[0]}")
         if any(pin.tenant == host.tenant for pin in self._plan.snapshots):
@@ -63,6 +68,7 @@ class PatchChange:
         self._balance(host, item, claim, "drain")
 
     def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        self._recent.touched(host)  # with its traffic it may be another
         self._balance(host, item, claim, "ready")
 
     def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
@@ -75,6 +81,7 @@ class PatchChange:
 
     def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
         """The planned versions, through the host's own unit."""
+        self._recent.touched(host)
         installation = self._installation(host, item, state, claim)
         status = installation.run(seconds=self._settings.number("patch.timeout"))
         self._installed(host, item)
@@ -96,7 +103,8 @@ class PatchChange:
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
             seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
-            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
+            now = contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
+            self._recent.keep(host, now)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
-        return contact.health_of_all(self._transport, hosts)
+        return self._recent.or_asked(hosts, lambda rest: contact.health_of_all(self._transport, rest))

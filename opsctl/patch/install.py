@@ -109,13 +109,15 @@ class Installation:
                 time.sleep(_PAUSE)
 
     def _answer(self, action: str) -> object:
-        """To begin is an effect and goes through the fence; to wait for the end holds no lock of the host."""
-        words = {**self._words, "action": action}
+        """To begin is an effect and goes through the fence; to wait for the end holds no lock of the host.
+
+        What has begun is waited for in the same round trip.
+        """
+        words, waiting = {**self._words, "action": action}, {**self._words, "wait": _WAIT}
         if action == "start":
-            longest = _PREPARE_SECONDS if words["sources"] else CLAIM_SECONDS
-            return self._fence.effect(self._host, self._claim, "install", words, timeout=longest)
-        words["wait"] = _WAIT
-        return self._transport.run(self._host, hostside_script("install"), words, timeout=_WAIT + 50)
+            longest = _WAIT + (_PREPARE_SECONDS if words["sources"] else CLAIM_SECONDS)
+            return self._fence.effect(self._host, self._claim, "install", words, timeout=longest, afterwards=waiting)
+        return self._transport.run(self._host, hostside_script("install"), words | waiting, timeout=_WAIT + 50)
 
 
 def _complaint(log: str) -> str:

@@ -120,14 +120,16 @@ def parse(host: str, answer: object) -> Pending:
 
 def _flat(host: str, answer: object) -> object:
     """The answers of the scripts of one trip as one; that of a single script is as it is. Raises HostFailed."""
-    if not isinstance(answer, dict) or "condition" not in answer:
+    read = [part for name, part in answer.items() if name in READERS.values()] if isinstance(answer, dict) else []
+    if not isinstance(answer, dict) or not any(isinstance(part, dict) for part in read):
         return answer
-    parts = {("pending" if name in READERS.values() else name): part for name, part in answer.items()}
-    first, second = (understood(_Part, host, parts.get(name)) for name in ("pending", "condition"))
-    if not isinstance(parts["pending"].get("answer"), dict):
-        raise HostFailed(host, f"the script failed: {first.error}")
-    said = dict(parts["pending"]["answer"])
-    more = parts["condition"].get("answer")
+    said = read[0].get("answer")
+    if not isinstance(said, dict):
+        raise HostFailed(host, f"the script failed: {understood(_Part, host, read[0]).error}")
+    if "condition" not in answer:
+        return said
+    second = understood(_Part, host, answer["condition"])
+    more = answer["condition"].get("answer")
     if not isinstance(more, dict):
         more = {"not_known": [{"what": "kernel, services, /boot, other patchers", "why": second.error}]}
     return {**said, **more, "not_known": [*(said.get("not_known") or ()), *(more.get("not_known") or ())]}
@@ -136,6 +138,11 @@ def _flat(host: str, answer: object) -> object:
 @dataclass(frozen=True, kw_only=True)
 class _Part:
     error: str = ""
+
+
+def brief(packages: Iterable[PackageChange], *, downgrade: bool) -> dict[str, object]:
+    """What hostside/pending.py is asked where only these planned versions matter, and dpkg's health."""
+    return {"planned": exactly(packages), "downgrade": downgrade, "brief": True}
 
 
 def exactly(packages: Iterable[PackageChange]) -> list[dict[str, str]]:

@@ -19,9 +19,12 @@ _SECONDS = 120.0
 _REFRESH_SECONDS = 420.0
 
 
-def _scripts(host: Host, given: Mapping[str, object]) -> dict[str, object]:
+def _scripts(host: Host, given: Mapping[str, object], *, brief: bool = False) -> dict[str, object]:
     first = READERS[host.family]
-    return {"scripts": [(first, hostside_script(first), dict(given)), ("condition", hostside_script("condition"), {})]}
+    condition: list[tuple[str, str, dict[str, object]]] = (
+        [] if brief else [("condition", hostside_script("condition"), {})]
+    )
+    return {"scripts": [(first, hostside_script(first), dict(given)), *condition]}
 
 
 def read(
@@ -35,16 +38,18 @@ def read(
     packages: Sequence[str] = (),
     planned: Mapping[str, Sequence[PackageChange]] | None = None,
     downgrade: bool = False,
+    brief: bool = False,
 ) -> Readings:
     """A reading of every host or its error; `refresh` fetches the package lists first, which changes the hosts.
 
     `security_only` and `packages` narrow the transaction to these updates and what they need; `planned` gives exact
-    versions by host, with `downgrade` also older ones.
+    versions by host, with `downgrade` also older ones, and `brief` without all that does not bear upon them.
     """
     exact = planned or {}
 
     def given(host: Host) -> dict[str, object]:
         words: dict[str, object] = {"security_only": security_only, "refresh": refresh, "packages": list(packages)}
+        words |= {"brief": True, "mirrors": True} if brief else {}
         return {**words, "planned": exactly(exact.get(host.key, ())), "downgrade": downgrade}
 
     chosen = tuple(hosts)
@@ -52,7 +57,7 @@ def read(
     answers = transport.run_all(
         fit,
         hostside_script("together"),
-        lambda host: _scripts(host, given(host)),
+        lambda host: _scripts(host, given(host), brief=brief),
         timeout=_REFRESH_SECONDS if refresh else _SECONDS,
     )
     found: dict[str, Pending | OpsctlError] = {}
@@ -65,7 +70,9 @@ def read(
         for key, reading in found.items():
             if isinstance(reading, Pending) and not (security_only or packages or exact):
                 store.put_fact(key, FACT, wire.dumps(reading), clock())
-        _account(store, chosen, found, clock(), whole=not (security_only or packages))
+        # What planned versions would do tells nothing of what else is wanted.
+        told = {k: one for k, one in found.items() if not exact or isinstance(one, OpsctlError)}
+        _account(store, chosen, told, clock(), whole=not (security_only or packages))
     return found
 
 
@@ -76,7 +83,7 @@ def _account(store: Store, hosts: Sequence[Host], found: Readings, at: datetime,
     read = {key: one for key, one in found.items() if isinstance(one, Pending)}
     seen.keep(updates, {k: (f"{kinds[k]} {one.architecture}".strip(), one) for k, one in read.items()}, at, whole=whole)
     for host in hosts:
-        error = found[host.key]
+        error = found.get(host.key)
         if isinstance(error, OpsctlError) and host.family in READERS:
             updates.was_not_read(host.key, at, error.reason if isinstance(error, HostError) else error.message)
 

@@ -179,4 +179,4 @@ def read_planned(means: Means, plan: Plan, hosts: Iterable[Host]) -> Readings:
     """What the planned versions would do on each host now."""
     exact = {item.host: item.packages for item in plan.hosts}
     back = bool(plan.rollback_of)
-    return reading.read(means.transport, hosts, means.store, means.clock, planned=exact, downgrade=back)
+    return reading.read(means.transport, hosts, means.store, means.clock, planned=exact, downgrade=back, brief=True)

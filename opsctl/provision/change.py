@@ -17,6 +17,7 @@ from opsctl.model.run import PlaybookRun, RunEvent
 from opsctl.rollout import contact
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.fence import Fence
+from opsctl.rollout.recent import Recent
 from opsctl.ssh.session import Transport
 
 PLAYBOOK = "provision"
@@ -48,15 +49,18 @@ class ProvisionChange:
         self._play = play
         self._fence = fence or Fence(transport, settings.id)
         self._runs: dict[str, PlaybookRun] = {}
+        self._recent = Recent()
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
-        self._fence.claim(host, claim)
-        return contact.health(self._transport, host).reference
+        asked = {"health": contact.asked_of(host)}
+        found = self._fence.claim_and_look(host, claim, asked, timeout=contact.HEALTH_SECONDS)
+        return contact.read_health(host.key, found["health"])[-1].reference
 
     def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
         self._balance(host, item, claim, "drain")
 
     def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
+        self._recent.touched(host)  # with its traffic it may be another
         self._balance(host, item, claim, "ready")
 
     def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
@@ -95,6 +99,7 @@ class ProvisionChange:
 
     def install(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Installed:
         """Judge the host's part of the run, come in anew, and confirm. Raises HostFailed or Unreachable."""
+        self._recent.touched(host)
         run = self._runs[host.key]
         outcome = run.outcome(host.key)
         if outcome in ("unreachable", "unknown"):
@@ -127,7 +132,8 @@ class ProvisionChange:
     def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
         if state.reference is not None:
             seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
-            contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
+            now = contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
+            self._recent.keep(host, now)
 
     def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
-        return contact.health_of_all(self._transport, hosts)
+        return self._recent.or_asked(hosts, lambda rest: contact.health_of_all(self._transport, rest))

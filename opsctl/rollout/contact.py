@@ -19,22 +19,23 @@ from opsctl.rollout.fence import Fence
 from opsctl.ssh.session import Transport, hostside_script
 
 HEALTH_SECONDS = 60.0
+READINGS_SECONDS = 20.0  # so long a host may go on reading (hostside/health.py) before it begins its last one
 SETTLE_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
-_PAUSE = 0.5
+PAUSE = 0.5
 T = TypeVar("T")
 BALANCED_ROLE = "web"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthReading:
-    """What hostside/health.py answers."""
+    """One reading of hostside/health.py; `starting` is None where it was not asked for."""
 
     boot_id: str
     failed_units: tuple[str, ...]
     listening: tuple[int, ...]
     answering: tuple[int, ...]
-    starting: bool
+    starting: bool | None = None
     running: tuple[str, ...] = ()
     http: tuple[int, ...] = ()
 
@@ -48,6 +49,11 @@ class HealthReading:
             running=self.running,
             http=self.http,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Readings:
+    readings: tuple[HealthReading, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +146,18 @@ def _port_of(parts: SplitResult) -> int | None:
         return None
 
 
-def health(transport: Transport, host: Host) -> HealthReading:
-    """The host's health now. Raises HostError."""
-    answer = transport.run(host, hostside_script("health"), asked_of(host), timeout=HEALTH_SECONDS)
-    return understood(HealthReading, host.key, answer)
+def health(transport: Transport, host: Host, **words: object) -> HealthReading:
+    """The host's health now; `words` are more for the script. Raises HostError."""
+    answer = transport.run(host, hostside_script("health"), {**asked_of(host), **words}, timeout=HEALTH_SECONDS)
+    return read_health(host.key, answer)[-1]
+
+
+def read_health(key: str, answer: object) -> tuple[HealthReading, ...]:
+    """The readings in an answer of hostside/health.py, one at least. Raises HostFailed."""
+    readings = understood(_Readings, key, answer).readings
+    if not readings:
+        raise HostFailed(key, "its answer is not understood: it holds no reading")
+    return readings
 
 
 def health_of_all(transport: Transport, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
@@ -158,27 +172,33 @@ def _reading(key: str, answer: object) -> Reference | str:
     if isinstance(answer, OpsctlError):
         return answer.message
     try:
-        return understood(HealthReading, key, answer).reference
+        return read_health(key, answer)[-1].reference
     except HostFailed as error:
         return error.reason
 
 
 def wait_until_well(
     transport: Transport, host: Host, before: Reference, *, seconds: float = SETTLE_SECONDS, good: int = 1
-) -> None:
-    """Wait until the host is as healthy as its reference says, `good` times in a row.
+) -> Reference:
+    """Wait until the host is as healthy as its reference says, `good` times in a row; the last of these readings.
 
-    Raises HostFailed with what got worse where `seconds` are over and it is not.
+    The host looks as often as is still wanted and answers once; each look is judged here. Raises HostFailed with what
+    got worse where `seconds` are over and it is not.
     """
     deadline, well = time.monotonic() + seconds, 0
     while True:
-        worse = gates.what_got_worse(before, health(transport, host).reference)
-        well = 0 if worse else well + 1
+        words = {**asked_of(host), "times": good - well, "pause": PAUSE}
+        answer = transport.run(host, hostside_script("health"), words, timeout=HEALTH_SECONDS + READINGS_SECONDS)
+        now, worse = before, tuple[str, ...]()
+        for reading in read_health(host.key, answer):
+            now = reading.reference
+            worse = gates.what_got_worse(before, now)
+            well = 0 if worse else well + 1
         if well >= good:
-            return
+            return now
         if worse and time.monotonic() > deadline:
             raise HostFailed(host.key, "; ".join(worse))
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim: Claim, *, seconds: float) -> None:
@@ -198,7 +218,7 @@ def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim:
                 else fence.effect(host, claim, "reboot", words, held=True)
             )
             now = understood(_Boot, host.key, answer)
-            if now.boot_id != boot_id and not health(transport, host).starting:
+            if now.boot_id != boot_id and health(transport, host, boot=True).starting is False:
                 return
             last = "it is still starting" if now.boot_id != boot_id else "still in the same boot"
             asked = asked or now.restarting or now.boot_id != boot_id
@@ -207,7 +227,7 @@ def restart(transport: Transport, fence: Fence, host: Host, boot_id: str, claim:
         except Unreachable as error:
             last = error.reason
             transport.forget(host)
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     if last == "still in the same boot":
         raise HostFailed(host.key, f"did not restart within {seconds:.0f} s")
     raise Unreachable(host.key, f"not back {seconds:.0f} s after its restart: {last}")

@@ -67,14 +67,40 @@ class Fence:
         *,
         timeout: float = CLAIM_SECONDS,
         held: bool = False,
+        afterwards: Mapping[str, object] | None = None,
     ) -> object:
-        """Run the hostside script of this name under the host's lock; its answer. Raises HostFailed as `claim` does."""
-        words = {
+        """Run the hostside script of this name under the host's lock; its answer. Raises HostFailed as `claim` does.
+
+        `afterwards`: what its function of this name is given once the lock is let go, in the same round trip.
+        """
+        words: dict[str, object] = {
             "claim": self.words(claim, held=held),
             "script": hostside_script(script),
             "arguments": dict(arguments),
         }
+        words |= {"afterwards": dict(afterwards)} if afterwards is not None else {}
         return self._passed(host.key, self._ask(host, words, timeout))
+
+    def claim_and_look(
+        self, host: Host, claim: Claim, scripts: Mapping[str, Mapping[str, object]], *, timeout: float
+    ) -> Mapping[str, object]:
+        """Leave the claim, and run hostside scripts that only look, in one round trip; the answer of each by name.
+
+        `scripts`: name -> arguments. Raises HostFailed as `claim` does, and where one of the scripts failed.
+        """
+        texts = [(name, hostside_script(name), dict(given)) for name, given in scripts.items()]
+        words = {
+            "claim": self.words(claim),
+            "script": hostside_script("together"),
+            "afterwards": {"scripts": texts},
+        }
+        found = self._passed(host.key, self._ask(host, words, timeout))
+        answers = {name: found.get(name) if isinstance(found, dict) else None for name in scripts}
+        for one in answers.values():
+            if not isinstance(one, dict) or "answer" not in one:
+                why = one.get("error") if isinstance(one, dict) else None
+                raise HostFailed(host.key, f"the script failed: {why or 'no answer'}")
+        return {name: one["answer"] for name, one in answers.items() if isinstance(one, dict)}
 
     @contextmanager
     def kept(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> Iterator[Callable[[], None]]:

@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import IO
 
 from opsctl.errors import Refused
 
@@ -39,7 +38,7 @@ def run(
     """Run a command with `given` on its stdin; at most `largest` bytes of stdout and the first of stderr are kept.
 
     The end of the process counts, not the end of its output: a shared connection left in the background may hold
-    the pipes for minutes. Killing it ends only this client.
+    the pipes for minutes. It is seen at once. Killing it ends only this client.
     """
     try:
         process = subprocess.Popen(
@@ -48,10 +47,12 @@ def run(
         )  # fmt: skip
     except FileNotFoundError:
         raise Refused(f"{command[0]} is not on this machine", hint="apt-get install openssh-client") from None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    streams = _Streams(given, process.stdin, process.stdout, process.stderr)
+    try:
+        streams = _Streams(given, process)
+    except OSError:  # no more files on this machine: nobody would see its end
+        process.kill()
+        process.wait()
+        raise
     deadline = time.monotonic() + timeout
     why = ""
     try:
@@ -74,14 +75,20 @@ def run(
 
 
 class _Streams:
-    """The three pipes of a process, moved without ever blocking on one of them."""
+    """The three pipes of a process, moved without ever blocking on one of them, and a look-out for its end."""
 
-    def __init__(self, given: bytes, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> None:
+    def __init__(self, given: bytes, process: subprocess.Popen[bytes]) -> None:
+        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+        assert stdin is not None
+        assert stdout is not None
+        assert stderr is not None
         self._left = memoryview(given)
         self._stdin = stdin
         self._pipes = (stdin, stdout, stderr)
         self.stdout, self.stderr = bytearray(), bytearray()
         self._selector = selectors.DefaultSelector()
+        self._end = os.pidfd_open(process.pid)
+        self._selector.register(self._end, selectors.EVENT_READ)
         for pipe in self._pipes:
             os.set_blocking(pipe.fileno(), False)
         self._selector.register(stdin, selectors.EVENT_WRITE)
@@ -89,12 +96,13 @@ class _Streams:
         self._selector.register(stderr, selectors.EVENT_READ, self.stderr)
 
     def move(self, timeout: float, *, until_dry: bool = False) -> None:
-        if not self._selector.get_map():
-            time.sleep(min(timeout, 0.01))
-            return
+        """Move what can be moved; return at the end of the process, which is told once, or after `timeout` seconds."""
         while ready := self._selector.select(timeout):
             for key, _ in ready:
-                self._write() if key.data is None else self._read(key.fileobj, key.data)
+                if key.fd == self._end:
+                    self._selector.unregister(self._end)
+                else:
+                    self._write() if key.data is None else self._read(key.fileobj, key.data)
             if not until_dry:
                 return
 
@@ -123,6 +131,7 @@ class _Streams:
 
     def close(self) -> None:
         self._selector.close()
+        os.close(self._end)
         for pipe in self._pipes:
             try:
                 pipe.close()

@@ -1,6 +1,6 @@
 """What travels to a host and back: a script of `opsctl/hostside` with its arguments, and its answer.
 
-The program goes through stdin into `python3 -I -`; nothing is written on the host. The answer is JSON between two
+The program goes through stdin into `python3 -I -S -`; nothing is written on the host. The answer is JSON between two
 marks that are random for each run, so a login message, a sudo lecture or a chatty child cannot be mistaken for it.
 """
 

@@ -227,7 +227,7 @@ class Transport:
 
     def _python(self) -> str:
         root = "" if self.access.user == "root" else "sudo -n "
-        return f"{root}/usr/bin/python3 -I -"
+        return f"{root}/usr/bin/python3 -I -S -"
 
     def run_all(
         self,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.bench.timing import OPSCTL, Took, answer, show, timed
@@ -48,9 +50,11 @@ def _memory() -> float:
 
 @contextmanager
 def fleet(count: int) -> Iterator[Path]:
-    """A lab of `count` hosts as found, with a workspace that trusts them."""
-    with tempfile.TemporaryDirectory(prefix="opsctl-bench-") as folder:
+    """A lab of `count` hosts as found, with a workspace that trusts them; what it leaves in its runtime folder goes."""
+    named = partial(tempfile.TemporaryDirectory, ignore_cleanup_errors=True)
+    with named(prefix="opsctl-bench-") as folder, named(prefix="o-") as runtime:
         workspace = Path(folder) / "workspace"
+        os.environ["XDG_RUNTIME_DIR"] = runtime
         try:
             _up(count)
             timed([OPSCTL, "init", str(workspace), "--lab", NAME], cwd=Path("/"))

@@ -1,4 +1,4 @@
-"""The second looks of a run: exactly the share that was asked for, at each host while others are still at it."""
+"""The second looks of a run: exactly the share that was asked for, at each host as soon as it has answered."""
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -57,7 +57,7 @@ def test_nothing_or_everything_can_be_asked_for_again(share: float, count: int) 
     assert len(looked_at(Asked({"ange.web1": 10, "ange.web2": 20}), share, ["ange.web1", "ange.web2"])) == count
 
 
-def test_a_host_is_asked_again_before_the_next_one_is_judged() -> None:
+def test_a_host_is_asked_again_before_the_next_one_has_answered() -> None:
     begun = threading.Event()
 
     class Telling(Asked):

@@ -29,7 +29,7 @@ from opsctl.cli import findings
 from opsctl.compliance import catalogue as catalogues
 from opsctl.compliance import record
 from opsctl.compliance.assess import Order, assess
-from opsctl.compliance.batch import Answers, ignore
+from opsctl.compliance.batch import Answers
 from opsctl.compliance.checks import _serve, judge, visible
 from opsctl.compliance.learned import Learned
 from opsctl.compliance.record import Audit
@@ -318,7 +318,7 @@ def test_a_process_that_dies_with_an_answer_unread_is_no_error_of_ours(tmp_path:
     waiting.put("ange.web1")
     theirs.sendall(b'{"judged": "", "asked": []}\n')
     with ours, ThreadPoolExecutor(1) as pool:
-        served = pool.submit(_serve, answers, ignore, ours, waiting)
+        served = pool.submit(_serve, answers, list, ours, waiting)
         assert select([theirs], [], [], 10)[0], "the answer is there"
         theirs.close()
         served.result(timeout=10)

@@ -270,3 +270,68 @@ def test_an_effect_that_the_fence_did_not_let_through_has_failed(answer: object)
     transport = FakeTransport(answers={"ange.web1": answer})
     with pytest.raises(HostFailed, match=r"not yours|not understood"):
         at(transport).effect(HOSTS[0], CLAIMS["ange.web1"], "drain", {})
+
+
+# --- what needs no lock -------------------------------------------------------------------------------------------
+
+WAITS = """
+import fcntl
+
+
+def main(arguments):
+    return {"began": arguments["what"], "free": free(arguments["lock"])}
+
+
+def afterwards(arguments, answer):
+    return {"answer": answer, "free": free(arguments["lock"])}
+
+
+def free(path):
+    with open(path) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+"""
+
+
+def test_what_comes_afterwards_knows_the_answer_and_holds_no_lock(base: Path) -> None:
+    words = {"what": "this", "lock": str(base / "lock")}
+    found = fence.main({"claim": CLAIM, "script": WAITS, "arguments": words, "afterwards": words})
+    assert found == {"refused": "", "answer": {"answer": {"began": "this", "free": False}, "free": True}}
+    found = fence.main({"claim": CLAIM, "script": WAITS, "afterwards": words})
+    assert found == {"refused": "", "answer": {"answer": None, "free": True}}
+
+
+def test_nothing_comes_afterwards_for_a_claim_that_is_refused(base: Path) -> None:
+    assert leave() == ""
+    words = {"what": "this", "lock": str(base / "lock")}
+    found = fence.main({"claim": ANOTHER, "script": WAITS, "arguments": words, "afterwards": words})
+    assert "another installation" in found["refused"]
+    assert found["answer"] is None
+
+
+def test_a_claim_and_a_look_are_one_round_trip(base: Path) -> None:
+    transport = FakeTransport()
+    transport.answers["ange.web1"] = {"refused": "", "answer": {"health": {"answer": {"well": True}}}}
+    asked = {"health": {"ports": [80]}}
+    found = at(transport).claim_and_look(HOSTS[0], CLAIMS["ange.web1"], asked, timeout=9)
+    assert found == {"health": {"well": True}}
+    [words] = transport.asked
+    assert "arguments" not in words, "nothing runs under the lock"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"refused": "not yours", "answer": None}, "not yours"),
+        ({"refused": "", "answer": {"health": {"error": "no /proc"}}}, "no /proc"),
+        ({"refused": "", "answer": {}}, "no answer"),
+        ({"refused": "", "answer": None}, "no answer"),
+    ],
+)
+def test_a_look_without_its_claim_or_its_answer_has_failed(answer: object, why: str) -> None:
+    transport = FakeTransport(answers={"ange.web1": answer})
+    with pytest.raises(HostFailed, match=why):
+        at(transport).claim_and_look(HOSTS[0], CLAIMS["ange.web1"], {"health": {}}, timeout=9)

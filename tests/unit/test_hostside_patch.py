@@ -43,6 +43,22 @@ def test_the_simulation_gives_versions_origin_new_and_removed_packages(monkeypat
     assert pending.below(pending.PHASED, text) == []
 
 
+def test_a_brief_reading_asks_for_nothing_but_what_bears_upon_the_planned_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def command(*words: str) -> subprocess.CompletedProcess[bytes]:
+        asked.append(words)
+        return subprocess.CompletedProcess(words, 0, b"", b"")
+
+    monkeypatch.setattr(pending, "command", command)
+    found = pending.main({"planned": [{"name": "openssl", "version": "3"}], "brief": True})
+    assert [words[0] for words in asked] == ["apt-get", "dpkg-query", "dpkg"]
+    assert "openssl=3" in asked[0]
+    assert (found["pending"], found["held"], found["mirrors"]) == (None, None, None), "not looked at is never none"
+
+
 def test_a_package_is_one_of_those_asked_for_with_or_without_its_architecture() -> None:
     package = {"name": "libssl3:i386"}
     assert pending.is_one_of(package, ["libssl3"])
@@ -126,6 +142,33 @@ def test_a_second_start_attaches_to_what_runs(host: dict[str, tuple[int, str]], 
     assert "--no-remove" in script
     host["apt-get"] = (100, "E: asked again")
     assert start()["state"] == "running"
+
+
+def test_a_start_is_waited_for_once_the_fence_has_let_go(host: dict[str, tuple[int, str]], tmp_path: Path) -> None:
+    host["apt-get"] = (0, "Inst openssl [3.0] (3.0.22-1~deb12u2 X [amd64])\n")
+    host["systemctl"] = (0, "active\n")
+    words = {"id": "patch-1", "packages": PACKAGES, "wait": 30}
+    answer, folder = start(), tmp_path / "install/patch-1"
+    (folder / "log").touch()
+    (folder / "exit.part").write_text("0\n")
+    threading.Timer(0.1, (folder / "exit.part").replace, [folder / "exit"]).start()
+    assert install.afterwards(words, answer)["state"] == "ended"
+    assert install.afterwards({**words, "wait": 0}, {"state": "refused"}) == {"state": "refused"}
+
+
+def test_one_that_goes_on_is_told_so_when_the_wait_is_over(host: dict[str, tuple[int, str]]) -> None:
+    host["apt-get"] = (0, "Inst openssl [3.0] (3.0.22-1~deb12u2 X [amd64])\n")
+    host["systemctl"] = (0, "active\n")
+    words = {"id": "patch-1", "packages": PACKAGES, "wait": 0.05}
+    assert install.afterwards(words, start())["state"] == "running"
+
+
+def test_one_whose_unit_is_gone_without_an_end_was_cut_off(host: dict[str, tuple[int, str]]) -> None:
+    host["apt-get"] = (0, "Inst openssl [3.0] (3.0.22-1~deb12u2 X [amd64])\n")
+    host["systemctl"] = (0, "active\n")
+    answer = start()
+    host["systemctl"] = (3, "inactive\n")
+    assert install.afterwards({"id": "patch-1", "packages": PACKAGES, "wait": 30}, answer)["state"] == "cut-off"
 
 
 def test_an_ended_installation_keeps_its_exit_code_and_kept_files(
@@ -335,6 +378,21 @@ def test_the_mirrors_states_are_the_hash_and_date_of_what_lies_here(
         ("m_dists_bookworm", "2026-11-22T03:00:00+00:00"), ("m_dists_own", None),
     ]  # fmt: skip
     assert len(found[0]["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Sun, 22 Nov 2026 03:00:00 UTC", "2026-11-22T03:00:00+00:00"),
+        ("Sun,  1 Nov 2026 03:00:00 GMT", "2026-11-01T03:00:00+00:00"),
+        ("Sun, 1 Nov 2026 03:00:00 +0000", "2026-11-01T03:00:00+00:00"),
+        ("Sun, 22 Nov 2026 03:00:00 +0100", "2026-11-22T02:00:00+00:00"),
+        ("Sun, 22 Nox 2026 03:00:00 UTC", None),
+        ("yesterday", None),
+    ],
+)
+def test_the_date_of_a_release_is_read_as_mirrors_write_it(written: str, read: str | None) -> None:
+    assert pending.iso(written) == read
 
 
 def test_a_snapshot_takes_the_mirrors_place_in_sources_of_the_transactions_own(

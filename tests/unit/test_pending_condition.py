@@ -111,6 +111,8 @@ def test_a_script_that_fails_costs_only_its_own_answer() -> None:
 def test_a_trip_whose_first_script_failed_is_no_reading() -> None:
     with pytest.raises(HostFailed, match="apt is gone"):
         room.parse("ange.web1", {"pending": {"error": "apt is gone"}, "condition": {"answer": {}}})
+    with pytest.raises(HostFailed, match="apt is gone"):
+        room.parse("ange.web1", {"pending": {"error": "apt is gone"}})
 
 
 def test_an_older_kernel_that_runs_wants_a_restart_without_any_package_asking() -> None:

@@ -26,7 +26,7 @@ from opsctl.state.store import Store
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 HOST = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12", cluster="web")
-WELL = {"boot_id": "b", "failed_units": [], "listening": [], "answering": [], "starting": False}
+WELL = {"readings": [{"boot_id": "b", "failed_units": [], "listening": [], "answering": []}]}
 
 
 class FakeTransport:

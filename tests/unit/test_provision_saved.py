@@ -32,7 +32,7 @@ HOSTS = tuple(
     Host(name=name, tenant="ange", address="192.0.2.1", role="web", platform="debian-12", ring="broad")
     for name in ("web1", "web2", "web3")
 )
-WELL = {"boot_id": "b", "failed_units": [], "listening": [], "answering": [], "starting": False}
+WELL = {"readings": [{"boot_id": "b", "failed_units": [], "listening": [], "answering": []}]}
 Task = tuple[str, str, str]  # outcome, task, difference or message
 
 

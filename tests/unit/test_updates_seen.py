@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from opsctl.errors import Unreachable
+from opsctl.model import wire
+from opsctl.model.host import Host
+from opsctl.model.rollout import PackageChange
+from opsctl.patch import reading as room
 from opsctl.patch import seen
 from opsctl.patch.condition import DpkgHealth, RebootNeed
 from opsctl.patch.pending import Pending, PendingPackage
+from opsctl.ssh.session import Transport
 from opsctl.state.store import Store
 from opsctl.state.updates import Update, Updates
 
@@ -33,9 +40,14 @@ def reading(*packages: PendingPackage, held: tuple[str, ...] = (), pending: int 
 
 
 @pytest.fixture
-def updates(tmp_path: Path) -> Iterator[Updates]:
-    with Store.open(tmp_path) as store:
-        yield Updates(store)
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def updates(store: Store) -> Updates:
+    return Updates(store)
 
 
 def read(updates: Updates, found: Pending, day: int, *, whole: bool = True, host: str = HOST) -> list[Update]:
@@ -151,3 +163,42 @@ def test_rows_of_many_hosts_are_found_as_those_of_few(updates: Updates) -> None:
     again = replace(found, packages=())
     seen.keep(updates, dict.fromkeys(hosts, ("debian-12 amd64", again)), DAY0 + DAY, whole=True)
     assert updates.open_rows(hosts) == {}
+
+
+class FakeTransport:
+    """A host that answers every reading alike; what was asked of it is remembered."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+        self.asked: list[list[str]] = []
+
+    def run_all(
+        self, hosts: Sequence[Host], script: str, arguments: Callable[[Host], Mapping[str, object]], *, timeout: float
+    ) -> dict[str, object]:
+        for host in hosts:
+            scripts = cast("list[tuple[str, str, object]]", arguments(host)["scripts"])
+            self.asked.append([name for name, _, _ in scripts])
+        return {host.key: self.answer for host in hosts}
+
+
+def test_what_planned_versions_would_do_says_nothing_of_what_else_is_wanted(updates: Updates, store: Store) -> None:
+    host = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12")
+    read(updates, reading(package("openssl", "1", "2"), package("curl", "1", "2"), pending=2), 0)
+    said = {**wire.as_document(reading(package("openssl", "1", "2"), pending=1)), "refreshed": None}
+    transport = FakeTransport({"pending": {"answer": said}})
+    exact = {HOST: (PackageChange(name="openssl", before="1", after="2", security=True),)}
+    found = room.read(
+        cast(Transport, transport), [host], store, lambda: DAY0 + DAY, planned=exact, brief=True
+    )  # fmt: skip
+    assert isinstance(found[HOST], Pending)
+    assert transport.asked == [["pending"]]
+    assert [(row.package, row.gone) for row in updates.open_rows([HOST])[HOST]] == [("curl", None), ("openssl", None)]
+    assert updates.last_reads([HOST]) == {HOST: DAY0}
+
+
+def test_a_host_that_does_not_answer_for_its_planned_versions_was_not_read(updates: Updates, store: Store) -> None:
+    host = Host(name="web1", tenant="ange", address="192.0.2.1", role="web", platform="debian-12")
+    exact = {HOST: (PackageChange(name="openssl", before="1", after="2", security=True),)}
+    transport = FakeTransport(Unreachable(HOST, "no answer"))
+    room.read(cast(Transport, transport), [host], store, lambda: DAY0, planned=exact, brief=True)
+    assert updates.readings("ange")[HOST].why == "no answer"
