@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tests.bench.beside import as_heavy_as
 from tests.bench.checking import Checking, Verdicts
 from tests.bench.lab import NAME, fleet
 from tests.bench.timing import OPSCTL, Took, answer, show, timed
@@ -21,9 +22,12 @@ GOALS = {"ssh backend": (12, 8), "ssh backend, -n 2": (7, None), "pytest shipped
 
 
 def run(options: argparse.Namespace) -> None:
-    """The same checks on the same hosts, each way in turn; then every control on fleets of several sizes."""
+    """The same checks on the same hosts, each way in turn; then every control on fleets of several sizes.
+
+    The control node, whatever it runs, weighs as much as all hosts together, so that they do not crowd it out.
+    """
     sizes = sorted({5, options.hosts, 2 * options.hosts})
-    with fleet(sizes[-1]) as workspace:
+    with fleet(sizes[-1]) as workspace, as_heavy_as(sizes[-1]):
         hosts = _hosts(workspace)
         _ways(Checking.of(workspace, hosts[: options.hosts]))
         _sizes(workspace, hosts, sizes)
