@@ -376,13 +376,14 @@ def test_a_copied_workspace_reads_without_netbox(workspace: Path, tmp_path: Path
 def test_after_an_equal_sync_only_what_has_changed_is_mapped_and_the_result_is_that_of_a_full_one(
     workspace: Path, server: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mapped: list[str] = []
+    mapped: set[str] = set()
 
     def counted(record: Record, *more: Any) -> Host:
-        mapped.append(record.name)
+        mapped.add(record.key)
         return to_host(record, *more)
 
-    monkeypatch.setattr("opsctl.inventory.quarantine.to_host", counted)
+    for place in ("ahead", "quarantine"):
+        monkeypatch.setattr(f"opsctl.inventory.{place}.to_host", counted)
     server.changes = []
     server.change("virtualization.virtualmachine", 1)
     assert sync() == 0
@@ -393,7 +394,7 @@ def test_after_an_equal_sync_only_what_has_changed_is_mapped_and_the_result_is_t
     mapped.clear()
     assert sync() == 0
     assert "somebody else" in "".join(texts(workspace).values())
-    assert "sdl-app-00008" in mapped
+    assert "virtual-machine/9" in mapped
     assert len(mapped) <= 1 + quarantined < everything
     after = texts(workspace)
     assert sync("--full") == 0

@@ -227,9 +227,12 @@ def test_what_rests_is_watched_once_as_dated_lines_and_the_exit_code_says_how_it
 
 @pytest.mark.parametrize("words", [["attach", "latest"], ["status", "--watch"]])
 def test_who_looks_on_can_leave_without_stopping_anything(
-    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+    workspace: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest, words: list[str]
 ) -> None:
     plan = killed(workspace)
+    # What is started in the background by a shell may not be interrupted.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with opened(workspace) as store, Journal(store).alone(plan, "anna, process 7"):
         main = threading.main_thread().ident
         assert main is not None
