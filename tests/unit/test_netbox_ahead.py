@@ -1,6 +1,5 @@
 """Hosts are made of records as they come: in the end there are the same as without, whatever NetBox does meanwhile."""
 
-import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from opsctl.inventory.ahead import Ahead
-from opsctl.inventory.netbox import NetBox
+from opsctl.inventory.netbox import NetBox, Query
 from opsctl.inventory.pull import Meanwhile, Pull, pull
 from opsctl.inventory.quarantine import sort_out
 from tests.netbox.played import TOKEN, Played, played
@@ -34,22 +33,23 @@ def a_host_less(server: Played) -> None:
     server.rows[MACHINES][:] = [row for row in server.rows[MACHINES] if row["id"] != 2]
 
 
-def pulled_with(ahead: Ahead, meanwhile: Callable[[Played], None]) -> Pull:
+def pulled_with(ahead: Ahead, meanwhile: Callable[[Played], None], patch: pytest.MonkeyPatch) -> Pull:
     """Everything of a NetBox in which something is done when services and machines have come, and before any count."""
-    there = threading.Event()
+    done, count = threading.Event(), NetBox.count
 
-    def came(*page: Any) -> None:
-        ahead.came(*page)
-        there.set()
+    def counted(netbox: NetBox, path: str, query: Query) -> int:
+        assert done.wait(60)
+        return count(netbox, path, query)
 
+    patch.setattr(NetBox, "count", counted)
     with played() as server:
 
-        def at_the_first_count(line: str) -> None:
-            if SERVICES in line and "ordering" not in line and {"fields=id", "limit=1"} <= set(re.split("[?& ]", line)):
-                assert there.wait(60)
+        def came(*page: Any) -> None:
+            ahead.came(*page)
+            if not done.is_set():
                 meanwhile(server)
+                done.set()
 
-        server.before_answer = at_the_first_count
         netbox = NetBox(server.address, TOKEN)
         found = pull(netbox, {}, meanwhile=Meanwhile(came=came))
         netbox.close()
@@ -57,9 +57,11 @@ def pulled_with(ahead: Ahead, meanwhile: Callable[[Played], None]) -> Pull:
 
 
 @pytest.mark.parametrize("meanwhile", [nothing, a_service_more, a_service_less, a_host_less])
-def test_what_was_made_ahead_is_what_is_made_in_the_end(meanwhile: Callable[[Played], None]) -> None:
+def test_what_was_made_ahead_is_what_is_made_in_the_end(
+    meanwhile: Callable[[Played], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ahead = Ahead(chosen(), TENANTS)
-    found = pulled_with(ahead, meanwhile)
+    found = pulled_with(ahead, meanwhile, monkeypatch)
     known = ahead.still(found, found.regions)
     quick = sort_out(found.whole(known=known), chosen(), TENANTS, found.regions, same=known)
     assert quick == sort_out(found.whole(), chosen(), TENANTS, found.regions)
@@ -67,7 +69,7 @@ def test_what_was_made_ahead_is_what_is_made_in_the_end(meanwhile: Callable[[Pla
     assert (TOUCHED in known) == (meanwhile is nothing)
 
 
-def test_nothing_that_was_made_with_other_regions_is_taken() -> None:
+def test_nothing_that_was_made_with_other_regions_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = Ahead(chosen(), TENANTS)
-    found = pulled_with(ahead, nothing)
+    found = pulled_with(ahead, nothing, monkeypatch)
     assert ahead.still(found, {**found.regions, "new": "region-ange"}) == {}
