@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from opsctl.inventory.mapping import Rules, Unusable, to_host
 from opsctl.inventory.pull import Pull
-from opsctl.inventory.record import Port, Record, with_ports
+from opsctl.inventory.record import Ports, Record, with_ports
 from opsctl.model.host import Host, Tenant
-
-Ports = Mapping[str, tuple[Port, ...]]
 
 
 class Ahead:

@@ -20,7 +20,7 @@ from opsctl.inventory.record import (
     KINDS,
     Kind,
     Malformed,
-    Port,
+    Ports,
     Record,
     ServiceRecord,
     Texts,
@@ -67,7 +67,7 @@ class Pull:
     labels: bool = False
 
     @cached_property
-    def ports(self) -> Mapping[str, tuple[Port, ...]]:
+    def ports(self) -> Ports:
         """The services' ports by the records that they belong to."""
         return ports_of(self.services)
 
@@ -85,7 +85,7 @@ class Meanwhile:
 
     before: Callable[[], object] = lambda: None
     once: Callable[[Server], object] = lambda _: None
-    came: Callable[[Sequence[Record], Mapping[str, tuple[Port, ...]], Mapping[str, str]], object] = lambda *_: None
+    came: Callable[[Sequence[Record], Ports, Mapping[str, str]], object] = lambda *_: None
 
 
 NOTHING = Meanwhile()

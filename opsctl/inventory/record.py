@@ -75,6 +75,10 @@ class ServiceRecord:
     ports: tuple[Port, ...]
 
 
+# By the record that they belong to, in the order of names and ports.
+Ports = Mapping[str, tuple[Port, ...]]
+
+
 class Texts:
     """Gives one text object for equal texts: 5,000 hosts share a few contexts."""
 
@@ -165,7 +169,7 @@ def ports_of(services: Iterable[ServiceRecord]) -> dict[str, tuple[Port, ...]]:
     return {key: tuple(sorted(ports, key=lambda p: (p.name, p.port, p.protocol))) for key, ports in found.items()}
 
 
-def with_ports(record: Record, ports: Mapping[str, tuple[Port, ...]]) -> Record:
+def with_ports(record: Record, ports: Ports) -> Record:
     """The record with its services' ports."""
     mine = ports.get(record.key)
     return record if mine is None else replace(record, services=mine)

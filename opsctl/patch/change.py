@@ -12,15 +12,14 @@ from opsctl.patch import pending, stale
 from opsctl.patch.install import Installation
 from opsctl.patch.pending import Pending
 from opsctl.rollout import contact
+from opsctl.rollout.around import Around
 from opsctl.rollout.change import Claim, Installed
-from opsctl.rollout.fence import Fence
-from opsctl.rollout.recent import Recent
 from opsctl.ssh.session import Transport
 
 _PRECHECK_SECONDS = 180.0
 
 
-class PatchChange:
+class PatchChange(Around):
     """Answers rollout.change.Change for one frozen plan. `installed` hears of each host that has its versions."""
 
     together = False
@@ -34,14 +33,10 @@ class PatchChange:
         plan: Plan,
         installed: Callable[[Host, HostPlan], None] = lambda _host, _item: None,
     ) -> None:
-        self._transport = transport
-        self._inventory = inventory
-        self._settings = settings
+        super().__init__(transport, inventory, settings)
         self._plan = plan
         self._policy = plan.reboot
         self._installed = installed
-        self._recent = Recent()
-        self._fence = Fence(transport, settings.id)
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         """Health as the reference; refuses a host that cannot make the transaction before its traffic is touched.
@@ -63,18 +58,6 @@ class PatchChange:
             self._installation(host, item, state, claim).prepare()
         elif found.planned_why:
             raise HostFailed(host.key, stale.not_possible(found))
-
-    def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
-        self._balance(host, item, claim, "drain")
-
-    def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
-        self._recent.touched(host)  # with its traffic it may be another
-        self._balance(host, item, claim, "ready")
-
-    def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
-        if item.drain_through:
-            balancer = self._inventory.host(item.drain_through)
-            contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """Nothing: each host installs on its own."""
@@ -99,12 +82,3 @@ class PatchChange:
             raise HostFailed(host.key, "its boot before the restart is not known")
         seconds = self._settings.number("patch.return_seconds")
         contact.restart(self._transport, self._fence, host, state.reference.boot_id, claim, seconds=seconds)
-
-    def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
-        if state.reference is not None:
-            seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
-            now = contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
-            self._recent.keep(host, now)
-
-    def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
-        return self._recent.or_asked(hosts, lambda rest: contact.health_of_all(self._transport, rest))

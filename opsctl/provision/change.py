@@ -15,9 +15,9 @@ from opsctl.model.host import Host, Inventory
 from opsctl.model.rollout import HostPlan, HostState, Reference
 from opsctl.model.run import PlaybookRun, RunEvent
 from opsctl.rollout import contact
+from opsctl.rollout.around import Around
 from opsctl.rollout.change import Claim, Installed
 from opsctl.rollout.fence import Fence
-from opsctl.rollout.recent import Recent
 from opsctl.ssh.session import Transport
 
 PLAYBOOK = "provision"
@@ -25,7 +25,7 @@ _GUARD_SECONDS = 60.0
 _STILL_SAFE = frozenset({"confirmed", "idle"})
 
 
-class ProvisionChange:
+class ProvisionChange(Around):
     """Answers rollout.change.Change. `keep` is called with each finished run, to record it; `play` runs a playbook."""
 
     together = True
@@ -41,32 +41,16 @@ class ProvisionChange:
         play: Callable[..., PlaybookRun] = run_playbook,
         fence: Fence | None = None,
     ) -> None:
-        self._transport = transport
-        self._inventory = inventory
-        self._settings = settings
+        super().__init__(transport, inventory, settings, fence=fence)
         self._keep = keep
         self._on_event = on_event
         self._play = play
-        self._fence = fence or Fence(transport, settings.id)
         self._runs: dict[str, PlaybookRun] = {}
-        self._recent = Recent()
 
     def precheck(self, host: Host, item: HostPlan, state: HostState, claim: Claim) -> Reference:
         asked = {"health": contact.asked_of(host)}
         found = self._fence.claim_and_look(host, claim, asked, timeout=contact.HEALTH_SECONDS)
         return contact.read_health(host.key, found["health"])[-1].reference
-
-    def drain(self, host: Host, item: HostPlan, claim: Claim) -> None:
-        self._balance(host, item, claim, "drain")
-
-    def undrain(self, host: Host, item: HostPlan, claim: Claim) -> None:
-        self._recent.touched(host)  # with its traffic it may be another
-        self._balance(host, item, claim, "ready")
-
-    def _balance(self, host: Host, item: HostPlan, claim: Claim, action: str) -> None:
-        if item.drain_through:
-            balancer = self._inventory.host(item.drain_through)
-            contact.balance(self._transport, self._fence, balancer, claim, host, action)
 
     def prepare(self, hosts: Sequence[Host], claims: Mapping[str, Claim]) -> None:
         """The batch's one Ansible run; what became of each host is told by `install`.
@@ -128,12 +112,3 @@ class ProvisionChange:
 
     def reboot(self, host: Host, state: HostState, claim: Claim) -> None:
         raise HostFailed(host.key, "provisioning restarts no host")
-
-    def verify(self, host: Host, item: HostPlan, state: HostState) -> None:
-        if state.reference is not None:
-            seconds, good = self._settings.number("patch.settle_seconds"), self._settings.number("patch.good_readings")
-            now = contact.wait_until_well(self._transport, host, state.reference, seconds=seconds, good=good)
-            self._recent.keep(host, now)
-
-    def health(self, hosts: Sequence[Host]) -> Mapping[str, Reference | str]:
-        return self._recent.or_asked(hosts, lambda rest: contact.health_of_all(self._transport, rest))
