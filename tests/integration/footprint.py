@@ -133,18 +133,23 @@ def look(place: Ground, host: str, *, logs: Collection[str], hashed: bool) -> di
 
 
 @contextmanager
-def nothing_changes(place: Ground, host: str, *, logs: Collection[str] = (), hashed: bool = True) -> Iterator[None]:
+def nothing_changes(
+    place: Ground, host: str, *, logs: Collection[str] = (), hashed: bool = True, own_work: str = ""
+) -> Iterator[None]:
     """Fails where anything of a host is another one afterwards: with `-` what was, with `+` what is.
 
-    Timers stand still meanwhile, so that nobody else changes anything. `logs`: what a service of this host writes
-    of whoever speaks to it. `hashed`: files are read, not only their times.
+    Timers stand still meanwhile, so that nobody else changes anything; so do the processes whose command line
+    `own_work` matches, where a service writes without being asked. `logs`: what a service of this host writes of
+    whoever speaks to it. `hashed`: files are read, not only their times.
     """
     timers = "systemctl list-units --type=timer --state=active --plain --no-legend | awk '{print $1}'"
     names = " ".join(place.inside(host, timers).split())
     stop, start = (f"systemctl {verb} {names}" if names else "true" for verb in ("stop", "start"))
+    if own_work:
+        stop, start = f"{stop}; pkill -STOP -f '{own_work}'", f"pkill -CONT -f '{own_work}'; {start}"
     place.inside(host, stop)
-    place.inside(host, _STILL)
     try:
+        place.inside(host, _STILL)
         before = look(place, host, logs=logs, hashed=hashed)
         assert len(before) > 1000
         yield

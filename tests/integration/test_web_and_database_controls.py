@@ -134,6 +134,9 @@ MARIADB_CASES = (
 )  # fmt: skip
 # What the servers write of everybody who speaks to them; the last is where PostgreSQL counts (its shared memory).
 LOGS = {WEB: ("/var/log/nginx",), DATABASE: ("/var/log/postgresql", "/dev/shm"), MARIADB: ()}
+# At any moment PostgreSQL notes in its write-ahead log where it stands, and tidies up. What a query of ours makes it
+# write is still written: by the process that answers, and by the log's own writer.
+OWN_WORK = {DATABASE: "^postgres: .*(background writer|checkpointer|autovacuum launcher)"}
 # Each control once: MariaDB's are PostgreSQL's.
 CASES = (*WEB_CASES, *DATABASE_CASES)
 SERVERS = {WEB: WEB_CASES, DATABASE: DATABASE_CASES, MARIADB: MARIADB_CASES}
@@ -165,7 +168,7 @@ def test_a_well_kept_server_passes(place: Ground, name: str, cases: tuple[Case, 
 def test_looking_at_a_server_changes_nothing_on_it(place: Ground, name: str, cases: tuple[Case, ...]) -> None:
     controls = [case.control for case in cases]
     judge(place, name, *controls)
-    with nothing_changes(place, name, logs=LOGS[name]):
+    with nothing_changes(place, name, logs=LOGS[name], own_work=OWN_WORK.get(name, "")):
         judge(place, name, *controls)
 
 
