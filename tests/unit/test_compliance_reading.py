@@ -100,6 +100,32 @@ def test_match_blocks_are_asked_for_each_user_group_and_address_that_they_name(c
     assert all("lport=22" in asked for asked in host.asked if asked.startswith("sshd -T -C"))
 
 
+def cases_of(checks: SimpleNamespace, configured: str, group: str = "") -> list[str]:
+    prints = {**sshd(permitrootlogin="no"), "cd /etc/ssh": configured, "cat /etc/group": group}
+    return [case for case, _ in checks.reading.sshd(PlayedHost(prints))][1:]
+
+
+def test_match_blocks_that_go_by_the_hosts_own_address_or_port_are_asked_for(checks: SimpleNamespace) -> None:
+    found = cases_of(checks, "Match LocalPort 2222 # for transfers\nMatch LocalAddress 192.0.2.77\nMatch Host *.example\n")
+    assert "root from 192.0.2.1 to 127.0.0.1 port 2222" in found
+    assert "root from 1.example to 192.0.2.77 port 22" in found
+    with pytest.raises(checks.judging.CannotJudge, match="rdomain"):
+        cases_of(checks, "Match RDomain inside\n")
+
+
+def test_a_user_of_a_directory_service_is_asked_for_too(checks: SimpleNamespace) -> None:
+    assert "sftp1 from 192.0.2.1" in cases_of(checks, "Match User sftp*\n")
+
+
+def test_many_accounts_hide_none_that_a_match_block_names(checks: SimpleNamespace) -> None:
+    many = ",".join(f"user{number:03}" for number in range(200))
+    found = cases_of(checks, "Match Group people Address 198.51.100.0/24\nMatch User zoe\n", f"people:x:9:{many},zoe\n")
+    assert {case.split()[0] for case in found} == {"root", "user000", "user199", "zoe"}
+    addresses = " ".join(f"Address 10.0.{number}.0/24" for number in range(61))
+    with pytest.raises(checks.judging.CannotJudge, match="62 cases"):
+        cases_of(checks, f"Match {addresses}\n")
+
+
 def test_without_match_blocks_one_question_is_enough(checks: SimpleNamespace) -> None:
     host = PlayedHost(sshd(permitrootlogin="no"))
     assert [case for case, _ in checks.reading.sshd(host)] == ["everybody"]
