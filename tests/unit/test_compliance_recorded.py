@@ -172,6 +172,11 @@ AUDIT = {"command -v auditctl": "/sbin/auditctl\n"}
             "adjtimex",
         ),
         ("check_loading_of_modules_is_recorded", (",delete_module", ""), "delete_module"),
+        ("check_loading_of_modules_is_recorded", ("auid>=1000", "auid=1000"), "init_module"),
+        ("check_changes_of_the_clock_are_recorded", ("arch=b64 -S adj", "arch=b32 -S adj"), "adjtimex"),
+        ("check_changes_of_sudo_are_recorded", ("always,exit -F dir", "never,exit -F dir"), "/etc/sudoers.d"),
+        ("check_changes_of_accounts_are_recorded", ("-w /etc/localtime", "-a never,task\n-w /etc/localtime"), "passwd"),
+        ("check_loading_of_modules_is_recorded", ("-w /etc/passwd", "-a never,task\n-w /etc/passwd"), "init_module"),
     ],
 )
 def test_each_path_and_call_must_be_recorded(
