@@ -174,11 +174,11 @@ def shadow(host: Any) -> list[Shadow]:
     return [Shadow(*line.split(":")) for line in lines(host, command)]
 
 
-# In the files of /etc/pam.d that are read: dpkg and ucf keep others beside them.
-_PAM = (
-    "grep -rE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d --exclude='*.dpkg-*' --exclude='*.ucf-*' "
-    "--exclude='*.pam-old'"
+# In the files of /etc/pam.d that are read, links among them: dpkg, ucf and people keep others beside them.
+_COPIES = " ".join(
+    f"--exclude='*{end}'" for end in (".dpkg-*", ".ucf-*", ".pam-old", ".bak", ".old", ".orig", ".save", "~")
 )
+_PAM = f"grep -RE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d {_COPIES}"
 
 
 def pam(host: Any, module: str) -> list[tuple[str, str]]:
@@ -257,7 +257,7 @@ def _settings(printed: str) -> Settings:
 
 
 # Files that sshd_config includes, and those that these include.
-_INCLUDED = "awk 'tolower($1) == \"include\" { gsub(/\"/, \"\"); for (i = 2; i <= NF; i++) print $i }'"
+_INCLUDED = 'awk \'tolower($1) == "include" { gsub(/"/, ""); for (i = 2; i <= NF; i++) print $i }\''
 _CONFIGURATION = f"cd /etc/ssh && cat sshd_config $(cat sshd_config $({_INCLUDED} sshd_config) | {_INCLUDED})"
 # So many cases are asked for: more would be a question for each of many accounts, once for every control.
 _MOST_CASES = 60

@@ -144,7 +144,11 @@ def anywhere(versions: set[int]) -> tuple[Network, ...]:
 def _ends(chain: Chain) -> bool:
     """Whether the last rule of a chain turns away whatever is left, whatever the policy says."""
     last = chain.rules[-1] if chain.rules else ()
-    return bool(last) and all(set(part) <= (HARMLESS - UNLESS_MANY) | {"drop", "reject"} for part in last) and _verdict(last) != ""
+    return (
+        bool(last)
+        and all(set(part) <= (HARMLESS - UNLESS_MANY) | {"drop", "reject"} for part in last)
+        and _verdict(last) != ""
+    )
 
 
 def _verdict(rule: tuple[dict[str, Any], ...]) -> str:

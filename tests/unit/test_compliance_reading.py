@@ -106,7 +106,9 @@ def cases_of(checks: SimpleNamespace, configured: str, group: str = "") -> list[
 
 
 def test_match_blocks_that_go_by_the_hosts_own_address_or_port_are_asked_for(checks: SimpleNamespace) -> None:
-    found = cases_of(checks, "Match LocalPort 2222 # for transfers\nMatch LocalAddress 192.0.2.77\nMatch Host *.example\n")
+    found = cases_of(
+        checks, "Match LocalPort 2222 # for transfers\nMatch LocalAddress 192.0.2.77\nMatch Host *.example\n"
+    )
     assert "root from 192.0.2.1 to 127.0.0.1 port 2222" in found
     assert "root from 1.example to 192.0.2.77 port 22" in found
     with pytest.raises(checks.judging.CannotJudge, match="rdomain"):
@@ -323,6 +325,14 @@ def test_old_or_missing_lists_say_nothing_about_updates(checks: SimpleNamespace,
     assert holds(checks, checks.packages.check_lists_are_fresh, host, **SUPPORT) == (False, found)
 
 
+def test_lists_of_a_time_to_come_are_an_error_and_never_fresh(checks: SimpleNamespace) -> None:
+    host = packages()
+    host.prints["date +%s"] = "1000000\n2000000\n"
+    for check in (checks.packages.check_lists_are_fresh, checks.packages.check_no_security_update_waits):
+        with pytest.raises(checks.judging.CannotJudge, match=r"11\.6 days from now"):
+            holds(checks, check, host, **SUPPORT)
+
+
 @pytest.mark.parametrize(
     ("approved", "expected"),
     [
@@ -349,6 +359,7 @@ def test_each_active_source_must_be_approved(checks: SimpleNamespace, approved: 
         ("/etc/apt/sources.list:3:deb [trusted=yes] http://m.example/debian bookworm main", False),
         ("/etc/apt/sources.list.d/x.sources:5:Trusted: yes", False),
         ("/etc/apt/sources.list.d/x.sources:5:Trusted: no", True),
+        ("/etc/apt/sources.list:3:deb [trusted=enable] http://m.example/debian bookworm main", False),
         ("/etc/apt/sources.list:3:# deb [trusted=yes] http://m.example/debian bookworm main", True),
         ("/etc/apt/sources.list:3:deb [allow-insecure=yes arch=amd64] http://m.example/debian bookworm main", False),
     ],
@@ -358,6 +369,12 @@ def test_sources_that_are_trusted_without_a_signature_are_found(
 ) -> None:
     host = PlayedHost({"command -v": "x\n", "apt-config dump": 'APT::Get "";\n', "grep -rHnEi": line + "\n"})
     assert holds(checks, checks.packages.check_signatures_are_checked, host)[0] is expected
+
+
+def test_names_of_apt_are_read_in_every_case(checks: SimpleNamespace) -> None:
+    dump = 'APT::Get::allowUNAUTHENTICATED "true";\n'
+    host = PlayedHost({"command -v": "x\n", "apt-config dump": dump, "grep -rHnEi": (1, "")})
+    assert not holds(checks, checks.packages.check_signatures_are_checked, host)[0]
 
 
 def test_a_host_without_dpkg_is_not_judged_by_it(checks: SimpleNamespace) -> None:

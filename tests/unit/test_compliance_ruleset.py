@@ -125,7 +125,9 @@ def test_a_table_that_sleeps_filters_nothing(ruleset: ModuleType) -> None:
         assert ruleset.parse(asleep).base("input") == []
 
 
-@pytest.mark.parametrize("unless", [{"limit": {"rate": 5, "per": "second"}}, {"quota": {"val": 9, "val_unit": "mbytes"}}])
+@pytest.mark.parametrize(
+    "unless", [{"limit": {"rate": 5, "per": "second"}}, {"quota": {"val": 9, "val_unit": "mbytes"}}]
+)
 def test_a_rule_that_turns_away_only_so_many_ends_no_chain(ruleset: ModuleType, unless: dict[str, Any]) -> None:
     assert sources(ruleset, document([unless, {"drop": None}], policy="accept")) == ANYWHERE
 

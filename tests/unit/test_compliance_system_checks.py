@@ -116,7 +116,7 @@ FAILLOCK = (
 def test_a_lock_after_failures_is_the_file_and_the_stack_together(
     checks: SimpleNamespace, stack: str, file: str, holds: bool
 ) -> None:
-    prints = {"grep -rE": stack, "cat /etc/security/faillock.conf": file}
+    prints = {"grep -RE": stack, "cat /etc/security/faillock.conf": file}
     assert judged(checks, checks.passwords.check_accounts_lock_after_failed_logins, prints)[0] is holds
 
 
@@ -136,7 +136,7 @@ QUALITY = "/etc/pam.d/common-password:password requisite pam_pwquality.so retry=
 def test_the_length_of_a_password_counts_where_pam_asks_for_it(
     checks: SimpleNamespace, stack: str, file: str, holds: bool
 ) -> None:
-    prints = {"grep -rE": stack, "cat /etc/security/pwquality": (0 if file else 1, file)}
+    prints = {"grep -RE": stack, "cat /etc/security/pwquality": (0 if file else 1, file)}
     assert judged(checks, checks.passwords.check_passwords_are_long, prints)[0] is holds
 
 
@@ -277,6 +277,9 @@ def test_a_platform_without_a_list_of_setuid_programs_is_an_error(checks: Simple
         ("", "/etc/cron.d/aide:5 4 * * * root /usr/bin/aide --check\n", True),
         ("", "/etc/cron.d/aide:5 4 * * 1 root /usr/bin/aide --check\n", False),
         ("", "/etc/cron.daily/aide:# aide --check\n", False),
+        ("", "/etc/cron.daily/aide.disabled:aide --check\n", False),
+        ("", "/etc/cron.d/aide.dpkg-old:5 4 * * * root /usr/bin/aide --check\n", False),
+        ("", "/etc/cron.d/aide~:5 4 * * * root /usr/bin/aide --check\n", False),
     ],
 )
 def test_changes_are_looked_for_every_day(checks: SimpleNamespace, timer: str, cron: str, holds: bool) -> None:
