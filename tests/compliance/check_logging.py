@@ -180,7 +180,7 @@ def rotation(told: str) -> dict[str, float]:
 def oldest(configured: str, files: tuple[str, ...]) -> dict[str, float]:
     """Days after which `maxage` removes the old logs of these files; nothing for those of which it says nothing."""
     for_all = _MAXAGE.findall(re.sub(r"\{[^}]*\}", "", configured))
-    found = {}
+    found: dict[str, float] = {}
     for names, body in re.findall(r"([^{}]*)\{([^}]*)\}", configured):
         given = _MAXAGE.findall(body) or for_all
         found |= {file: float(given[-1]) for file in files if given and file in names.split()}

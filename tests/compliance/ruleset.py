@@ -95,8 +95,17 @@ def _entries(text: str) -> list[dict[str, Any]]:
 def _active(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Without what stands in a dormant table: that is loaded, and filters nothing (nft(8))."""
     tables = [entry["table"] for entry in entries if "table" in entry]
-    asleep = {(table["family"], table["name"]) for table in tables if "dormant" in table.get("flags", ())}
+    # nft 1.0.6 prints the word dormant damaged; that a table has an owner, or stays without one, makes it no less awake.
+    asleep = {
+        (table["family"], table["name"])
+        for table in tables
+        if not set(_list(table.get("flags", []))) <= {"owner", "persist"}
+    }
     return [e for e in entries if not any((o.get("family"), o.get("table")) in asleep for o in e.values())]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def normal(text: str) -> list[str]:
