@@ -95,7 +95,7 @@ def _entries(text: str) -> list[dict[str, Any]]:
 def _active(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Without what stands in a dormant table: that is loaded, and filters nothing (nft(8))."""
     tables = [entry["table"] for entry in entries if "table" in entry]
-    # nft 1.0.6 prints the word dormant damaged; that a table has an owner, or stays without one, makes it no less awake.
+    # nft 1.0.6 prints the word dormant damaged; a table with an owner, or one that outlives it, is as awake as any.
     asleep = {
         (table["family"], table["name"])
         for table in tables
