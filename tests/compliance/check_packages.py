@@ -29,8 +29,7 @@ _SOURCE_FILES = (
 )
 _AHEAD_DAYS = 1 / 24
 _NO_LISTS = "there are no package lists"
-# In lower case: apt takes its names as they come, and prints them as somebody wrote them.
-_UNSIGNED = ("allowunauthenticated", "allowinsecurerepositories", "allowdowngradetoinsecurerepositories")
+_UNSIGNED = ("AllowUnauthenticated", "AllowInsecureRepositories", "AllowDowngradeToInsecureRepositories")
 _YES = ("1", "true", "yes", "on", "with", "enable")
 
 
@@ -120,7 +119,7 @@ def check_signatures_are_checked(host: Any, verdict: Verdict) -> None:
     wrong = []
     for line in lines(host, "apt-config dump"):
         name, _, value = line.partition(" ")
-        if name.lower().rpartition("::")[2] in _UNSIGNED and value.strip(' ";').lower() in _YES:
+        if name.rpartition("::")[2] in _UNSIGNED and value.strip(' ";').lower() in _YES:
             wrong.append(line.strip())
     # 2: a file that is not there.
     for line in lines(host, _SOURCE_FILES, ok=(0, 1, 2)):

@@ -371,12 +371,6 @@ def test_sources_that_are_trusted_without_a_signature_are_found(
     assert holds(checks, checks.packages.check_signatures_are_checked, host)[0] is expected
 
 
-def test_names_of_apt_are_read_in_every_case(checks: SimpleNamespace) -> None:
-    dump = 'APT::Get::allowUNAUTHENTICATED "true";\n'
-    host = PlayedHost({"command -v": "x\n", "apt-config dump": dump, "grep -rHnEi": (1, "")})
-    assert not holds(checks, checks.packages.check_signatures_are_checked, host)[0]
-
-
 def test_a_host_without_dpkg_is_not_judged_by_it(checks: SimpleNamespace) -> None:
     with pytest.raises(checks.judging.NotApplicable):
         checks.packages.check_nothing_is_held(PlayedHost({}), checks.judging.Verdict())
