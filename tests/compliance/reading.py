@@ -25,7 +25,8 @@ def output(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,))
 
 
 def lines(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,)) -> list[str]:
-    return [line for line in output(host, command, *arguments, ok=ok).splitlines() if line.strip()]
+    """The lines that hold something. Only a line feed ends one: people may put Unicode's separators into their names."""
+    return [line for line in output(host, command, *arguments, ok=ok).split("\n") if line.strip()]
 
 
 @dataclass(frozen=True)

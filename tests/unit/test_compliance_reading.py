@@ -263,6 +263,12 @@ def test_a_home_folder_with_a_shell_in_its_name_is_an_error(checks: SimpleNamesp
     assert not any("$(id)" in asked for asked in host.asked)
 
 
+def test_a_full_name_breaks_no_line_of_passwd(checks: SimpleNamespace) -> None:
+    named = PASSWD + "dag:x:1004:1004:Dag\u2028\x85\x0cX:/home/dag:/bin/bash\n"
+    found = checks.reading.accounts(PlayedHost({"cat /etc/passwd": named}))
+    assert (found[-1].name, found[-1].home) == ("dag", "/home/dag")
+
+
 def test_a_broken_line_of_passwd_is_an_error(checks: SimpleNamespace) -> None:
     with pytest.raises(checks.judging.CannotJudge):
         checks.reading.accounts(PlayedHost({"cat /etc/passwd": "root:x:zero:0::/root:/bin/sh\n"}))
