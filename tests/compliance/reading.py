@@ -25,7 +25,7 @@ def output(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,))
 
 
 def lines(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,)) -> list[str]:
-    """The lines that hold something. Only a line feed ends one: people may put Unicode's separators into their names."""
+    """The lines that hold something. Only a line feed ends one: a name may hold what Unicode takes for an end."""
     return [line for line in output(host, command, *arguments, ok=ok).split("\n") if line.strip()]
 
 

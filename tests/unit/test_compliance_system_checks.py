@@ -256,7 +256,7 @@ def test_a_walk_that_could_not_see_everything_is_an_error(checks: SimpleNamespac
 def test_a_file_whose_name_has_more_than_one_line_hides_neither_itself_nor_another(checks: SimpleNamespace) -> None:
     walk = "writable 666 a:domain users /opt/=cmd\nend\u2028of it\nsetid 4755 root:root /opt/own\n"
     holds, observed = judged(checks, checks.files.check_nothing_is_writable_by_everyone, {"awk": walk})
-    assert (holds, observed) == (False, "1 files: /opt/=cmd\\nend\\nof it 666 a:domain users")
+    assert (holds, observed) == (False, "1 files: /opt/=cmd\\nend\u2028of it 666 a:domain users")
     assert checks.files.walked(PlayedHost({"awk": walk}), "setid") == {"/opt/own": "4755 root:root"}
     with pytest.raises(checks.judging.CannotJudge, match="the walk printed 'nonsense'"):
         checks.files.walked(PlayedHost({"awk": "nonsense\n"}), "setid")
