@@ -19,6 +19,8 @@ from opsctl.cli.app import COMMANDS, SECTIONS, App
 from opsctl.errors import Interrupted, OpsctlError, SetupError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from click.shell_completion import CompletionItem
 
 
@@ -106,7 +108,7 @@ def run(arguments: list[str]) -> int:
         return stop.exit_code
     except click.ClickException as error:
         error.show()
-        output.say_outcome(UsageError.outcome, error.format_message())
+        _say_outcome(UsageError.outcome, error.format_message())
         return 2
     except (KeyboardInterrupt, click.Abort):
         return _tell_interrupted(Interrupted())
@@ -121,6 +123,14 @@ def run(arguments: list[str]) -> int:
             output.note(traceback.format_exc().rstrip())  # what hosts and NetBox say is in it
         return _tell(error if isinstance(error, OpsctlError) else _unforeseen(error))
     return answer if isinstance(answer, int) else 0
+
+
+def _say_outcome(outcome: str, message: str, *, hint: str = "", problems: Sequence[str] = ()) -> None:
+    """The error as a document; where nobody can read that any more (a full disk, `head`) the exit code still tells."""
+    try:
+        output.say_outcome(outcome, message, hint=hint, problems=problems)
+    except OSError:
+        _let_go_of_stdout()
 
 
 def _wants_json(arguments: list[str]) -> bool:
@@ -155,7 +165,7 @@ def _tell_interrupted(stop: Interrupted) -> int:
     output.note(stop.message)
     if stop.hint:
         output.note(f"  to go on: {stop.hint}")
-    output.say_outcome(stop.outcome, stop.message, hint=stop.hint)
+    _say_outcome(stop.outcome, stop.message, hint=stop.hint)
     return stop.exit_code
 
 
@@ -166,5 +176,5 @@ def _tell(error: OpsctlError) -> int:
         output.note(f"  {problem}")
     if error.hint:
         output.note(f"  what next: {error.hint}")
-    output.say_outcome(error.outcome, error.message, hint=error.hint, problems=[str(problem) for problem in problems])
+    _say_outcome(error.outcome, error.message, hint=error.hint, problems=[str(problem) for problem in problems])
     return error.exit_code

@@ -107,6 +107,16 @@ def test_a_full_disk_under_the_answer_is_an_error_without_a_traceback(verb: str,
     assert "Exception ignored" not in ended.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize(("words", "code"), [("inventory show nobody", 3), ("inventory list --no-such-option", 2)])
+def test_an_error_keeps_its_exit_code_where_its_document_cannot_be_written(words: str, code: int, drift: Path) -> None:
+    ended = shell(drift, f"{words} -o json >/dev/full")
+    assert ended.returncode == code
+    assert "rror: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
 @pytest.mark.parametrize("verb", ["inventory list", "inventory show ange-web1", "inventory list -o json"])
 def test_an_alphabet_without_our_letters_still_shows_the_answer(verb: str, drift: Path) -> None:
     (drift / "inventories/ange/source.yml").write_text(WORKSPACE.replace("Drift Ånge", "Örjan Łukasz"))
