@@ -72,4 +72,4 @@ def test_what_is_sent_while_the_log_host_is_another_waits_until_it_is_itself_aga
     wait_until(lambda: int(place.inside(SENDER, refused)) > 0, 60, "the refusal of another's certificate")
     assert not arrived(place, "second-message")
     place.inside(LOG_HOST, swap.format("log.lab"))
-    wait_until(lambda: arrived(place, "second-message"), 90, "the message that waited")
+    wait_until(lambda: arrived(place, "second-message"), 240, "the message that waited")
