@@ -18,7 +18,7 @@ import pytest
 
 from opsctl import content, lab
 from opsctl.rollout import detach
-from tests.integration.rollouts import FIXED, OWN, Site, prepared, wait_for
+from tests.integration.rollouts import FIXED, OWN, PatchSite, prepared, wait_for
 from tests.integration.watcher import PACKAGE, installs, server
 
 pytestmark = pytest.mark.lab
@@ -51,7 +51,7 @@ UNTIL_LET_ON = "touch /run/waits; n=0; while [ ! -e /run/go ] && [ $n -lt 1800 ]
 class ControlNode:
     """The host of a site on which opsctl is installed, with the site's workspace."""
 
-    site: Site
+    site: PatchSite
 
     def opsctl(self, *words: str) -> dict[str, object]:
         found = json.loads(self.said(*words, "--output", "json"))
