@@ -118,7 +118,7 @@ def packages(plan: dict[str, Any], host: str) -> dict[str, dict[str, object]]:
     return {one["name"]: one for one in found}
 
 
-def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_for(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"

@@ -110,7 +110,7 @@ def test_detached_it_goes_on_is_attached_to_killed_missed_by_the_watchdog_and_re
     wait_for(lambda: reached(site, rollout, "ange-web1", "drained"), "ange-web1 is drained")
     wait_for(lambda: "ange-web1: " in site.said, "the progress is seen elsewhere")
     looking.send_signal(signal.SIGTERM)  # as Ctrl-C, which a shell keeps from what it runs in the background
-    assert looking.wait(timeout=30) == 130, site.said
+    assert looking.wait(timeout=120) == 130, site.said
     assert "is not stopped by that" in site.said
     assert "1 at work, 0 to see to" in site.opsctl("patch", "watchdog")
     os.kill(process_of(site, rollout), signal.SIGKILL)

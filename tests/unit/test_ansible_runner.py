@@ -557,7 +557,7 @@ def test_a_worker_that_ansible_left_behind_is_stopped_as_well(bench: Bench) -> N
     with pytest.raises(Interrupted):
         bench.run(on_event=stop)
     try:
-        assert left[0].wait(10) == -signal.SIGKILL
+        assert left[0].wait(60) == -signal.SIGKILL
     finally:
         left[0].kill()
 
