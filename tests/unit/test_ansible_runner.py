@@ -36,7 +36,8 @@ EVIL = "{{ lookup('ansible.builtin.pipe', 'touch /tmp/opsctl-was-here') }}"
 FAKE_SSH = """#!/bin/sh
 case "$*" in *ange.down*) echo 'ssh: connect to host 192.0.2.9 port 22: No route to host' >&2; exit 255;; esac
 for word in "$@"; do last=$word; done
-exec /bin/sh -c "$last"
+# What a killed module leaves behind goes with the test.
+TMPDIR=${0%/*} exec /bin/sh -c "$last"
 """
 FAKE_SUDO = '#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec "$@"\n'
 
