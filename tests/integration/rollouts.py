@@ -85,10 +85,10 @@ class PatchSite(Site):
     def version(self, host: str, package: str) -> str:
         return self.inside(host, f"dpkg-query -W -f '${{Version}}' {package}")
 
-    def installs(self, host: str) -> int:
-        """How often apt ran for opsctl on this host: its unit's journal shows it."""
-        count = "journalctl --quiet -u 'opsctl-install-*' -o cat | grep -c '^Started opsctl-install-' || true"
-        return int(self.inside(host, count))
+    def installs(self, host: str, rollout: str = "") -> int:
+        """How often apt ran on this host, for opsctl or for this rollout: its unit's journal shows it."""
+        said = f"journalctl --sync; journalctl --quiet -u 'opsctl-install-{rollout}*' -o cat"
+        return int(self.inside(host, f"{said} | grep -c '^Started opsctl-install-' || true"))
 
     def boot(self, host: str) -> str:
         return self.inside(host, "cat /proc/sys/kernel/random/boot_id")

@@ -13,6 +13,7 @@ import pytest
 from opsctl import lab
 from tests.integration.load import Load
 from tests.integration.rollouts import FIXED, FOUR, OWN, PatchSite, packages, prepared, reached, wait_for
+from tests.integration.watcher import server
 
 pytestmark = pytest.mark.lab
 
@@ -52,6 +53,8 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: PatchSite) -> Non
     manual = site.inside("ange-web1", "apt-mark auto opslab-library >/dev/null; apt-mark showmanual")
     rollout = site.plan("--limit", "ange-web*")
     boots = {host: site.boot(host) for host in ("ange-web1", "ange-web2")}
+    for host in boots:  # They were restored just now, and the balancer has to have seen it.
+        wait_for(lambda host=host: server(site, "ange-lb1", host) == "UP", f"{host} is in service")  # type: ignore[misc]
     with Load(url=f"http://{site.fleet.host('ange-lb1').address}/", least=20_000) as load:
         told = site.answer("patch", "start", rollout, "--yes")
     assert told["outcome"] == "ok"

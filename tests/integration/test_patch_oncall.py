@@ -146,7 +146,7 @@ def test_systemd_runs_a_detached_rollout_for_the_person_and_stops_it_cleanly(sit
     assert "KillMode=mixed" in shown
     assert "OPSCTL_SSH_USER=opsctl" in shown
     site.inside("sundsvall-app1", f"systemctl stop {unit}")
-    assert "finishing" in site.inside("sundsvall-app1", said)
+    wait_for(lambda: "finishing" in site.inside("sundsvall-app1", said), "the journal has its last word")
     assert site.inside("sundsvall-app1", f"systemctl is-active {unit} || true") == "inactive"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from opsctl import lab
 from tests.integration.rollouts import PatchSite, prepared, wait_for
-from tests.integration.watcher import PACKAGE, installs, newer, one_ring, source_off
+from tests.integration.watcher import PACKAGE, newer, one_ring, source_off
 
 pytestmark = pytest.mark.lab
 
@@ -52,7 +52,7 @@ def killed_at_random(site: PatchSite, seed: int) -> None:
     assert {host: state["stage"] for host, state in states.items()} == dict.fromkeys(hosts, "done")
     assert not any(state["drained"] for state in states.values())
     assert {host: site.version(host, PACKAGE) for host in hosts} == dict.fromkeys(hosts, version)
-    assert {host: installs(site, host, rollout) for host in hosts} == dict.fromkeys(hosts, 1)
+    assert {host: site.installs(host, rollout) for host in hosts} == dict.fromkeys(hosts, 1)
     assert site.leases() == ""
 
 

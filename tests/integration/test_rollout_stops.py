@@ -15,7 +15,7 @@ import pytest
 
 from opsctl import lab
 from tests.integration.rollouts import FIXED, PatchSite, prepared, wait_for
-from tests.integration.watcher import PACKAGE, hold, installs, newer, one_ring, server
+from tests.integration.watcher import PACKAGE, hold, newer, one_ring, server
 
 pytestmark = pytest.mark.lab
 
@@ -49,7 +49,7 @@ def test_a_window_that_closes_in_the_middle_lets_what_began_finish_and_nothing_e
         site.inside(FIRST, "touch /run/go")
         assert running.wait(timeout=120) == 5, site.said
         assert site.stages(rollout) == {FIRST: "done", SECOND: "planned"}
-        assert (server(site, BALANCER, FIRST), installs(site, SECOND, rollout)) == ("UP", 0)
+        assert (server(site, BALANCER, FIRST), site.installs(SECOND, rollout)) == ("UP", 0)
         assert f"ange.{SECOND} waits: " in site.said
     finally:
         calendar.unlink()
@@ -94,7 +94,7 @@ def test_paused_and_then_aborted_in_a_stage_what_began_is_finished_and_nothing_e
     ended_well(site, hosts[SECOND], was, SECOND, version)
     assert (status, hosts[FIRST]["stage"], hosts[LAST]["stage"]) == ("aborted", "done", "planned")
     assert (site.version(LAST, PACKAGE), site.leases()) == (old, "")
-    assert {host: installs(site, host, rollout) for host in HOSTS} == {
+    assert {host: site.installs(host, rollout) for host in HOSTS} == {
         FIRST: 1, SECOND: int(hosts[SECOND]["stage"] == "done"), LAST: 0,
     }  # fmt: skip
     assert "nothing is left to do" in site.opsctl("patch", "resume", rollout, "--yes", code=3)

@@ -14,7 +14,7 @@ import pytest
 from opsctl import lab
 from opsctl.errors import LabError
 from tests.integration.rollouts import PatchSite, prepared, wait_for
-from tests.integration.watcher import PACKAGE, hold, installs, kill, newer, one_ring, server, source_off
+from tests.integration.watcher import PACKAGE, hold, kill, newer, one_ring, server, source_off
 
 pytestmark = pytest.mark.lab
 
@@ -70,7 +70,7 @@ def test_killed_before_and_after_a_state_is_saved_a_resume_finishes_and_installs
     assert not any(state["drained"] for state in states.values())
     assert [server(site, BALANCER, host) for host in ("ange-web1", "ange-web2")] == ["UP", "UP"]
     assert {host: site.version(host, PACKAGE) for host in HOSTS} == dict.fromkeys(HOSTS, version)
-    assert {host: installs(site, host, rollout) for host in HOSTS} == dict.fromkeys(HOSTS, 1)
+    assert {host: site.installs(host, rollout) for host in HOSTS} == dict.fromkeys(HOSTS, 1)
     assert [host for host in HOSTS if (site.boot(host) != boots[host]) is not (stage in RESTARTS)] == []
     assert site.leases() == ""
 

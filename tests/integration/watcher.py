@@ -171,12 +171,6 @@ def newer(site: PatchSite, number: int) -> str:
     return version
 
 
-def installs(site: PatchSite, host: str, rollout: str) -> int:
-    """How often apt ran on this host for this rollout: its unit's journal shows it."""
-    count = f"journalctl --quiet -u 'opsctl-install-{rollout}*' -o cat | grep -c '^Started opsctl-install-' || true"
-    return int(site.inside(host, count))
-
-
 def server(site: PatchSite, balancer: str, host: str) -> str:
     """How a load balancer sees a host: UP, DRAIN, MAINT, ..."""
     read = "import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock')"
