@@ -110,9 +110,11 @@ print(base64.b64encode(zlib.compress("\\n".join(told).encode(errors="replace"), 
 """
 
 
-# The kernel loads the modules that answer these when they are asked for the first time. Then udev is at work.
+# The kernel loads the modules that answer these when they are asked for the first time (the one that follows
+# connections brings settings into every container, whoever asks for it). Then udev is at work.
 _STILL = """\
 ss -Htulx >/dev/null; nft -s list ruleset >/dev/null 2>&1
+nft 'add table inet still; add chain inet still c; add rule inet still c ct state new; delete table inet still' || true
 command -v udevadm >/dev/null || exit 0
 udevadm settle --timeout=60
 for turn in $(seq 300); do pgrep -f '^\\(udev-worker' >/dev/null || exit 0; sleep 0.2; done
