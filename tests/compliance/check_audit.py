@@ -48,6 +48,10 @@ class Rules:
         self.watched: dict[str, str] = {}
         self.calls: set[str] = set()
         for line in printed:
+            if re.fullmatch(r"-a (never,task|task,never)", " ".join(line.split())):
+                # No process is looked at: the other rules record nothing (audit.rules(7)).
+                self.watched, self.calls = {}, set()
+                return
             self._read(shlex.split(line))
 
     def _read(self, words: list[str]) -> None:
@@ -55,6 +59,8 @@ class Rules:
         options = dict(given)
         fields = [re.split(r"(!=|>=|<=|&=|=|>|<|&)", word, maxsplit=1) for flag, word in given if flag == "-F"]
         asked = {field[0]: field[-1] for field in fields}
+        if "never" in options.get("-a", "") or asked.get("arch") == "b32" or ["auid", "="] in (f[:2] for f in fields):
+            return  # records nothing, what 32-bit programs do alone, or one person alone
         # A watch: `-w PATH -p PERMISSIONS`, or in the words of a rule `-F path=PATH -F perm=PERMISSIONS`.
         path = (options.get("-w") or asked.get("path") or asked.get("dir") or "").rstrip("/")
         if path and "-S" not in options:

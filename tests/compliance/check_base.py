@@ -89,7 +89,7 @@ def check_banners_give_nothing_away(host: Any, verdict: Verdict) -> None:
     telling, filled = [], False
     for line in lines(host, _BANNERS, ok=(0, 1, 2)):
         file, _, text = line.partition(":")
-        words = re.findall(r"\\[mrsv]", text) + [
+        words = re.findall(r"\\[mrsvS]", text) + [
             name for name in names if re.search(rf"\b{re.escape(name)}\b", text.lower())
         ]
         telling += [f"{word} in {file}" for word in words]

@@ -42,6 +42,8 @@ def kind_of(host: Any) -> str:
     postgresql, mariadb = units(host, "postgresql.service", "mariadb.service")
     if not postgresql.there and not mariadb.there:
         not_applicable("neither PostgreSQL nor MariaDB is installed")
+    if postgresql.there and mariadb.there:
+        raise CannotJudge("both PostgreSQL and MariaDB are installed: one result cannot be about two servers")
     return "PostgreSQL" if postgresql.there else "MariaDB"
 
 
@@ -65,6 +67,7 @@ class Rule:
     kind: str
     users: str
     address: str
+    mask: str
     method: str
 
     @property
@@ -72,7 +75,9 @@ class Rule:
         if self.kind == "local" or self.address in ("samehost", "localhost"):
             return False
         try:
-            return not ipaddress.ip_address(self.address).is_loopback
+            # With a mask that is wide enough an address of the loopback stands for everybody's.
+            bits = int(ipaddress.ip_address(self.mask)).bit_count()
+            return not ipaddress.ip_network(f"{self.address}/{bits}", strict=False).is_loopback
         except ValueError:
             return True
 
@@ -82,10 +87,10 @@ class Rule:
 
 def hba(host: Any) -> list[Rule]:
     found = []
-    for line, kind, users, address, _, method, error in asked(host, _HBA):
+    for line, kind, users, address, mask, method, error in asked(host, _HBA):
         if error:
             raise CannotJudge(f"pg_hba.conf line {line}: {error[:200]}")
-        found.append(Rule(line, kind, users, address, method))
+        found.append(Rule(line, kind, users, address, mask, method))
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import ruleset
+from check_kernel import without_ipv6
 from judging import CannotJudge, Expectations, Verdict, listed
 from machine import listeners, packages, red_hat, unit, units
 
@@ -25,6 +26,21 @@ def rules_of(host: Any) -> ruleset.Ruleset | None:
     return ruleset.parse(found.stdout)
 
 
+def unfiltered(host: Any, rules: ruleset.Ruleset, hook: str) -> set[int]:
+    """The versions of IP that nothing filters at this hook; IPv6 is none of them where it is off."""
+    found = rules.unfiltered(hook)
+    return found - {6} if 6 in found and without_ipv6(host) else found
+
+
+def sources_of(host: Any, rules: ruleset.Ruleset | None, port: int) -> set[ruleset.Network]:
+    """From where a tcp port can be reached."""
+    if rules is None:
+        return set(ruleset.ANYWHERE)
+    found = ruleset.sources_of(rules, port)
+    off = rules.unfiltered("input") - unfiltered(host, rules, "input")
+    return found - set(ruleset.anywhere(off))
+
+
 @pytest.mark.control("FW-02")
 def check_firewall_runs(host: Any, verdict: Verdict) -> None:
     name = "firewalld" if red_hat(host) else "nftables"
@@ -41,11 +57,16 @@ def check_incoming_is_denied(host: Any, verdict: Verdict) -> None:
     rules = rules_of(host)
     chains = rules.base(*ruleset.FILTERED_HOOKS) if rules else []
     shown = [f"{c.family} {c.table} {c.name} (hook {c.hook}): {c.policy}" for c in chains]
-    hooks = {chain.hook for chain in chains}
+    bare = [
+        f"{hook} of IPv{version}"
+        for hook in ruleset.FILTERED_HOOKS
+        for version in (unfiltered(host, rules, hook) if chains and rules else ())
+    ]
+    none = "no base chain filters anything" if rules else "nft is not installed"
     verdict(
-        hooks == set(ruleset.FILTERED_HOOKS) and all(chain.policy == "drop" for chain in chains),
-        observed=listed(shown, none="no base chain filters anything" if rules else "nft is not installed"),
-        expected="a base chain at input and at forward, each with policy drop",
+        bool(chains) and not bare and all(chain.policy == "drop" for chain in chains),
+        observed=listed(shown, none=none) + (f"; not filtered: {listed(bare)}" if bare else ""),
+        expected="a base chain at input and at forward for IPv4 and IPv6, each with policy drop",
     )
 
 
@@ -83,8 +104,7 @@ def check_only_approved_ports_listen(host: Any, verdict: Verdict, expectations: 
 def check_ssh_from_management_networks_only(host: Any, verdict: Verdict, expectations: Expectations) -> None:
     networks = ruleset.collapsed(expectations.texts("management_networks"))
     port = expectations.number("ssh_port")
-    rules = rules_of(host)
-    sources = ruleset.sources_of(rules, port) if rules else set(ruleset.ANYWHERE)
+    sources = sources_of(host, rules_of(host), port)
     verdict(
         sources == networks,
         observed=f"tcp/{port} is open to {listed((str(source) for source in sources), none='nobody')}",

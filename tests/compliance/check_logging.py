@@ -35,7 +35,11 @@ def check_log_forwarder_runs(host: Any, verdict: Verdict) -> None:
     )
 
 
-_RSYSLOG = "cat /etc/rsyslog.conf /etc/rsyslog.d/*.conf 2>/dev/null || true"
+# What lies in rsyslog.d is read where rsyslog.conf includes it, and not otherwise.
+_RSYSLOG = (
+    "cat /etc/rsyslog.conf $(grep -qisE '^[^#]*include.*/etc/rsyslog\\.d/\\*' /etc/rsyslog.conf && "
+    "ls /etc/rsyslog.d/*.conf) 2>/dev/null || true"
+)
 
 
 @pytest.mark.control("LOG-06")
@@ -66,7 +70,9 @@ def configuration(host: Any) -> str:
     """What rsyslog reads, without comments."""
     if not unit(host, "rsyslog.service").there:
         not_applicable("rsyslog is not installed (LOG-03 judges that)")
-    return "\n".join(line for line in lines(host, _RSYSLOG) if not line.lstrip().startswith("#"))
+    # A path may hold the signs of a comment, but none begins with them.
+    text = re.sub(r"(?s)(?<!\S)/\*.*?\*/", "", output(host, _RSYSLOG))
+    return "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
 def not_the_log_host(expectations: Expectations) -> None:
@@ -137,8 +143,11 @@ _DAYS = {"hourly": 1 / 24, "weekly": 7, "monthly": 30, "yearly": 365}
 # As logrotate words it: `rotating pattern: FILES weekly (4 rotations)`, or `after 1 days (...`, or `1024 bytes (...`.
 _PATTERN = re.compile(
     r"(?s)rotating pattern: (.*?)\s(?:(hourly|weekly|monthly|yearly)|after (\d+) days|\d+ bytes|forced \D+?)"
-    r"\s*\((?:(\d+) rotations|no old logs)"
+    r"\s*\((?:(\d+) rotations|no old logs)[^\n]*(\n[^\n]*rotated earlier)?"
 )
+# What it does not tell: old logs that go by their age, however many are kept.
+_CONFIGURED = "cat /etc/logrotate.conf /etc/logrotate.d/* 2>/dev/null; true"
+_MAXAGE = re.compile(r"(?m)^\s*maxage\s+(\d+)")
 
 
 @pytest.mark.control("LOG-07")
@@ -148,8 +157,8 @@ def check_logs_are_kept_long_enough(host: Any, verdict: Verdict, expectations: E
     job = host.run("test -x /etc/cron.daily/logrotate").rc == 0
     # Debian's own job in cron.daily does nothing where systemd runs: there it is the timer that counts.
     runs = timer.active == "active" if timer.there else job
-    days = rotation(output(host, _ROTATION))
-    kept = {file: days[file] for file in files if file in days}
+    days, ages = rotation(output(host, _ROTATION)), oldest(output(host, _CONFIGURED), files)
+    kept = {file: min(days[file], ages.get(file, days[file])) for file in files if file in days}
     short = [f"{file} {number:g} days" for file, number in kept.items() if number < least]
     verdict(
         runs and bool(kept) and not short,
@@ -162,7 +171,17 @@ def check_logs_are_kept_long_enough(host: Any, verdict: Verdict, expectations: E
 def rotation(told: str) -> dict[str, float]:
     """Days for which each file is kept: the period times the number of old files; 0 where it goes by size."""
     found = {}
-    for files, period, days, count in _PATTERN.findall(told):
+    for files, period, days, count, by_size in _PATTERN.findall(told):
         for file in files.split():
-            found[file] = (int(days) if days else _DAYS.get(period, 0)) * int(count or 0)
+            found[file] = (int(days) if days else _DAYS.get(period, 0)) * int(not by_size and (count or 0))
+    return found
+
+
+def oldest(configured: str, files: tuple[str, ...]) -> dict[str, float]:
+    """Days after which `maxage` removes the old logs of these files; nothing for those of which it says nothing."""
+    for_all = _MAXAGE.findall(re.sub(r"\{[^}]*\}", "", configured))
+    found: dict[str, float] = {}
+    for names, body in re.findall(r"([^{}]*)\{([^}]*)\}", configured):
+        given = _MAXAGE.findall(body) or for_all
+        found |= {file: float(given[-1]) for file in files if given and file in names.split()}
     return found

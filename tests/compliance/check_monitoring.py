@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import ruleset
-from check_firewall import rules_of
+from check_firewall import rules_of, sources_of
 from judging import CannotJudge, Expectations, Verdict, listed, not_applicable
 from machine import Listener, listeners, unit
 from reading import lines, output
@@ -48,8 +48,7 @@ def check_agent_answers_to_monitoring_only(host: Any, verdict: Verdict, expectat
         not_applicable(f"nothing listens on tcp/{port} (MON-01 judges that)")
     own = set(expectations.texts("addresses"))
     bound = all(one.loopback or one.address in own for one in there)
-    rules = rules_of(host)
-    sources = ruleset.sources_of(rules, port) if rules else set(ruleset.ANYWHERE)
+    sources = sources_of(host, rules_of(host), port)
     inside = all(any(_within(source, monitor) for monitor in monitors) for source in sources)
     verdict(
         bound or inside,

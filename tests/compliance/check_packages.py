@@ -27,8 +27,10 @@ _SOURCE_FILES = (
     "grep -rHnEi '(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)[[:space:]]*[:=]' "
     "/etc/apt/sources.list /etc/apt/sources.list.d --include=sources.list --include='*.list' --include='*.sources'"
 )
+_AHEAD_DAYS = 1 / 24
 _NO_LISTS = "there are no package lists"
 _UNSIGNED = ("AllowUnauthenticated", "AllowInsecureRepositories", "AllowDowngradeToInsecureRepositories")
+_YES = ("1", "true", "yes", "on", "with", "enable")
 
 
 def only_apt(host: Any) -> None:
@@ -49,7 +51,10 @@ def sources(host: Any) -> set[tuple[str, str, str]]:
 def age_of_lists(host: Any) -> float:
     """Days since the package lists were fetched; infinite where there is none."""
     printed = lines(host, _LISTS)
-    return (float(printed[0]) - float(printed[1])) / 86400 if len(printed) > 1 else float("inf")
+    age = (float(printed[0]) - float(printed[1])) / 86400 if len(printed) > 1 else float("inf")
+    if age < -_AHEAD_DAYS:
+        raise CannotJudge(f"the package lists are of a time {-age:.1f} days from now: how old they are is not known")
+    return age
 
 
 def security(suite: str) -> bool:
@@ -114,12 +119,12 @@ def check_signatures_are_checked(host: Any, verdict: Verdict) -> None:
     wrong = []
     for line in lines(host, "apt-config dump"):
         name, _, value = line.partition(" ")
-        if name.rpartition("::")[2] in _UNSIGNED and value.strip(' ";').lower() in ("1", "true", "yes", "on", "enable"):
+        if name.rpartition("::")[2] in _UNSIGNED and value.strip(' ";').lower() in _YES:
             wrong.append(line.strip())
     # 2: a file that is not there.
     for line in lines(host, _SOURCE_FILES, ok=(0, 1, 2)):
         place, text = line.rsplit(":", 1) if ":" not in line else line.split(":", 2)[::2]
-        if not text.lstrip().startswith("#") and re.search(r"(?i)[:=]\s*(yes|true|1|on)\b", text):
+        if not text.lstrip().startswith("#") and re.search(rf"(?i)[:=]\s*({'|'.join(_YES)})\b", text):
             wrong.append(f"{text.strip()} ({place})")
     verdict(not wrong, observed=f"unsigned is allowed by: {listed(wrong)}", expected="nothing allows unsigned packages")
 

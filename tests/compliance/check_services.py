@@ -10,7 +10,7 @@ from machine import listeners, packages
 
 
 def absent(host: Any, verdict: Verdict, names: tuple[str, ...]) -> None:
-    found = packages(host, *names)
+    found = packages(host, *names, whole=False)
     there = (f"{name} {version}" for name, version in found.items())
     verdict(not found, observed=f"installed: {listed(there)}", expected=f"installed: none of {listed(names)}")
 

@@ -14,10 +14,11 @@ from machine import red_hat, units
 from reading import container, lines
 
 _SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec")
-# The daemon's own files and folders in both families (chrony.conf(5): confdir, sourcedir).
+# The daemon's own files and folders in both families (chrony.conf(5): confdir, sourcedir), and what DHCP gives it.
 _CONFIGURED = (
-    "grep -hEs '^[[:space:]]*(server|pool|peer)[[:space:]]' /etc/chrony.conf /etc/chrony.d/*.conf "
-    "/etc/chrony/chrony.conf /etc/chrony/conf.d/*.conf /etc/chrony/sources.d/*.sources"
+    "grep -hEsi '^[[:space:]]*(server|pool|peer)[[:space:]]' /etc/chrony.conf /etc/chrony.d/*.conf "
+    "/etc/chrony/chrony.conf /etc/chrony/conf.d/*.conf /etc/chrony/sources.d/*.sources "
+    "/run/chrony-dhcp/*.sources"
 )
 
 

@@ -51,8 +51,8 @@ def red_hat(host: Any) -> bool:
     return family(host) == "rhel"
 
 
-def packages(host: Any, *names: str) -> dict[str, str]:
-    """Version by name of those packages that are installed."""
+def packages(host: Any, *names: str, whole: bool = True) -> dict[str, str]:
+    """Version by name of those packages that are installed; without `whole` also of those that are so in part."""
     asked = PACKAGES if set(names) <= set(PACKAGES) else names
     if red_hat(host):
         command = "rpm -q --qf 'installed %{NAME} %{VERSION}-%{RELEASE}\\n' "
@@ -62,7 +62,9 @@ def packages(host: Any, *names: str) -> dict[str, str]:
         command = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' "
         printed = lines(host, command + " ".join(asked), ok=(0, 1))
     split = [line.split() for line in printed]
-    there = {words[1]: words[2] for words in split if len(words) == 3 and words[0] == "installed"}
+    # dpkg(1): in every other state its files are there, or some of them.
+    gone = ("not-installed", "config-files")
+    there = {w[1]: w[2] for w in split if len(w) == 3 and (w[0] == "installed" if whole else w[0] not in gone)}
     return {name: version for name, version in there.items() if name in names}
 
 

@@ -25,7 +25,8 @@ def output(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,))
 
 
 def lines(host: Any, command: str, *arguments: str, ok: tuple[int, ...] = (0,)) -> list[str]:
-    return [line for line in output(host, command, *arguments, ok=ok).splitlines() if line.strip()]
+    """The lines that hold something. Only a line feed ends one: a name may hold what Unicode takes for an end."""
+    return [line for line in output(host, command, *arguments, ok=ok).split("\n") if line.strip()]
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,11 @@ def shadow(host: Any) -> list[Shadow]:
     return [Shadow(*line.split(":")) for line in lines(host, command)]
 
 
-# In the files of /etc/pam.d that are read: dpkg and ucf keep others beside them.
-_PAM = (
-    "grep -rE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d --exclude='*.dpkg-*' --exclude='*.ucf-*' "
-    "--exclude='*.pam-old'"
+# In the files of /etc/pam.d that are read, links among them: dpkg, ucf and people keep others beside them.
+_COPIES = " ".join(
+    f"--exclude='*{end}'" for end in (".dpkg-*", ".ucf-*", ".pam-old", ".bak", ".old", ".orig", ".save", "~")
 )
+_PAM = f"grep -RE '^[^#]*pam_(unix|pwquality|faillock|wheel)\\.so' /etc/pam.d {_COPIES}"
 
 
 def pam(host: Any, module: str) -> list[tuple[str, str]]:
@@ -242,9 +243,8 @@ def sshd(host: Any) -> Iterator[tuple[str, Settings]]:
     `sshd -T` is the truth (sshd takes the first value it meets); without -C it applies no Match block (sshd(8)).
     """
     yield "everybody", _settings(output(host, "sshd -T"))
-    for user, address in _cases(host):
-        case = f"user={user},host={address},addr={address},laddr=127.0.0.1,lport=22"
-        yield f"{user} from {address}", _settings(output(host, "sshd -T -C %s", case))
+    for case, connection in _cases(host):
+        yield case, _settings(output(host, "sshd -T -C %s", connection))
 
 
 @lru_cache(maxsize=64)
@@ -257,26 +257,51 @@ def _settings(printed: str) -> Settings:
     return found
 
 
-_INCLUDED = "awk 'tolower($1) == \"include\" { for (i = 2; i <= NF; i++) print $i }' sshd_config"
-_CONFIGURATION = f"cd /etc/ssh && cat sshd_config $({_INCLUDED})"
+# Files that sshd_config includes, and those that these include.
+_INCLUDED = 'awk \'tolower($1) == "include" { gsub(/"/, ""); for (i = 2; i <= NF; i++) print $i }\''
+_CONFIGURATION = f"cd /etc/ssh && cat sshd_config $(cat sshd_config $({_INCLUDED} sshd_config) | {_INCLUDED})"
+# So many cases are asked for: more would be a question for each of many accounts, once for every control.
+_MOST_CASES = 60
 
 
 def _cases(host: Any) -> list[tuple[str, str]]:
-    """Users and addresses that the Match blocks name; nothing where there are none."""
+    """Name and connection (sshd(8), -C) of each case that the Match blocks tell apart; nothing where there are none."""
     # An Include whose pattern fits no file makes cat end with 1; the rest is still printed.
     text = output(host, _CONFIGURATION, ok=(0, 1))
-    users, addresses = {"root"}, {NOBODY}
-    matches = [m[1] for m in re.finditer(r"(?mi)^\s*match\s*[\s=]\s*(.+)$", text)]
+    matches = [re.sub(r"\s#.*", "", m[1]) for m in re.finditer(r"(?mi)^\s*match\s*[\s=]\s*(.+)$", text)]
     if not any(match.strip().lower() != "all" for match in matches):
         return []
+    fits: dict[str, set[str]] = {}
+    others = {"address": {NOBODY}, "host": set[str](), "localaddress": {"127.0.0.1"}, "localport": {"22"}}
     for kind, pattern in _criteria(matches):
-        if kind == "user":
-            users |= {a.name for a in accounts(host) if fnmatch.fnmatchcase(a.name, pattern)}
-        elif kind == "group":
-            users |= _members(host, pattern)
-        elif kind == "address":
-            addresses.add(_inside(pattern))
-    return list(product(sorted(users), sorted(addresses)))[:60]
+        if kind in ("user", "group"):
+            for name in _fitting(host, kind, pattern):
+                fits.setdefault(name, set()).add(f"{kind} {pattern.lstrip('!')}")
+        elif kind in others:
+            others[kind].add(_inside(pattern.lstrip("!")))
+        else:
+            raise CannotJudge(f"a Match block of sshd goes by {kind}: what it changes for whom cannot be told")
+    origins = {(one, one) for one in others["address"]} | {(one, NOBODY) for one in others["host"]}
+    cases = list(
+        product(_told_apart(fits), sorted(origins), sorted(others["localaddress"]), sorted(others["localport"]))
+    )
+    if len(cases) > _MOST_CASES:
+        raise CannotJudge(f"the Match blocks of sshd tell {len(cases)} cases apart, more than {_MOST_CASES}")
+    return [_case(user, *origin, here, port) for user, origin, here, port in cases]
+
+
+def _case(user: str, name: str, address: str, here: str, port: str) -> tuple[str, str]:
+    to = "" if (here, port) == ("127.0.0.1", "22") else f" to {here} port {port}"
+    return f"{user} from {name}{to}", f"user={user},host={name},addr={address},laddr={here},lport={port}"
+
+
+def _told_apart(fits: dict[str, set[str]]) -> list[str]:
+    """root, and of the accounts that the same patterns fit the first and the last: what holds for both is no account's
+    own."""
+    alike: dict[frozenset[str], list[str]] = {}
+    for name in sorted(fits):
+        alike.setdefault(frozenset(fits[name]), []).append(name)
+    return sorted({"root", *(name for names in alike.values() for name in (names[0], names[-1]))})
 
 
 def _criteria(matches: list[str]) -> Iterator[tuple[str, str]]:
@@ -284,7 +309,16 @@ def _criteria(matches: list[str]) -> Iterator[tuple[str, str]]:
         words = re.split(r"[\s=]+", match.strip())
         for kind, patterns in zip(words[::2], words[1::2], strict=False):
             for pattern in patterns.strip('"').split(","):
-                yield kind.lower(), pattern.lstrip("!")
+                yield kind.lower(), pattern
+
+
+def _fitting(host: Any, kind: str, pattern: str) -> set[str]:
+    """The accounts that a pattern fits. A user of a directory service is in no file of the host: any name that fits."""
+    bare = pattern.lstrip("!")
+    if kind == "group":
+        return _members(host, bare)
+    found = {a.name for a in accounts(host) if fnmatch.fnmatchcase(a.name, bare)}
+    return found if found or bare != pattern else {_inside(bare)}
 
 
 def _members(host: Any, pattern: str) -> set[str]:
@@ -299,7 +333,7 @@ def _members(host: Any, pattern: str) -> set[str]:
 
 
 def _inside(pattern: str) -> str:
-    """One address that a Match Address pattern fits."""
+    """One address, or one name, that a pattern of a Match block fits."""
     try:
         return str(ipaddress.ip_network(pattern, strict=False)[0])
     except ValueError:

@@ -17,6 +17,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ANYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 FILTERED_HOOKS = ("input", "forward")
 HARMLESS = {"counter", "log", "comment", "limit", "quota"}
+# A rule with one of these lets some through, whatever its verdict: it ends no chain.
+UNLESS_MANY = {"limit", "quota"}
+# The versions of IP that a table of each family sees; those of arp, bridge and netdev stand in nobody's way here.
+VERSIONS = {"inet": {4, 6}, "ip": {4}, "ip6": {6}}
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Chain:
     kind: str
     rules: tuple[tuple[dict[str, Any], ...], ...]
 
+    @property
+    def versions(self) -> set[int]:
+        """Of IP, whose packets it sees."""
+        return VERSIONS.get(self.family, set())
+
 
 @dataclass(frozen=True)
 class Ruleset:
@@ -41,6 +50,10 @@ class Ruleset:
         """The filter chains at these hooks."""
         return [chain for chain in self.chains if chain.hook in hooks and chain.kind == "filter"]
 
+    def unfiltered(self, hook: str) -> set[int]:
+        """The versions of IP whose packets meet no filter chain at this hook."""
+        return {4, 6}.difference(*(chain.versions for chain in self.base(hook)))
+
     def chain(self, near: Chain, name: str) -> Chain:
         for chain in self.chains:
             if (chain.family, chain.table, chain.name) == (near.family, near.table, name):
@@ -49,7 +62,7 @@ class Ruleset:
 
 
 def parse(text: str) -> Ruleset:
-    entries = _entries(text)
+    entries = _active(_entries(text))
     rules: dict[tuple[str, str, str], list[tuple[dict[str, Any], ...]]] = {}
     for rule in (entry["rule"] for entry in entries if "rule" in entry):
         rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(tuple(rule.get("expr", ())))
@@ -77,6 +90,22 @@ def _entries(text: str) -> list[dict[str, Any]]:
         return list(json.loads(text)["nftables"])
     except (ValueError, KeyError, TypeError) as error:
         raise CannotJudge(f"nft printed no rule set: {text[:120]!r}") from error
+
+
+def _active(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what stands in a dormant table: that is loaded, and filters nothing (nft(8))."""
+    tables = [entry["table"] for entry in entries if "table" in entry]
+    # nft 1.0.6 prints the word dormant damaged; a table with an owner, or one that outlives it, is as awake as any.
+    asleep = {
+        (table["family"], table["name"])
+        for table in tables
+        if not set(_list(table.get("flags", []))) <= {"owner", "persist"}
+    }
+    return [e for e in entries if not any((o.get("family"), o.get("table")) in asleep for o in e.values())]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def normal(text: str) -> list[str]:
@@ -108,21 +137,27 @@ class _Reach:
 
 def sources_of(rules: Ruleset, port: int) -> set[Network]:
     """Every source from which a new tcp connection to this port is accepted; anywhere, where nothing filters."""
-    chains = rules.base("input")
-    if not chains:
-        return set(ANYWHERE)
-    accepted: set[Network] = set()
-    for chain in chains:
-        accepted |= set(_accepted(rules, chain, _Reach(), port, depth=0))
-        if chain.policy != "drop" and not _ends(rules, chain):
-            accepted |= set(ANYWHERE)
+    accepted = set(anywhere(rules.unfiltered("input")))
+    for chain in rules.base("input"):
+        seen = anywhere(chain.versions)
+        accepted |= set(_accepted(rules, chain, _Reach(seen), port, depth=0))
+        if chain.policy != "drop" and not _ends(chain):
+            accepted |= set(seen)
     return set(_collapsed(accepted))
 
 
-def _ends(rules: Ruleset, chain: Chain) -> bool:
+def anywhere(versions: set[int]) -> tuple[Network, ...]:
+    return tuple(network for network in ANYWHERE if network.version in versions)
+
+
+def _ends(chain: Chain) -> bool:
     """Whether the last rule of a chain turns away whatever is left, whatever the policy says."""
     last = chain.rules[-1] if chain.rules else ()
-    return bool(last) and all(set(part) <= HARMLESS | {"drop", "reject"} for part in last) and _verdict(last) != ""
+    return (
+        bool(last)
+        and all(set(part) <= (HARMLESS - UNLESS_MANY) | {"drop", "reject"} for part in last)
+        and _verdict(last) != ""
+    )
 
 
 def _verdict(rule: tuple[dict[str, Any], ...]) -> str:

@@ -100,6 +100,34 @@ def test_match_blocks_are_asked_for_each_user_group_and_address_that_they_name(c
     assert all("lport=22" in asked for asked in host.asked if asked.startswith("sshd -T -C"))
 
 
+def cases_of(checks: SimpleNamespace, configured: str, group: str = "") -> list[str]:
+    prints = {**sshd(permitrootlogin="no"), "cd /etc/ssh": configured, "cat /etc/group": group}
+    return [case for case, _ in checks.reading.sshd(PlayedHost(prints))][1:]
+
+
+def test_match_blocks_that_go_by_the_hosts_own_address_or_port_are_asked_for(checks: SimpleNamespace) -> None:
+    found = cases_of(
+        checks, "Match LocalPort 2222 # for transfers\nMatch LocalAddress 192.0.2.77\nMatch Host *.example\n"
+    )
+    assert "root from 192.0.2.1 to 127.0.0.1 port 2222" in found
+    assert "root from 1.example to 192.0.2.77 port 22" in found
+    with pytest.raises(checks.judging.CannotJudge, match="rdomain"):
+        cases_of(checks, "Match RDomain inside\n")
+
+
+def test_a_user_of_a_directory_service_is_asked_for_too(checks: SimpleNamespace) -> None:
+    assert "sftp1 from 192.0.2.1" in cases_of(checks, "Match User sftp*\n")
+
+
+def test_many_accounts_hide_none_that_a_match_block_names(checks: SimpleNamespace) -> None:
+    many = ",".join(f"user{number:03}" for number in range(200))
+    found = cases_of(checks, "Match Group people Address 198.51.100.0/24\nMatch User zoe\n", f"people:x:9:{many},zoe\n")
+    assert {case.split()[0] for case in found} == {"root", "user000", "user199", "zoe"}
+    addresses = " ".join(f"Address 10.0.{number}.0/24" for number in range(61))
+    with pytest.raises(checks.judging.CannotJudge, match="62 cases"):
+        cases_of(checks, f"Match {addresses}\n")
+
+
 def test_without_match_blocks_one_question_is_enough(checks: SimpleNamespace) -> None:
     host = PlayedHost(sshd(permitrootlogin="no"))
     assert [case for case, _ in checks.reading.sshd(host)] == ["everybody"]
@@ -235,6 +263,12 @@ def test_a_home_folder_with_a_shell_in_its_name_is_an_error(checks: SimpleNamesp
     assert not any("$(id)" in asked for asked in host.asked)
 
 
+def test_a_full_name_breaks_no_line_of_passwd(checks: SimpleNamespace) -> None:
+    named = PASSWD + "dag:x:1004:1004:Dag\u2028\x85\x0cX:/home/dag:/bin/bash\n"
+    found = checks.reading.accounts(PlayedHost({"cat /etc/passwd": named}))
+    assert (found[-1].name, found[-1].home) == ("dag", "/home/dag")
+
+
 def test_a_broken_line_of_passwd_is_an_error(checks: SimpleNamespace) -> None:
     with pytest.raises(checks.judging.CannotJudge):
         checks.reading.accounts(PlayedHost({"cat /etc/passwd": "root:x:zero:0::/root:/bin/sh\n"}))
@@ -297,6 +331,14 @@ def test_old_or_missing_lists_say_nothing_about_updates(checks: SimpleNamespace,
     assert holds(checks, checks.packages.check_lists_are_fresh, host, **SUPPORT) == (False, found)
 
 
+def test_lists_of_a_time_to_come_are_an_error_and_never_fresh(checks: SimpleNamespace) -> None:
+    host = packages()
+    host.prints["date +%s"] = "1000000\n2000000\n"
+    for check in (checks.packages.check_lists_are_fresh, checks.packages.check_no_security_update_waits):
+        with pytest.raises(checks.judging.CannotJudge, match=r"11\.6 days from now"):
+            holds(checks, check, host, **SUPPORT)
+
+
 @pytest.mark.parametrize(
     ("approved", "expected"),
     [
@@ -323,6 +365,7 @@ def test_each_active_source_must_be_approved(checks: SimpleNamespace, approved: 
         ("/etc/apt/sources.list:3:deb [trusted=yes] http://m.example/debian bookworm main", False),
         ("/etc/apt/sources.list.d/x.sources:5:Trusted: yes", False),
         ("/etc/apt/sources.list.d/x.sources:5:Trusted: no", True),
+        ("/etc/apt/sources.list:3:deb [trusted=enable] http://m.example/debian bookworm main", False),
         ("/etc/apt/sources.list:3:# deb [trusted=yes] http://m.example/debian bookworm main", True),
         ("/etc/apt/sources.list:3:deb [allow-insecure=yes arch=amd64] http://m.example/debian bookworm main", False),
     ],

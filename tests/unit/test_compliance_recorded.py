@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -172,6 +173,11 @@ AUDIT = {"command -v auditctl": "/sbin/auditctl\n"}
             "adjtimex",
         ),
         ("check_loading_of_modules_is_recorded", (",delete_module", ""), "delete_module"),
+        ("check_loading_of_modules_is_recorded", ("auid>=1000", "auid=1000"), "init_module"),
+        ("check_changes_of_the_clock_are_recorded", ("arch=b64 -S adj", "arch=b32 -S adj"), "adjtimex"),
+        ("check_changes_of_sudo_are_recorded", ("always,exit -F dir", "never,exit -F dir"), "/etc/sudoers.d"),
+        ("check_changes_of_accounts_are_recorded", ("-w /etc/localtime", "-a never,task\n-w /etc/localtime"), "passwd"),
+        ("check_loading_of_modules_is_recorded", ("-w /etc/passwd", "-a never,task\n-w /etc/passwd"), "init_module"),
     ],
 )
 def test_each_path_and_call_must_be_recorded(
@@ -268,6 +274,8 @@ action(type="omfwd" target="log.example" port="6514" protocol="tcp"
         (FORWARD.replace('Mode="1"', 'Mode="0"'), False),
         ("*.* @@log.example:6514\n", False),
         ("# " + FORWARD.replace("\n", " ") + "\n", False),
+        (f"/* not now:\n{FORWARD}*/\n", False),
+        (f"$IncludeConfig /etc/rsyslog.d/*.conf\n{FORWARD}*/\n", True),
     ],
 )
 def test_only_an_encrypted_forward_to_the_log_host_counts(
@@ -307,6 +315,66 @@ def test_periods_of_logrotate_become_days(checks: SimpleNamespace) -> None:
     assert found["/var/log/big"] == 0
 
 
+@pytest.mark.parametrize(
+    ("told", "configured", "kept"),
+    [
+        ("(90 rotations)\n", "rotate 90", "90"),
+        ("(90 rotations)\nempty log files are not rotated, log files >= 9 are rotated earlier, old", "", "0"),
+        ("(90 rotations)\n", "rotate 90\n maxage 30", "30"),
+        ("(90 rotations)\n", "}\n/other {\n maxage 30", "90"),
+        ("(90 rotations)\n", "}\nmaxage 7\n/other {\n", "7"),
+    ],
+)
+def test_logs_that_go_by_their_age_or_size_are_not_kept_longer(
+    checks: SimpleNamespace, told: str, configured: str, kept: str
+) -> None:
+    prints: dict[str, str | tuple[int, str]] = {
+        **shown(checks, logrotate="enabled active"),
+        "logrotate -d": f"rotating pattern: /var/log/syslog\n after 1 days {told}",
+        "cat /etc/logrotate.conf": f"/var/log/syslog\n{{\n {configured}\n}}\n",
+    }
+    found = judged(checks, checks.logging.check_logs_are_kept_long_enough, prints)
+    assert (found[0], f"/var/log/syslog {kept} days" in found[1]) == (kept == "90", True), found
+
+
+def test_a_table_of_one_version_of_ip_leaves_the_other_open(checks: SimpleNamespace) -> None:
+    def host(disabled: int, families: tuple[str, ...]) -> dict[str, str | tuple[int, str]]:
+        chains = [
+            {"chain": {"family": family, "table": "t", "name": hook, "type": "filter", "hook": hook, "policy": "drop"}}
+            for family in families
+            for hook in ("input", "forward")
+        ]
+        off = f"net.ipv6.conf.all.disable_ipv6 = {disabled}\n"
+        return {"nft -j": json.dumps({"nftables": chains}), "sysctl -e": off}
+
+    check = checks.firewall.check_incoming_is_denied
+    assert judged(checks, check, host(0, ("inet",)))[0]
+    assert judged(checks, check, host(0, ("ip", "ip6")))[0]
+    assert judged(checks, check, host(1, ("ip",)))[0]
+    failed, observed = judged(checks, check, host(0, ("ip",)))
+    assert (failed, observed.partition("; ")[2]) == (False, "not filtered: forward of IPv6, input of IPv6")
+    reached = checks.firewall.check_ssh_from_management_networks_only
+    lists = {"management_networks": [], "ssh_port": 22}
+    assert judged(checks, reached, host(1, ("ip",)), **lists)[0]
+    assert judged(checks, reached, host(0, ("ip",)), **lists) == (False, "tcp/22 is open to ::/0")
+
+
+def test_a_package_that_is_there_in_part_is_not_absent(checks: SimpleNamespace) -> None:
+    check = checks.services.check_no_clear_text_servers
+    for state in ("unpacked", "half-configured", "triggers-pending"):
+        assert judged(checks, check, {"dpkg-query": (1, f"{state} telnetd 0.17\n")}) == (
+            False,
+            "installed: telnetd 0.17",
+        )
+    assert judged(checks, check, {"dpkg-query": (1, "not-installed telnetd \nconfig-files xinetd 2.3\n")})[0]
+
+
+def test_two_databases_on_one_host_are_an_error(checks: SimpleNamespace) -> None:
+    prints = shown(checks, postgresql="enabled active", mariadb="enabled active")
+    with pytest.raises(checks.judging.CannotJudge, match="both PostgreSQL and MariaDB"):
+        judged(checks, checks.database.check_database_listens_where_it_should, prints)
+
+
 @pytest.mark.parametrize(("selected", "observed"), [("install apt\n", "none"), ("hold curl\ninstall apt\n", "curl")])
 def test_a_package_that_dpkg_wants_held_is_told(checks: SimpleNamespace, selected: str, observed: str) -> None:
     prints: dict[str, str | tuple[int, str]] = {"command -v dpkg-query": "dpkg-query\n", "dpkg-query -W -f": selected}
@@ -328,6 +396,8 @@ HBA = "1|local|postgres|||peer|\n2|local|all|||peer|\n3|host|all|127.0.0.1|255.2
         ("4|hostssl|all|192.0.2.0|255.255.255.0|scram-sha-256|\n", "check_remote_connections_are_encrypted", True),
         ("4|host|all|192.0.2.0|255.255.255.0|scram-sha-256|\n", "check_remote_connections_are_encrypted", False),
         ("4|host|all|192.0.2.0|255.255.255.0|reject|\n", "check_remote_connections_are_encrypted", True),
+        (f"4|host|all|::1|{'ffff:' * 7}ffff|scram-sha-256|\n", "check_remote_connections_are_encrypted", True),
+        ("4|host|all|127.0.0.1|0.0.0.0|scram-sha-256|\n", "check_remote_connections_are_encrypted", False),
         ("4|host|all|samenet||scram-sha-256|\n", "check_remote_connections_are_encrypted", False),
     ],
 )

@@ -105,6 +105,36 @@ def test_where_nothing_filters_everybody_may_connect(ruleset: ModuleType) -> Non
     assert sources(ruleset, document([{"reject": {"type": "icmpx"}}], policy="accept")) == []
 
 
+def of_family(family: str, text: str) -> str:
+    return text.replace('"inet"', f'"{family}"')
+
+
+def test_a_version_of_ip_that_no_table_filters_is_open_to_everybody(ruleset: ModuleType) -> None:
+    closed = document([saddr("192.0.2.1"), TCP_22, ACCEPT])
+    assert sources(ruleset, of_family("ip", closed)) == ["192.0.2.1/32", "::/0"]
+    assert sources(ruleset, of_family("ip6", document())) == ["0.0.0.0/0"]
+    assert sources(ruleset, of_family("arp", document())) == ANYWHERE
+    assert ruleset.parse(of_family("ip", closed)).unfiltered("input") == {6}
+    assert ruleset.parse(closed).unfiltered("forward") == {4, 6}
+
+
+def test_a_table_that_sleeps_filters_nothing(ruleset: ModuleType) -> None:
+    # As nft 1.0.6 prints it, and later ones.
+    for flags in ('"dorm"', '"t"', '"dormant"', '["dormant", "owner"]'):
+        asleep = document().replace('"name": "filter"', f'"name": "filter", "flags": {flags}')
+        assert sources(ruleset, asleep) == ANYWHERE
+        assert ruleset.parse(asleep).base("input") == []
+    owned = document().replace('"name": "filter"', '"name": "filter", "flags": "owner"')
+    assert sources(ruleset, owned) == []
+
+
+@pytest.mark.parametrize(
+    "unless", [{"limit": {"rate": 5, "per": "second"}}, {"quota": {"val": 9, "val_unit": "mbytes"}}]
+)
+def test_a_rule_that_turns_away_only_so_many_ends_no_chain(ruleset: ModuleType, unless: dict[str, Any]) -> None:
+    assert sources(ruleset, document([unless, {"drop": None}], policy="accept")) == ANYWHERE
+
+
 def test_jumps_carry_their_conditions_along(ruleset: ModuleType) -> None:
     side = {"chain": {"family": "inet", "table": "filter", "name": "ssh", "handle": 9}}
     inside = {"rule": {"family": "inet", "table": "filter", "chain": "ssh", "handle": 10, "expr": [TCP_22, ACCEPT]}}

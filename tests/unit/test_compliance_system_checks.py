@@ -116,7 +116,7 @@ FAILLOCK = (
 def test_a_lock_after_failures_is_the_file_and_the_stack_together(
     checks: SimpleNamespace, stack: str, file: str, holds: bool
 ) -> None:
-    prints = {"grep -rE": stack, "cat /etc/security/faillock.conf": file}
+    prints = {"grep -RE": stack, "cat /etc/security/faillock.conf": file}
     assert judged(checks, checks.passwords.check_accounts_lock_after_failed_logins, prints)[0] is holds
 
 
@@ -136,7 +136,7 @@ QUALITY = "/etc/pam.d/common-password:password requisite pam_pwquality.so retry=
 def test_the_length_of_a_password_counts_where_pam_asks_for_it(
     checks: SimpleNamespace, stack: str, file: str, holds: bool
 ) -> None:
-    prints = {"grep -rE": stack, "cat /etc/security/pwquality": (0 if file else 1, file)}
+    prints = {"grep -RE": stack, "cat /etc/security/pwquality": (0 if file else 1, file)}
     assert judged(checks, checks.passwords.check_passwords_are_long, prints)[0] is holds
 
 
@@ -256,7 +256,7 @@ def test_a_walk_that_could_not_see_everything_is_an_error(checks: SimpleNamespac
 def test_a_file_whose_name_has_more_than_one_line_hides_neither_itself_nor_another(checks: SimpleNamespace) -> None:
     walk = "writable 666 a:domain users /opt/=cmd\nend\u2028of it\nsetid 4755 root:root /opt/own\n"
     holds, observed = judged(checks, checks.files.check_nothing_is_writable_by_everyone, {"awk": walk})
-    assert (holds, observed) == (False, "1 files: /opt/=cmd\\nend\\nof it 666 a:domain users")
+    assert (holds, observed) == (False, "1 files: /opt/=cmd\\nend\u2028of it 666 a:domain users")
     assert checks.files.walked(PlayedHost({"awk": walk}), "setid") == {"/opt/own": "4755 root:root"}
     with pytest.raises(checks.judging.CannotJudge, match="the walk printed 'nonsense'"):
         checks.files.walked(PlayedHost({"awk": "nonsense\n"}), "setid")
@@ -277,6 +277,9 @@ def test_a_platform_without_a_list_of_setuid_programs_is_an_error(checks: Simple
         ("", "/etc/cron.d/aide:5 4 * * * root /usr/bin/aide --check\n", True),
         ("", "/etc/cron.d/aide:5 4 * * 1 root /usr/bin/aide --check\n", False),
         ("", "/etc/cron.daily/aide:# aide --check\n", False),
+        ("", "/etc/cron.daily/aide.disabled:aide --check\n", False),
+        ("", "/etc/cron.d/aide.dpkg-old:5 4 * * * root /usr/bin/aide --check\n", False),
+        ("", "/etc/cron.d/aide~:5 4 * * * root /usr/bin/aide --check\n", False),
     ],
 )
 def test_changes_are_looked_for_every_day(checks: SimpleNamespace, timer: str, cron: str, holds: bool) -> None:
