@@ -33,7 +33,7 @@ def rows(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> l
         named = [_together(f"{name} {value}") for name, value in zip(columns, row, strict=True) if value]
         found += textwrap.wrap(
             f"{_GLUE}│ ".join(named),
-            width=room - 1,
+            width=max(room - 1, 1),  # a serial console may say that it has none
             initial_indent=" ",
             subsequent_indent="     ",
             break_long_words=False,

@@ -42,8 +42,14 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "160"))
+    width = None if stream.isatty() else _named_width()
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def _named_width() -> int:
+    """What COLUMNS says; shells and timers may leave it empty, at zero, or with something that is no number."""
+    said = os.environ.get("COLUMNS", "")
+    return (int(said) if said.isascii() and said.isdigit() and len(said) < 5 else 0) or 160
 
 
 def table(

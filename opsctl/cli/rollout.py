@@ -342,7 +342,7 @@ def skip(
     if not asking.reason:
         raise UsageError("--reason says nothing")
     journal = Journal(app.store)
-    found = journal.load(rollout_id, kind=kind) if rollout_id else None
+    found = None if rollout_id is None else journal.load(rollout_id, kind=kind)
     state = found or newest_with(journal.all(kind), host, going=True)
     key = host_of(state.plan, host)
     refuse_skip(state, key)

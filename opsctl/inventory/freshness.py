@@ -30,12 +30,15 @@ class Age:
     at: datetime | None
 
     def older_than(self, limit: timedelta, now: datetime) -> bool:
-        return self.at is None or now - self.at > limit
+        # A time far ahead was written by a clock that was wrong: it says nothing of how old the copy is.
+        return self.at is None or abs(now - self.at) > limit
 
     def said(self, now: datetime) -> str:
         if self.at is None:
             return f"{self.tenant} was never synced here"
         hours = int((now - self.at).total_seconds() // 3600)
+        if hours < 0:
+            return f"{self.tenant} was synced at {self.at:%Y-%m-%d %H:%MZ}, which is still to come (is a clock wrong?)"
         return f"{self.tenant} is {hours} hours old"
 
 

@@ -34,11 +34,16 @@ def tell(
 
 
 def _told_lately(store: Store, rollout: str, now: datetime) -> bool:
-    """Whether somebody was reached; an attempt that failed is made again at the next look."""
-    told = Journal(store).log.of(rollout, kind=NOTIFIED)
+    """Whether somebody was reached; an attempt that failed is made again at the next look.
+
+    What was told before the rollout was begun or taken up again was told of another process.
+    """
+    journal = Journal(store)
+    told, since = journal.log.of(rollout, kind=NOTIFIED), journal.load(rollout).at
     return any(
-        one.detail.get("occasion") == Occasion.STALLED and not one.detail.get("why") and now - one.at < AGAIN
+        one.detail.get("occasion") == Occasion.STALLED and not one.detail.get("why")
         for one in told
+        if one.at >= since and now - one.at < AGAIN
     )
 
 

@@ -60,7 +60,8 @@ class Journal:
         if (exactly := self._store.rollout(name)) and (kind is None or name.startswith(f"{kind}-")):
             return self._whole(wire.loads(RolloutState, exactly.document_json))
         ids = [one.id for one in self._store.rollouts() if kind is None or one.id.startswith(f"{kind}-")]
-        fits = ids[:1] if name == LATEST else [one for one in ids if name in one]
+        # An empty name, as of a variable that a shell never set, is part of every id and means none of them.
+        fits = ids[:1] if name == LATEST else [one for one in ids if name and name in one]
         saved = self._store.rollout(fits[0]) if len(fits) == 1 else None
         if saved is None:
             hint = f"several fit: {', '.join(fits[:5])}" if fits else self._meant(name, ids, kind)

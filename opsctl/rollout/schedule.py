@@ -83,7 +83,8 @@ class Schedule:
             return self._own.host(key)
 
     def _read(self, now: datetime) -> None:
-        if self._looked is not None and now - self._looked < _GLANCE:
+        # A clock that was set back must not make the last look seem recent until it has caught up.
+        if self._looked is not None and abs(now - self._looked) < _GLANCE:
             return
         self._looked = now
         touched = self._touched(now.date())

@@ -93,3 +93,16 @@ def test_a_broken_calendar_or_window_is_told_with_file_and_line_and_nothing_is_p
     assert run(verb) == 3
     assert told in capsys.readouterr().err
     assert everything(workspace) == before
+
+
+@pytest.mark.parametrize("verb", ["start", "abort", "skip"])
+def test_an_empty_name_is_no_plan_even_where_there_is_only_one(
+    workspace: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    keep(workspace)
+    before = everything(workspace)
+    capsys.readouterr()
+    words = [verb, "ange-web1", "", "--reason", "broken"] if verb == "skip" else [verb, ""]
+    assert run(["patch", *words, "--yes"]) == 3
+    assert "no plan or rollout is called ''" in capsys.readouterr().err
+    assert everything(workspace) == before

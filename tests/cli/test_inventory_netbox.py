@@ -323,6 +323,10 @@ def test_what_changes_hosts_does_not_start_from_an_old_copy(
             "ange is 25 hours old",
             "bollnas was never synced here",
         ]
+        freshness.remember(store, ["ange"], "x", now + timedelta(days=3))
+        assert [age.said(now)[:39] for age in freshness.too_old(settings, store, ["ange"], now)] == [
+            f"ange was synced at {now + timedelta(days=3):%Y-%m-%d %H:%MZ}, w"
+        ]
         freshness.remember(store, ["ange"], "x", now - timedelta(days=3))
     capsys.readouterr()
     assert run(["inventory", "list"]) == 0

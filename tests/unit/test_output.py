@@ -63,6 +63,15 @@ def test_a_value_on_a_narrow_terminal_cannot_pass_for_another_one(
     assert (shown.count("│"), len([line for line in shown.splitlines() if not line.startswith("     ")])) == (2, 1)
 
 
+@pytest.mark.parametrize("said", ["", "0", "-1", "wide", "1", "99999999999999999999"])
+def test_a_width_that_is_none_costs_nobody_the_table(
+    said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", said)
+    output.table(("host", "remarks"), [("ange.web1", "none at all")])
+    assert {"ange.web1", "none", "all"} <= set(capsys.readouterr().out.split())
+
+
 def test_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("host",), [], empty="no hosts yet")
     caught = capsys.readouterr()

@@ -332,6 +332,24 @@ def test_an_alarm_is_told_to_whom_the_settings_name_once_an_hour(workspace: Path
     assert len(tell(SOON + timedelta(minutes=61))) == 1
 
 
+def test_a_rollout_that_was_taken_up_and_dies_again_is_told_of_at_once(workspace: Path, store: Store) -> None:
+    (workspace / "opsctl.yml").write_text(
+        "version: 1\nnotify:\n  routes: ['event:stalled = on-call']\n  targets_command: [echo, 'on-call: json://127.0.0.1:9']\n"
+    )
+
+    def told(state: RolloutState, now: datetime) -> int:
+        alarms = watchdog.alarms([Standing(state=state, now=now)], [], now)
+        settings = config.load(workspace, {})
+        made = alarming.tell(alarms, settings=settings, store=store, inventory=STOCK, now=now, send=lambda *_: "")
+        return len(made)
+
+    planned = Journal(store).load(running(store).plan.id)
+    state = Journal(store).save_status(planned, Status.RUNNING, START)
+    assert [told(state, SOON), told(state, SOON + timedelta(minutes=5))] == [1, 0]
+    again = Journal(store).save_status(state, Status.RUNNING, SOON + timedelta(minutes=10))
+    assert [told(again, SOON + timedelta(minutes=15)), told(again, SOON + timedelta(minutes=20))] == [1, 0]
+
+
 def test_an_alarm_that_reached_nobody_is_told_again_at_the_next_look(workspace: Path, store: Store) -> None:
     (workspace / "opsctl.yml").write_text(
         "version: 1\nnotify:\n  routes: ['event:stalled = on-call']\n  targets_command: [echo, 'on-call: json://127.0.0.1:9']\n"

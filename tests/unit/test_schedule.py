@@ -123,3 +123,12 @@ def test_hosts_are_kept_until_the_last_of_their_windows_ends_and_not_at_all_outs
 def test_a_calendar_that_cannot_be_read_keeps_the_hosts_as_if_there_were_no_end(folder: Path) -> None:
     (folder / "calendar.yml").write_text("version: 1\nfreezes: [{name: a, days: [friday]}]\n")
     assert schedule(folder, Clock()).end([WEB]) is None
+
+
+def test_a_freeze_holds_at_once_also_where_the_clock_was_set_back(folder: Path) -> None:
+    clock = Clock()
+    asked = schedule(folder, clock)
+    assert asked.closed(WEB) == ""
+    clock.now -= timedelta(minutes=30)
+    (folder / "calendar.yml").write_text(FREEZE)
+    assert asked.closed(WEB).startswith("freeze outage until Wed 2026-11-25 00:00 CET: the network is down; next Mon")
