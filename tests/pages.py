@@ -70,6 +70,7 @@ class Browser:
         self._child = subprocess.Popen(
             [sys.executable, "-c", _BEGIN, str(read_there), str(write_there), *command],
             pass_fds=(read_there, write_there),
+            env={**os.environ, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

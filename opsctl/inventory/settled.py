@@ -32,51 +32,39 @@ FILE = "netbox-settled.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What the equal sync had to say."""
+    """What the equal sync had to say, and the marks of the mirrors that copy and NetBox were equal by."""
 
     digest: str
     quarantined: tuple[Quarantined, ...]
     left_out: Mapping[str, int]
+    marks: tuple[str, ...]
 
 
-def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str], now: datetime) -> Settled | None:
-    """What was remembered, if NetBox says that nothing has moved since. Raises SourceFailed, ConfigError."""
+def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> Settled | None:
+    """What was remembered of exactly these copies; None where nothing is, or nothing that can be read."""
     try:
-        found = _remembered(settings, copies, wanted)
-        settled = Settled(
+        found: dict[str, Any] = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
+        if found["key"] != _key(settings, copies, wanted):
+            return None
+        return Settled(
             digest=str(found["digest"]),
             quarantined=tuple(Quarantined(**one) for one in found["quarantined"]),
             left_out=dict(found["left_out"]),
+            marks=tuple(map(str, found["marks"])),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return settled if _unmoved(settings, wanted, now, found["marks"]) else None
 
 
-def basis(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> tuple[str, ...] | None:
-    """The marks of the mirrors that exactly these copies were made from; None where that is not known."""
-    try:
-        return tuple(map(str, _remembered(settings, copies, wanted)["marks"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _remembered(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> dict[str, Any]:
-    """Raises what the reading of a file can raise, and KeyError where it speaks of others."""
-    found: dict[str, Any] = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
-    if found["key"] != _key(settings, copies, wanted):
-        raise KeyError("key")
-    return found
-
-
-def _unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: object) -> bool:
+def unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: Sequence[str]) -> bool:
+    """Whether NetBox says that nothing has moved since. Raises SourceFailed, ConfigError."""
     from opsctl.inventory import mirror
     from opsctl.inventory.netbox import NetBox
 
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     heads = _heads(settings, wanted)
     # A mirror that was read again since, for a sync that was refused, is another one than the copy was equal to.
-    if marked != [_mark(head) for _, _, head in heads]:
+    if tuple(marked) != tuple(_mark(head) for _, _, head in heads):
         return False
     for tenant, filters, head in heads:
         netbox = NetBox.of(settings, tenant)
@@ -111,15 +99,13 @@ def _mark(head: Head | None) -> str:
     return head.mark if head else ""
 
 
-def remember(
-    settings: Settings, copies: Fingerprint, wanted: Sequence[str], settled: Settled, marked: Sequence[str]
-) -> None:
+def remember(settings: Settings, copies: Fingerprint, wanted: Sequence[str], settled: Settled) -> None:
     """Only into a state folder that is there; losing it costs one ordinary sync."""
     if not settings.state.is_dir():
         return
     content = {
         "key": _key(settings, copies, wanted),
-        "marks": list(marked),
+        "marks": list(settled.marks),
         "digest": settled.digest,
         "quarantined": encode_quarantined(settled.quarantined),
         "left_out": dict(settled.left_out),

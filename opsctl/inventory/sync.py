@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +30,7 @@ from opsctl.model.host import Host, Inventory, Quarantined, Tenant
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
+    from opsctl.inventory.settled import Settled
     from opsctl.state.ledger import Ledger
 
 
@@ -104,7 +105,6 @@ class _Copy:
     before: tuple[Host, ...]
     others: tuple[Located, ...]
     quarantined: tuple[Quarantined, ...]
-    files: Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +135,16 @@ def plan(
     folders = files.tenant_folders(settings.inventories)
     wanted = _wanted([folder.name for folder in folders], tenants)
     kind = source or settings.text("inventory.source")
-    if kind == "netbox" and not full and (same := _settled(settings, wanted, now)) is not None:
+    copies = _copies(settings.inventories)
+    known = _last_equal(settings, copies, wanted) if kind == "netbox" and not full else None
+    if known is not None and (same := _nothing_moved(settings, copies, wanted, now, known)) is not None:
         return same
     problems = Problems()
-    copy = _copy(settings, wanted, problems)
+    copy = _copy(settings, copies, folders, wanted, problems)
     given = (
         _from_files(settings, wanted, problems)
         if kind == "file"
-        else _from_netbox(settings, wanted, copy, problems, now, full=full)
+        else _from_netbox(settings, wanted, copy, problems, now, full=full, made_from=known.marks if known else None)
     )
     # The old copy may refer to what tenant.yml no longer has; only what will stand must fit.
     check_references(copy.tenants, [*copy.others, *given.hosts], problems)
@@ -158,7 +160,7 @@ def plan(
         inventory=replace(inventory, quarantined=(*given.quarantined, *kept)),
         content=content,
         texts=_texts(wanted, copy, after, given.quarantined),
-        copies=copy.files,
+        copies=copies,
         source=kind,
         tenants=wanted,
         left_out=given.left_out,
@@ -168,19 +170,26 @@ def plan(
     )
 
 
-def _settled(settings: Settings, wanted: tuple[str, ...], now: datetime | None) -> SyncPlan | None:
-    """The plan of a sync that changes nothing, where it is remembered that copy and NetBox are equal."""
+def _last_equal(settings: Settings, copies: Fingerprint, wanted: tuple[str, ...]) -> Settled | None:
+    """What is remembered of these copies, as they lie here: a sync found them and NetBox equal."""
     from opsctl.inventory import settled
 
-    copies = _copies(settings.inventories)
+    return settled.recall(settings, copies, wanted)
+
+
+def _nothing_moved(
+    settings: Settings, copies: Fingerprint, wanted: tuple[str, ...], now: datetime | None, known: Settled
+) -> SyncPlan | None:
+    """The plan of a sync that changes nothing, where NetBox has not moved either since then."""
+    from opsctl.inventory import settled
+
     assert now is not None, "NetBox is read in full now and then: the time must be given"
-    found = settled.recall(settings, copies, wanted, now)
-    if found is None:
+    if not settled.unmoved(settings, wanted, now, known.marks):
         return None
-    inventory = Inventory(quarantined=found.quarantined, digest=found.digest)
+    inventory = Inventory(quarantined=known.quarantined, digest=known.digest)
     return SyncPlan(
         settings=settings, before=(), after=(), diff=Diff(), inventory=inventory, content="", texts={}, copies=copies,
-        source="netbox", tenants=wanted, left_out=found.left_out, how="0 changes", settled=True,
+        source="netbox", tenants=wanted, left_out=known.left_out, how="0 changes", settled=True,
     )  # fmt: skip
 
 
@@ -190,30 +199,31 @@ def settle(planned: SyncPlan) -> None:
         from opsctl.inventory import settled
 
         found = settled.Settled(
-            digest=planned.inventory.digest, quarantined=planned.inventory.quarantined, left_out=planned.left_out
+            digest=planned.inventory.digest,
+            quarantined=planned.inventory.quarantined,
+            left_out=planned.left_out,
+            marks=planned.marks,
         )
-        copies = _copies(planned.settings.inventories)
-        settled.remember(planned.settings, copies, planned.tenants, found, planned.marks)
+        settled.remember(planned.settings, _copies(planned.settings.inventories), planned.tenants, found)
 
 
-def _copy(settings: Settings, wanted: tuple[str, ...], problems: Problems) -> _Copy:
-    folders = files.tenant_folders(settings.inventories)
-    texts = _copies(settings.inventories)
-    if (known := cache.recall(settings, texts)) is not None:
+def _copy(
+    settings: Settings, copies: Fingerprint, folders: Sequence[Path], wanted: tuple[str, ...], problems: Problems
+) -> _Copy:
+    if (known := cache.recall(settings, copies)) is not None:
         described = tuple(_described(tenant, settings) for tenant in known.tenants)
         hosts, quarantined = [_located(host, problems) for host in known.hosts], known.quarantined
     else:
         described = tuple(files.read_tenants(folders, problems))
-        copies = files.read_host_files(folders, problems)
-        hosts = [located for copy in copies for located in copy.hosts]
-        put_aside = tuple(one for copy in copies for one in copy.quarantined)
+        written = files.read_host_files(folders, problems)
+        hosts = [located for copy in written for located in copy.hosts]
+        put_aside = tuple(one for copy in written for one in copy.quarantined)
         quarantined = (*put_aside, *files.read_nobodys(settings.inventories, problems))
     return _Copy(
         tenants=described,
         before=tuple(located.host for located in hosts if located.host.tenant in wanted),
         others=tuple(located for located in hosts if located.host.tenant not in wanted),
         quarantined=quarantined,
-        files=texts,
     )
 
 
@@ -234,8 +244,16 @@ def _from_files(settings: Settings, wanted: tuple[str, ...], problems: Problems)
 
 
 def _from_netbox(
-    settings: Settings, wanted: tuple[str, ...], copy: _Copy, problems: Problems, now: datetime | None, *, full: bool
+    settings: Settings,
+    wanted: tuple[str, ...],
+    copy: _Copy,
+    problems: Problems,
+    now: datetime | None,
+    *,
+    full: bool,
+    made_from: tuple[str, ...] | None,
 ) -> _Source:
+    """`made_from`: the marks of the mirrors that the copy was made from, where they are known."""
     from opsctl.inventory import settled
     from opsctl.inventory.take import take
 
@@ -243,7 +261,6 @@ def _from_netbox(
     assert now is not None, "NetBox is read in full now and then: the time must be given"
     others = tuple(located.host for located in copy.others)
     tenants = tuple(entry.tenant for entry in copy.tenants)
-    made_from = None if full else settled.basis(settings, copy.files, wanted)
     taken = take(settings, wanted, tenants, before=copy.before, others=others, now=now, full=full, made_from=made_from)
     return _Source(
         hosts=tuple(_located(host, problems) for host in taken.found.hosts if host.tenant in wanted),

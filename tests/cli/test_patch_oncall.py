@@ -527,7 +527,7 @@ def on_a_terminal(workspace: Path, term: str, *words: str) -> tuple[int, str]:
         while data := os.read(master, 65536):
             seen += data
     os.close(master)
-    return running.wait(timeout=60), seen.decode()
+    return running.wait(timeout=120), seen.decode()
 
 
 def test_a_watch_on_a_terminal_keeps_to_its_width_and_uses_no_colour(workspace: Path) -> None:

@@ -24,9 +24,10 @@ LOGS = (
 )  # fmt: skip
 # No files: what the kernel shows of itself. Its settings are asked for below.
 KERNEL = ("/proc", "/sys", "/dev/pts")
-# Kernel settings that are measurements.
+# Kernel settings that are measurements; and one, under two names, that a lab which is brought up beside this one
+# raises for all: containers share it.
 MOVING = re.compile(
-    r"fs\.(dentry-state|file-nr|inode-nr|inode-state|aio-nr|dquot|quota)"
+    r"fs\.inotify\.max_user_instances|user\.max_inotify_instances|fs\.(dentry-state|file-nr|inode-nr|inode-state|aio-nr|dquot|quota)"
     r"|kernel\.(ns_last_pid|pty\.nr|random\.|sched_domain|perf_event_max_sample_rate)|net\.netfilter\.nf_conntrack_count"
 )
 
@@ -109,9 +110,11 @@ print(base64.b64encode(zlib.compress("\\n".join(told).encode(errors="replace"), 
 """
 
 
-# The kernel loads the modules that answer these when they are asked for the first time. Then udev is at work.
+# The kernel loads the modules that answer these when they are asked for the first time (the one that follows
+# connections brings settings into every container, whoever asks for it). Then udev is at work.
 _STILL = """\
 ss -Htulx >/dev/null; nft -s list ruleset >/dev/null 2>&1
+nft 'add table inet still; add chain inet still c; add rule inet still c ct state new; delete table inet still' || true
 command -v udevadm >/dev/null || exit 0
 udevadm settle --timeout=60
 for turn in $(seq 300); do pgrep -f '^\\(udev-worker' >/dev/null || exit 0; sleep 0.2; done

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from opsctl import lab
 from opsctl.lab import Fleet
-from tests.integration.owned import lab_name
+from tests.integration.site import Site, handed_over
 
 FIXED = "1.0-1+deb12u1"
 # Hosts of two tenants, one behind a load balancer with its twin.
@@ -32,30 +32,11 @@ test "$(apt-get -s dist-upgrade | grep -c '^Inst ')" = "$(apt-get -s dist-upgrad
 
 
 @dataclass
-class Site:
-    """A lab with its workspace, driven through the command line alone."""
+class PatchSite(Site):
+    """A site whose hosts are changed, and brought back to what they were."""
 
-    fleet: Fleet
-    workspace: Path
     touched: set[str] = field(default_factory=set)
     begun: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
-
-    def run(self, words: Sequence[str], code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def opsctl(self, *words: str, code: int = 0) -> str:
-        done = self.run(words, code)
-        return done.stdout + done.stderr
-
-    def answer(self, *words: str, code: int = 0) -> dict[str, object]:
-        found = json.loads(self.run((*words, "--output", "json"), code).stdout)
-        assert isinstance(found, dict)
-        return found
 
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
         """A command that runs on its own, and ends with us at the latest; what it prints is in `said`."""
@@ -83,9 +64,7 @@ class Site:
         self.kill_what_runs()
         if not self.leases():
             return
-        rollouts = self.answer("patch", "status")["rollouts"]
-        assert isinstance(rollouts, list)
-        for one in rollouts:
+        for one in self.answer("patch", "status")["rollouts"]:
             if one["status"] not in ("planned", "done", "aborted"):
                 subprocess.run(self.command("patch", "abort", one["id"], "--yes"), check=False, capture_output=True)
 
@@ -94,30 +73,22 @@ class Site:
         return (self.workspace / "said").read_text()
 
     def plan(self, *words: str) -> str:
-        made = self.answer("patch", "plan", *words)["plan"]
-        assert isinstance(made, dict)
-        return str(made["id"])
+        return str(self.answer("patch", "plan", *words)["plan"]["id"])
 
     def states(self, rollout: str) -> dict[str, dict[str, object]]:
         hosts = self.answer("patch", "status", rollout)["hosts"]
-        assert isinstance(hosts, list)
         return {one["host"].partition(".")[2]: one for one in hosts}
 
     def stages(self, rollout: str) -> dict[str, object]:
         return {name: state["stage"] for name, state in self.states(rollout).items()}
 
-    def inside(self, host: str, command: str) -> str:
-        done = lab.execute(self.fleet.name, host, ["sh", "-c", command])
-        assert done.returncode == 0, f"{host}: {command}: {done.stderr}"
-        return done.stdout.strip()
-
     def version(self, host: str, package: str) -> str:
         return self.inside(host, f"dpkg-query -W -f '${{Version}}' {package}")
 
-    def installs(self, host: str) -> int:
-        """How often apt ran for opsctl on this host: its unit's journal shows it."""
-        count = "journalctl --quiet -u 'opsctl-install-*' -o cat | grep -c '^Started opsctl-install-' || true"
-        return int(self.inside(host, count))
+    def installs(self, host: str, rollout: str = "") -> int:
+        """How often apt ran on this host, for opsctl or for this rollout: its unit's journal shows it."""
+        said = f"journalctl --sync; journalctl --quiet -u 'opsctl-install-{rollout}*' -o cat"
+        return int(self.inside(host, f"{said} | grep -c '^Started opsctl-install-' || true"))
 
     def boot(self, host: str) -> str:
         return self.inside(host, "cat /proc/sys/kernel/random/boot_id")
@@ -128,37 +99,26 @@ class Site:
 
 
 @contextmanager
-def prepared(folder: Path, plan: Fleet) -> Iterator[Site]:
+def prepared(folder: Path, plan: Fleet) -> Iterator[PatchSite]:
     """A lab of this fleet with a workspace, every host trusted and prepared, each with a snapshot of that."""
-    name = lab_name()
-    fleet = lab.up(name, plan)
-    try:
-        site = Site(fleet=fleet, workspace=folder / "workspace")
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(site.workspace), "--lab", name], check=True)
-        site.opsctl("inventory", "sync", "--yes")
-        site.opsctl("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
-        for host in fleet.hosts:
+    with handed_over(folder, plan, PatchSite) as site:
+        for host in site.fleet.hosts:
             site.inside(host.name, PREPARE)
-            lab.snapshot(name, host.name, "prepared")
+            lab.snapshot(site.fleet.name, host.name, "prepared")
         try:
             yield site
         finally:
             site.kill_what_runs()
-    finally:
-        lab.down(name)
 
 
-def packages(plan: dict[str, object], host: str) -> dict[str, dict[str, object]]:
+def packages(plan: dict[str, Any], host: str) -> dict[str, dict[str, object]]:
     """The packages of a host in a plan, by name."""
-    waves = plan["waves"]
-    assert isinstance(waves, list)
-    items: Sequence[dict[str, object]] = [i for w in waves for b in w["batches"] for i in b["hosts"]]
+    items = [i for w in plan["waves"] for b in w["batches"] for i in b["hosts"]]
     found = next(i["packages"] for i in items if i["host"] == host)
-    assert isinstance(found, list)
     return {one["name"]: one for one in found}
 
 
-def wait_for(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_for(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"

@@ -18,8 +18,8 @@ import pytest
 
 from opsctl import content, lab
 from opsctl.rollout import detach
-from tests.integration.rollouts import FIXED, OWN, Site, prepared, wait_for
-from tests.integration.watcher import PACKAGE, installs, server
+from tests.integration.rollouts import FIXED, OWN, PatchSite, prepared, wait_for
+from tests.integration.watcher import PACKAGE, server
 
 pytestmark = pytest.mark.lab
 
@@ -51,7 +51,7 @@ UNTIL_LET_ON = "touch /run/waits; n=0; while [ ! -e /run/go ] && [ $n -lt 1800 ]
 class ControlNode:
     """The host of a site on which opsctl is installed, with the site's workspace."""
 
-    site: Site
+    site: PatchSite
 
     def opsctl(self, *words: str) -> dict[str, object]:
         found = json.loads(self.said(*words, "--output", "json"))
@@ -107,8 +107,8 @@ def test_a_rollout_without_a_terminal_is_a_unit_of_systemd_from_its_beginning_to
     told = node.opsctl("patch", "start", rollout, "--detach", "--yes")
     assert (told["detached"], told["begun"]) == (f"unit {detach.unit_of(rollout)}", True)
     wait_for(lambda: node.status(rollout) == "done", "the unit brings it to its end", 120)
-    journal = node.site.inside(CONTROL, f"journalctl --quiet -u {detach.unit_of(rollout)} -o cat")
-    assert f"ange.{OTHER}: done" in journal
+    said = f"journalctl --quiet -u {detach.unit_of(rollout)} -o cat"
+    wait_for(lambda: f"ange.{OTHER}: done" in node.site.inside(CONTROL, said), "the journal has its last word")
     assert node.site.installs(OTHER) == 1
     wait_for(lambda: _units(node) == "", "nothing of the unit stays")
 
@@ -166,7 +166,7 @@ def resumed_to_its_end(node: ControlNode, rollout: str, version: str) -> None:
     node.opsctl("patch", "resume", rollout, "--yes")
     assert stages(node, rollout) == {FIRST: ("done", False), SECOND: ("done", False)}
     assert [site.version(host, PACKAGE) for host in (FIRST, SECOND)] == [version] * 2
-    assert [installs(site, host, rollout) for host in (FIRST, SECOND)] == [1, 1]
+    assert [site.installs(host, rollout) for host in (FIRST, SECOND)] == [1, 1]
     assert [server(site, FRONT, host) for host in (FIRST, SECOND)] == ["UP", "UP"]
     assert site.inside(CONTROL, f'python3 -c "{LEASES}"') == "0"
 
@@ -189,9 +189,9 @@ def test_a_control_node_that_loses_its_power_in_a_rollout_tells_of_it_by_itself_
     # The boot has started the timer; its first look comes a minute after, and is taken now.
     watchdog = timer.replace(".timer", ".service")
     node.site.inside(CONTROL, f"systemctl is-active --quiet {timer} && ! systemctl start {watchdog}")
-    alarm = node.site.inside(CONTROL, f"journalctl --quiet -u {watchdog} -o cat")
-    assert f"{rollout}: stalled, last seen alive" in alarm
-    assert f"1 drained (ange.{FIRST}); run opsctl patch resume {rollout}" in alarm
+    said = f"journalctl --quiet -u {watchdog} -o cat"
+    wait_for(lambda: f"{rollout}: stalled, last seen alive" in node.site.inside(CONTROL, said), "the journal has it")
+    assert f"1 drained (ange.{FIRST}); run opsctl patch resume {rollout}" in node.site.inside(CONTROL, said)
     resumed_to_its_end(node, rollout, version)
     node.site.inside(CONTROL, f"systemctl start {watchdog} && systemctl disable --quiet --now {timer}")
 

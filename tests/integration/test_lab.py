@@ -132,7 +132,8 @@ def test_the_database_host_is_reached_through_its_jump_host_alone(lab: Fleet) ->
 
 
 def test_the_load_balancer_answers_with_a_web_hosts_page_and_takes_orders(lab: Fleet) -> None:
-    assert WEB in inside(lab, "ange-lb1", "curl -s http://127.0.0.1/")
+    # It asks its servers now and then whether they answer; one that was still starting is asked again.
+    assert until(lambda: WEB in inside(lab, "ange-lb1", "curl -s http://127.0.0.1/"), 60)
     for order in ("disable server webb/ange-web1", "enable server webb/ange-web1"):
         talk = (
             "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from typing import Any
 import pytest
 
 from opsctl import lab
-from tests.integration.owned import lab_name
-from tests.integration.rollouts import FIXED, FOUR, PREPARE, Site, reached, wait_for
+from tests.integration.rollouts import FIXED, FOUR, PREPARE, PatchSite, reached, wait_for
+from tests.integration.site import handed_over
 
 pytestmark = pytest.mark.lab
 
@@ -49,7 +48,7 @@ groups:
 class Monitored:
     """The site, and its two servers as a colleague would ask them."""
 
-    site: Site
+    site: PatchSite
     address: str
     tenants: dict[str, str] = field(default_factory=dict)
 
@@ -101,15 +100,10 @@ class Monitored:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
-    name = lab_name()
-    fleet = lab.up(name, lab.only(lab.demo(), (*FOUR, MONITORING)))
-    try:
-        site = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("monitored") / "workspace")
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(site.workspace), "--lab", name], check=True)
-        site.opsctl("inventory", "sync", "--yes")
-        site.opsctl("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
+    plan = lab.only(lab.demo(), (*FOUR, MONITORING))
+    with handed_over(tmp_path_factory.mktemp("monitored"), plan, PatchSite) as site:
         site.opsctl("monitor", "targets", "--write", "--yes")
-        address = fleet.host(MONITORING).address
+        address = site.fleet.host(MONITORING).address
         _begin_monitoring(site)
         with (site.workspace / "opsctl.yml").open("a", encoding="utf-8") as settings:
             settings.write(
@@ -126,14 +120,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
                 f"folder=/etc/systemd/system/{EXPORTER}.service.d; mkdir -p $folder; "
                 "printf '[Service]\\nExecStartPre=/bin/sleep 14\\n' >$folder/slow.conf; systemctl daemon-reload",
             )
-            lab.snapshot(name, host, "prepared")
+            lab.snapshot(site.fleet.name, host, "prepared")
         wait_for(found.all_well, "the hosts are watched")
         yield found
-    finally:
-        lab.down(name)
 
 
-def _begin_monitoring(site: Site) -> None:
+def _begin_monitoring(site: PatchSite) -> None:
     def write(path: str, text: str) -> None:
         command = ["sh", "-c", f"mkdir -p $(dirname {path}) && cat >{path}"]
         assert lab.execute(site.fleet.name, MONITORING, command, text=text).returncode == 0

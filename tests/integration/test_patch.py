@@ -12,25 +12,26 @@ import pytest
 
 from opsctl import lab
 from tests.integration.load import Load
-from tests.integration.rollouts import FIXED, FOUR, OWN, Site, packages, prepared, reached, wait_for
+from tests.integration.rollouts import FIXED, FOUR, OWN, PatchSite, packages, prepared, reached, wait_for
+from tests.integration.watcher import server
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSite]:
     with prepared(tmp_path_factory.mktemp("patch"), lab.only(lab.demo(), FOUR)) as made:
         yield made
 
 
 @pytest.fixture
-def site(whole: Site) -> Site:
+def site(whole: PatchSite) -> PatchSite:
     """Every host as it was prepared."""
     whole.fresh()
     return whole
 
 
-def test_a_plan_names_every_package_with_its_versions_and_the_new_one(site: Site) -> None:
+def test_a_plan_names_every_package_with_its_versions_and_the_new_one(site: PatchSite) -> None:
     plan = site.answer("patch", "plan")["plan"]
     assert isinstance(plan, dict)
     found = packages(plan, "ange.ange-web1")
@@ -47,11 +48,13 @@ def test_a_plan_names_every_package_with_its_versions_and_the_new_one(site: Site
     assert site.version("ange-web1", "opslab-library") == "1.0-1"
 
 
-def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
+def test_a_rollout_patches_restarts_and_loses_no_request(site: PatchSite) -> None:
     site.inside("ange-web1", "echo '# ours' >> /etc/opslab-library/opslab-library.conf")
     manual = site.inside("ange-web1", "apt-mark auto opslab-library >/dev/null; apt-mark showmanual")
     rollout = site.plan("--limit", "ange-web*")
     boots = {host: site.boot(host) for host in ("ange-web1", "ange-web2")}
+    for host in boots:  # They were restored just now, and the balancer has to have seen it.
+        wait_for(lambda host=host: server(site, "ange-lb1", host) == "UP", f"{host} is in service")  # type: ignore[misc]
     with Load(url=f"http://{site.fleet.host('ange-lb1').address}/", least=20_000) as load:
         told = site.answer("patch", "start", rollout, "--yes")
     assert told["outcome"] == "ok"
@@ -82,7 +85,7 @@ def test_a_rollout_patches_restarts_and_loses_no_request(site: Site) -> None:
 
 
 def test_what_auditors_get_of_a_rollout_is_what_happened_and_whoever_is_told_reads_of_its_own_hosts(
-    site: Site, tmp_path: Path
+    site: PatchSite, tmp_path: Path
 ) -> None:
     import json
 
@@ -126,7 +129,7 @@ def test_what_auditors_get_of_a_rollout_is_what_happened_and_whoever_is_told_rea
     assert sum(account["coverage"]["parts"].values()) == account["coverage"]["total"]
 
 
-def test_a_failing_package_halts_the_rollout_and_a_retry_finishes_it(site: Site) -> None:
+def test_a_failing_package_halts_the_rollout_and_a_retry_finishes_it(site: PatchSite) -> None:
     site.inside("sundsvall-app1", "touch /etc/opslab-fragile.fail")
     rollout = site.plan("--limit", "sundsvall-app1,ange-web1")
     site.opsctl("patch", "start", rollout, "--yes", code=5)
@@ -142,7 +145,7 @@ def test_a_failing_package_halts_the_rollout_and_a_retry_finishes_it(site: Site)
     assert site.inside("sundsvall-app1", "dpkg --audit") == ""
 
 
-def test_a_resume_without_retry_leaves_the_failed_host_and_says_so(site: Site) -> None:
+def test_a_resume_without_retry_leaves_the_failed_host_and_says_so(site: PatchSite) -> None:
     site.inside("sundsvall-app1", "touch /etc/opslab-fragile.fail")
     rollout = site.plan("--limit", "sundsvall-app1,ange-web1", "--reboot", "never")
     site.opsctl("patch", "start", rollout, "--yes", code=5)
@@ -151,7 +154,7 @@ def test_a_resume_without_retry_leaves_the_failed_host_and_says_so(site: Site) -
 
 
 @pytest.mark.parametrize("stage", ["drained", "installing", "rebooting"])
-def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site: Site, stage: str) -> None:
+def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site: PatchSite, stage: str) -> None:
     rollout = site.plan("--limit", "ange-web*")
     running = site.begin("patch", "start", rollout, "--yes")
     wait_for(lambda: reached(site, rollout, "ange-web1", stage), f"ange-web1 is {stage}")
@@ -169,7 +172,7 @@ def test_killed_in_the_middle_a_resume_finishes_and_installs_nothing_twice(site:
     assert site.leases() == ""
 
 
-def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
+def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: PatchSite) -> None:
     rollout = site.plan("--limit", "sundsvall-app1,ange-web1")
     running = site.begin("patch", "start", rollout, "--yes")
     wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
@@ -189,7 +192,7 @@ def test_interrupted_it_stops_cleanly_and_a_resume_finishes(site: Site) -> None:
     assert site.leases() == ""
 
 
-def test_a_freeze_written_in_the_middle_lets_what_began_finish_and_nothing_else_begin(site: Site) -> None:
+def test_a_freeze_written_in_the_middle_lets_what_began_finish_and_nothing_else_begin(site: PatchSite) -> None:
     calendar = site.workspace / "inventories/ange/calendar.yml"
     rollout = site.plan("--limit", "ange-web*")
     running = site.begin("patch", "start", rollout, "--yes")
@@ -214,7 +217,7 @@ def test_a_freeze_written_in_the_middle_lets_what_began_finish_and_nothing_else_
     assert site.installs("ange-web1") == site.installs("ange-web2") == 1
 
 
-def test_an_overlapping_rollout_is_refused_while_the_first_one_runs(site: Site) -> None:
+def test_an_overlapping_rollout_is_refused_while_the_first_one_runs(site: PatchSite) -> None:
     first, second = site.plan("--limit", "sundsvall-app1"), site.plan("--limit", "sundsvall-app1,ange-web1")
     running = site.begin("patch", "start", first, "--yes")
     wait_for(lambda: reached(site, first, "sundsvall-app1", "leased"), "the first one has its leases")
@@ -224,7 +227,7 @@ def test_an_overlapping_rollout_is_refused_while_the_first_one_runs(site: Site) 
     site.opsctl("patch", "start", second, "--yes", code=3)
 
 
-def test_a_plan_is_refused_when_a_host_has_moved(site: Site) -> None:
+def test_a_plan_is_refused_when_a_host_has_moved(site: PatchSite) -> None:
     rollout = site.plan("--limit", "ange-web1")
     site.inside("ange-web1", f"apt-get -q -y install opslab-library={FIXED} 2>&1")
     told = site.opsctl("patch", "start", rollout, "--yes", code=3)
@@ -233,7 +236,7 @@ def test_a_plan_is_refused_when_a_host_has_moved(site: Site) -> None:
 
 
 def test_a_host_lost_during_installation_is_unknown_and_a_resume_finds_it_patched(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "1")
     lab.publish(site.fleet.name, "opslab-library", f"{FIXED}.1", post_install="touch /run/slow; sleep 25")
@@ -254,7 +257,7 @@ def test_a_host_lost_during_installation_is_unknown_and_a_resume_finds_it_patche
     assert site.installs("sundsvall-app1") == 1
 
 
-def test_a_host_that_is_cut_off_from_power_during_installation_is_mended_and_done(site: Site) -> None:
+def test_a_host_that_is_cut_off_from_power_during_installation_is_mended_and_done(site: PatchSite) -> None:
     rollout = site.plan("--limit", "sundsvall-app1", "--reboot", "never")
     running = site.begin("patch", "start", rollout, "--yes")
     wait_for(lambda: reached(site, rollout, "sundsvall-app1", "installing"), "the installation begins")
@@ -268,7 +271,7 @@ def test_a_host_that_is_cut_off_from_power_during_installation_is_mended_and_don
 
 
 def test_a_host_that_does_not_answer_is_left_out_by_name_and_the_exit_code_says_so(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "2")
     lab.break_(site.fleet.name, "ange-web2", "link")
@@ -284,7 +287,7 @@ def test_a_host_that_does_not_answer_is_left_out_by_name_and_the_exit_code_says_
     assert plan["waves"] == []
 
 
-def test_the_driver_survives_nothing_but_the_hosts_do(site: Site) -> None:
+def test_the_driver_survives_nothing_but_the_hosts_do(site: PatchSite) -> None:
     """The installation goes on when opsctl is killed and never comes back."""
     rollout = site.plan("--limit", "sundsvall-app1", "--reboot", "never")
     running = site.begin("patch", "start", rollout, "--yes")
@@ -299,7 +302,7 @@ def test_the_driver_survives_nothing_but_the_hosts_do(site: Site) -> None:
 
 
 def test_a_second_store_of_the_same_workspace_is_refused_by_the_host_by_name_and_until_when(
-    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     site.opsctl("patch", "start", site.plan("--limit", "sundsvall-app1", "--reboot", "never"), "--yes")
     lab.publish(site.fleet.name, "opslab-library", f"{FIXED}.2")
@@ -315,7 +318,7 @@ def test_a_second_store_of_the_same_workspace_is_refused_by_the_host_by_name_and
     assert site.version("sundsvall-app1", "opslab-library") == f"{FIXED}.2"
 
 
-def test_commands_run_around_each_change_and_a_failing_one_leaves_the_host_untouched(site: Site) -> None:
+def test_commands_run_around_each_change_and_a_failing_one_leaves_the_host_untouched(site: PatchSite) -> None:
     tenant = site.workspace / "inventories/ange/tenant.yml"
     before, seen = tenant.read_text(), site.workspace / "seen"
     hook = site.workspace / "hook"

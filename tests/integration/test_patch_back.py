@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opsctl import lab
-from tests.integration.rollouts import FIXED, FOUR, OWN, Site, packages, prepared
+from tests.integration.rollouts import FIXED, FOUR, OWN, PatchSite, packages, prepared
 
 pytestmark = pytest.mark.lab
 
@@ -19,13 +19,13 @@ FREEZE = "version: 1\nfreezes: [{name: soak, days: [mon, tue, wed, thu, fri, sat
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSite]:
     with prepared(tmp_path_factory.mktemp("back"), lab.only(lab.demo(), FOUR)) as made:
         yield made
 
 
 @pytest.fixture
-def site(whole: Site) -> Iterator[Site]:
+def site(whole: PatchSite) -> Iterator[PatchSite]:
     whole.fresh()
     before = {path: path.read_text() for path in whole.workspace.glob("inventories/*/tenant.yml")}
     yield whole
@@ -34,11 +34,11 @@ def site(whole: Site) -> Iterator[Site]:
     (whole.workspace / "inventories/ange/calendar.yml").unlink(missing_ok=True)
 
 
-def versions(site: Site, host: str) -> list[str]:
+def versions(site: PatchSite, host: str) -> list[str]:
     return [site.version(host, name) for name in OWN]
 
 
-def test_a_rollout_is_put_back_host_by_host_and_what_was_new_stays(site: Site) -> None:
+def test_a_rollout_is_put_back_host_by_host_and_what_was_new_stays(site: PatchSite) -> None:
     rollout = site.plan("--limit", "ange-web*")
     site.opsctl("patch", "start", rollout, "--yes")
     told = site.answer("patch", "rollback", rollout, "--dry-run")
@@ -70,7 +70,9 @@ def test_a_rollout_is_put_back_host_by_host_and_what_was_new_stays(site: Site) -
     assert "ange-web1" in log
 
 
-def test_what_the_mirror_no_longer_has_is_put_back_from_the_hosts_own_copy_and_else_refused_before(site: Site) -> None:
+def test_what_the_mirror_no_longer_has_is_put_back_from_the_hosts_own_copy_and_else_refused_before(
+    site: PatchSite,
+) -> None:
     name = site.fleet.name
     lab.publish(name, "opslab-library", f"{FIXED}.1")
     site.inside("sundsvall-app1", "apt-get -q update && apt-get -q -y install opslab-library")
@@ -94,7 +96,7 @@ def test_what_the_mirror_no_longer_has_is_put_back_from_the_hosts_own_copy_and_e
         lab.withdraw(name, "opslab-library", f"{FIXED}.2")
 
 
-def begin_and_move_on(site: Site, *, pinned: bool) -> str:
+def begin_and_move_on(site: PatchSite, *, pinned: bool) -> str:
     """A rollout whose canary is done; then a freeze, and the mirror drops the canary's version for a newer one."""
     name = site.fleet.name
     mirror = f"{site.fleet.mirror}/debian-security"
@@ -122,7 +124,7 @@ def begin_and_move_on(site: Site, *, pinned: bool) -> str:
     return str(made["id"])
 
 
-def test_the_mirror_moves_on_between_the_rings_and_without_a_snapshot_the_later_one_is_refused(site: Site) -> None:
+def test_the_mirror_moves_on_between_the_rings_and_without_a_snapshot_the_later_one_is_refused(site: PatchSite) -> None:
     rollout = begin_and_move_on(site, pinned=False)
     try:
         site.opsctl("patch", "resume", rollout, "--yes", code=5)
@@ -135,7 +137,7 @@ def test_the_mirror_moves_on_between_the_rings_and_without_a_snapshot_the_later_
         lab.withdraw(site.fleet.name, "opslab-library", f"{FIXED}.4")
 
 
-def test_with_a_snapshot_the_later_rings_get_exactly_what_the_canary_got(site: Site) -> None:
+def test_with_a_snapshot_the_later_rings_get_exactly_what_the_canary_got(site: PatchSite) -> None:
     rollout = begin_and_move_on(site, pinned=True)
     try:
         sources = site.inside("ange-web1", "cat /etc/apt/sources.list.d/*")
@@ -148,7 +150,7 @@ def test_with_a_snapshot_the_later_rings_get_exactly_what_the_canary_got(site: S
         lab.withdraw(site.fleet.name, "opslab-library", f"{FIXED}.4")
 
 
-def test_a_start_is_told_that_the_mirror_moved_and_refused_once_the_versions_are_gone(site: Site) -> None:
+def test_a_start_is_told_that_the_mirror_moved_and_refused_once_the_versions_are_gone(site: PatchSite) -> None:
     name = site.fleet.name
     lab.publish(name, "opslab-library", f"{FIXED}.5")
     rollout = site.plan("--limit", "sundsvall-app1", "--package", "opslab-library", "--refresh")
@@ -163,7 +165,7 @@ def test_a_start_is_told_that_the_mirror_moved_and_refused_once_the_versions_are
     lab.withdraw(name, "opslab-library", f"{FIXED}.6")
 
 
-def test_a_ring_waits_for_a_second_person_and_then_is_patched(site: Site, tmp_path: Path) -> None:
+def test_a_ring_waits_for_a_second_person_and_then_is_patched(site: PatchSite, tmp_path: Path) -> None:
     tenant = site.workspace / "inventories/sundsvall/tenant.yml"
     tenant.write_text(tenant.read_text() + "approval: [canary]\n")
     key = tmp_path / "bo"

@@ -75,7 +75,7 @@ def provision(place: Ground, *names: str, check: bool = False, tags: tuple[str, 
 def confirm(place: Ground, name: str) -> object:
     place.transport.fresh(place.host(name))
     script = hostside_script("guard")
-    return place.transport.run(place.host(name), script, {"action": "confirm", "token": "test"}, timeout=30)
+    return place.transport.run(place.host(name), script, {"action": "confirm", "token": "test"}, timeout=120)
 
 
 def test_check_mode_on_hosts_as_found_changes_nothing(place: Ground) -> None:

@@ -9,10 +9,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from opsctl import config, lab
 from opsctl.state.leases import Leases
 from opsctl.state.store import Store
-from tests.integration.owned import lab_name
+from tests.integration.site import Site, handed_over
 
 pytestmark = pytest.mark.lab
 
@@ -30,29 +28,8 @@ PASSWORD, VAULTED = "canary-password-3f1a90", "canary-vaulted-77c1d2"
 TOUCHED = "/etc/systemd/journald.conf.d/50-opsctl.conf"
 
 
-@dataclass
-class Site:
+class ProvisionSite(Site):
     """Two equal hosts of two tenants, in two rings, and the command line."""
-
-    name: str
-    workspace: Path
-
-    def line(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
-
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.line(*words), capture_output=True, text=True, check=False, timeout=600)
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def json(self, *words: str, code: int = 0) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.run(*words, "-o", "json", code=code).stdout)
-        return told
-
-    def inside(self, host: str, command: str) -> str:
-        done = lab.execute(self.name, host, ["sh", "-c", command])
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     def variables(self, text: str) -> None:
         file = self.workspace / "inventories/ange/host_vars/host-01.yml"
@@ -61,17 +38,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name, workspace = lab_name(), tmp_path_factory.mktemp("saved") / "workspace"
-    fleet = lab.up(name, lab.generic(2))
-    try:
-        made = Site(name, workspace)
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(workspace), "--lab", name], check=True)
-        made.run("inventory", "sync", "--yes")
-        made.run("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionSite]:
+    with handed_over(tmp_path_factory.mktemp("saved"), lab.generic(2), ProvisionSite) as made:
         yield made
-    finally:
-        lab.down(name)
 
 
 def planned(told: dict[str, Any]) -> dict[str, int]:
@@ -81,10 +50,10 @@ def planned(told: dict[str, Any]) -> dict[str, int]:
 
 
 def test_a_plan_foresees_each_host_is_refused_when_one_moved_and_killed_and_resumed_brings_all_there(
-    site: Site,
+    site: ProvisionSite,
 ) -> None:
     """One story, for each part takes a minute of real hosts."""
-    told = site.json("provision", "plan")
+    told = site.answer("provision", "plan")
     plan, hosts = told["plan"]["id"], planned(told)
     assert set(hosts) == {"ange.host-01", "sundsvall.host-02"}
     assert all(count > 5 for count in hosts.values())
@@ -107,17 +76,17 @@ def test_a_plan_foresees_each_host_is_refused_when_one_moved_and_killed_and_resu
     assert "ange.host-01 has moved: what would change is another in" in refused
     assert "host-02" not in refused
     assert "make a new plan: opsctl provision plan" in refused
-    assert site.json("provision", "status", plan)["rollout"]["status"] == "planned"
-    plan = site.json("provision", "plan")["plan"]["id"]
-    dry = site.json("provision", "apply", plan, "--dry-run")
+    assert site.answer("provision", "status", plan)["rollout"]["status"] == "planned"
+    plan = site.answer("provision", "plan")["plan"]["id"]
+    dry = site.answer("provision", "apply", plan, "--dry-run")
     assert planned(dry).keys() == hosts.keys()
 
     _kill_while_it_installs(site, plan)
-    told = site.json("provision", "status", plan)
+    told = site.answer("provision", "status", plan)
     assert told["rollout"]["stalled"]
     held = site.run("provision", "--yes", code=4).stderr
     assert f"opsctl provision resume {plan}, or end it for good: opsctl provision abort {plan}" in held
-    ended = site.json("provision", "resume", plan, "--yes")
+    ended = site.answer("provision", "resume", plan, "--yes")
     assert {one["host"]: one["stage"] for one in ended["hosts"]} == dict.fromkeys(hosts, "done")
     for host in ("host-01", "host-02"):
         guard = "python3 -I /var/lib/opsctl/guard/guard.py status"
@@ -125,19 +94,19 @@ def test_a_plan_foresees_each_host_is_refused_when_one_moved_and_killed_and_resu
     with Store.open(config.load(site.workspace, {}).state) as store:
         assert Leases(store).held() == ()
 
-    empty = site.json("provision", "plan")
+    empty = site.answer("provision", "plan")
     assert empty["empty_because"] == "nothing would change (2)"
     assert site.run("provision", "apply", empty["plan"]["id"], "--yes").stderr.count("the plan is empty") == 1
 
 
-def _kill_while_it_installs(site: Site, plan: str) -> None:
+def _kill_while_it_installs(site: ProvisionSite, plan: str) -> None:
     """Begin the plan, and kill the process as soon as the store says that the first host installs."""
     process = subprocess.Popen(
-        site.line("provision", "apply", plan, "--yes"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        site.command("provision", "apply", plan, "--yes"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 240
     try:
-        while "installing" not in site.json("provision", "status", plan)["rollout"]["stages"]:
+        while "installing" not in site.answer("provision", "status", plan)["rollout"]["stages"]:
             assert time.monotonic() < deadline, "it never installed"
             assert process.poll() is None, "it ended before it installed"
             time.sleep(0.2)
@@ -147,7 +116,7 @@ def _kill_while_it_installs(site: Site, plan: str) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_saved_plan_holds_no_secret(site: Site, tmp_path: Path, whole: bool) -> None:
+def test_a_saved_plan_holds_no_secret(site: ProvisionSite, tmp_path: Path, whole: bool) -> None:
     """A vaulted value that a task writes into a file, without hiding it, stands in that task's difference."""
     (tmp_path / "password").write_text(PASSWORD)
     with (site.workspace / config.FILE).open("a", encoding="utf-8") as settings:
@@ -159,7 +128,7 @@ def test_a_saved_plan_holds_no_secret(site: Site, tmp_path: Path, whole: bool) -
     else:
         sealed = vault.encrypt(VAULTED).decode()
         site.variables("app_secret: !vault |\n" + "".join(f"  {line}\n" for line in sealed.splitlines()) + use)
-    plan = site.json("provision", "plan", "--limit", "host-01")
+    plan = site.answer("provision", "plan", "--limit", "host-01")
     assert planned(plan), plan
     shown = site.run("provision", "diff", plan["plan"]["id"]).stdout
     assert "+# [redacted]" in shown

@@ -6,10 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +17,22 @@ from opsctl import config, lab
 from opsctl.lab import machine
 from opsctl.lab.place import RUN, Place
 from opsctl.lab.stage import orphans
-from tests.integration.owned import lab_name
+from tests.integration.site import Site, handed_over
 
 pytestmark = pytest.mark.lab
 
 LIBRARY, SERVICE, KERNEL, FRAGILE = "opslab-library", "opslab-service", "opslab-kernel", "opslab-fragile"
 
 
-@dataclass
-class Site:
+class RehearsalSite(Site):
     """Three hosts of two kinds of package set, and the command line; `packages` is what their mirror has."""
-
-    name: str
-    workspace: Path
 
     @property
     def packages(self) -> str:
-        return str(Place(name=self.name).mirror)
-
-    def line(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
-
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.line(*words), capture_output=True, text=True, check=False, timeout=600)
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
+        return str(Place(name=self.fleet.name).mirror)
 
     def plan(self, *words: str) -> str:
-        told = json.loads(self.run("patch", "plan", *words, "-o", "json").stdout)
-        return str(told["plan"]["id"])
+        return str(self.answer("patch", "plan", *words)["plan"]["id"])
 
     def rehearse(self, plan: str, *words: str, code: int = 0) -> tuple[dict[str, Any], str]:
         done = self.run(
@@ -56,29 +41,22 @@ class Site:
         return json.loads(done.stdout), done.stderr
 
     def versions(self, host: str) -> str:
-        shown = lab.execute(self.name, host, ["dpkg-query", "-W", "-f", "${Package}=${Version} ", "opslab-*"])
+        shown = lab.execute(self.fleet.name, host, ["dpkg-query", "-W", "-f", "${Package}=${Version} ", "opslab-*"])
         return shown.stdout
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name, workspace = lab_name(), tmp_path_factory.mktemp("rehearsal") / "workspace"
-    fleet = lab.up(name, lab.generic(3))
-    try:
-        made = Site(name, workspace)
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(workspace), "--lab", name], check=True)
-        made.run("inventory", "sync", "--yes")
-        made.run("host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalSite]:
+    with handed_over(tmp_path_factory.mktemp("rehearsal"), lab.generic(3), RehearsalSite) as made:
         made.run("patch", "pending", "--refresh")
-        done = lab.execute(name, "host-03", ["apt-get", "-qq", "-y", "install", "acl"])
-        assert done.returncode == 0, done.stderr
+        made.inside("host-03", "apt-get -qq -y install acl")
         yield made
-    finally:
-        lab.down(name)
 
 
-def test_a_rehearsal_tells_what_restarts_and_reboots_and_cannot_foresee_what_only_one_host_has(site: Site) -> None:
-    lab.execute(site.name, "host-01", ["touch", "/etc/opslab-fragile.fail"])
+def test_a_rehearsal_tells_what_restarts_and_reboots_and_cannot_foresee_what_only_one_host_has(
+    site: RehearsalSite,
+) -> None:
+    lab.execute(site.fleet.name, "host-01", ["touch", "/etc/opslab-fragile.fail"])
     plan = site.plan("--package", f"{LIBRARY},{SERVICE},{KERNEL},{FRAGILE}")
     before = site.versions("host-01")
     assert "never rehearsed" in site.run("patch", "start", plan, "--dry-run").stdout
@@ -97,11 +75,11 @@ def test_a_rehearsal_tells_what_restarts_and_reboots_and_cannot_foresee_what_onl
     assert "ok (2 of 2 doubles well)" in site.run("patch", "status", plan).stdout
 
 
-def test_a_killed_rehearsal_is_cleared_by_the_next_which_finds_the_version_that_fails(site: Site) -> None:
-    lab.publish(site.name, LIBRARY, "1.0-1+deb12u7", post_install="echo no such thing >&2; exit 3")
+def test_a_killed_rehearsal_is_cleared_by_the_next_which_finds_the_version_that_fails(site: RehearsalSite) -> None:
+    lab.publish(site.fleet.name, LIBRARY, "1.0-1+deb12u7", post_install="echo no such thing >&2; exit 3")
     plan = site.plan("--package", LIBRARY, "--limit", "host-01,host-02", "--refresh")
     process = subprocess.Popen(
-        site.line("patch", "rehearse", plan, "--packages", site.packages, "--yes"),
+        site.command("patch", "rehearse", plan, "--packages", site.packages, "--yes"),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -133,7 +111,7 @@ def _wait_for_lab_of(process: subprocess.Popen[bytes]) -> str:
     raise AssertionError("no lab within 120 s")
 
 
-def test_what_cannot_be_had_is_named_and_the_verdict_is_never_green(site: Site, tmp_path: Path) -> None:
+def test_what_cannot_be_had_is_named_and_the_verdict_is_never_green(site: RehearsalSite, tmp_path: Path) -> None:
     """No archive has the lab's own packages: neither the double's old ones, nor the one to install."""
     plan = site.plan("--package", SERVICE, "--limit", "host-01")
     done = site.run("patch", "rehearse", plan, "--packages", str(tmp_path), "--yes", "-o", "json", code=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from opsctl import lab
-from tests.integration.rollouts import FIXED, Site, prepared, reached, wait_for
+from tests.integration.rollouts import FIXED, PatchSite, prepared, reached, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -22,13 +22,13 @@ OLD = "1.0-1"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSite]:
     with prepared(tmp_path_factory.mktemp("faults"), lab.only(lab.demo(), HOSTS)) as made:
         yield made
 
 
 @pytest.fixture
-def site(whole: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(whole: PatchSite, monkeypatch: pytest.MonkeyPatch) -> PatchSite:
     """Every host as it was prepared; waits are short, for the faults last as long as they are wanted."""
     monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "1")
     monkeypatch.setenv("OPSCTL_PATCH_SETTLE_SECONDS", "5")
@@ -45,17 +45,17 @@ def newer() -> str:
     return f"{FIXED}.{next(_NUMBERS)}"
 
 
-def how(site: Site, rollout: str, host: str) -> tuple[object, object, object]:
+def how(site: PatchSite, rollout: str, host: str) -> tuple[object, object, object]:
     """Stage, the stage it failed or was lost at, and whether it is drained."""
     state = site.states(rollout)[host]
     return state["stage"], state["last"], state["drained"]
 
 
-def reason(site: Site, rollout: str, host: str) -> str:
+def reason(site: PatchSite, rollout: str, host: str) -> str:
     return str(site.states(rollout)[host]["reason"])
 
 
-def finished(site: Site, rollout: str, *hosts: str) -> None:
+def finished(site: PatchSite, rollout: str, *hosts: str) -> None:
     """Every host is done, installed as often as it should, drained nowhere; nobody holds anything."""
     assert site.stages(rollout) == dict.fromkeys(hosts, "done")
     assert all(state["drained"] is False for state in site.states(rollout).values())
@@ -63,7 +63,7 @@ def finished(site: Site, rollout: str, *hosts: str) -> None:
     assert site.leases() == ""
 
 
-def test_a_package_that_fails_on_a_later_host_halts_there_and_the_host_is_undrained(site: Site) -> None:
+def test_a_package_that_fails_on_a_later_host_halts_there_and_the_host_is_undrained(site: PatchSite) -> None:
     site.inside(WEB1, "touch /etc/opslab-fragile.fail")
     rollout = site.plan("--limit", f"{APP},{WEB1},{WEB2}")
     site.opsctl("patch", "start", rollout, "--yes", code=5)
@@ -75,7 +75,7 @@ def test_a_package_that_fails_on_a_later_host_halts_there_and_the_host_is_undrai
     finished(site, rollout, APP, WEB1, WEB2)
 
 
-def test_a_disk_that_is_full_in_the_download_and_one_in_the_unpacking(site: Site) -> None:
+def test_a_disk_that_is_full_in_the_download_and_one_in_the_unpacking(site: PatchSite) -> None:
     version, payload = newer(), base64.b64encode(os.urandom(24 << 20)).decode()
     lab.publish(site.fleet.name, "opslab-library", version, files=[("usr/share/opslab-library/payload", payload)])
     site.inside(APP, """echo 'Acquire::http::Dl-Limit "1500";' >/etc/apt/apt.conf.d/90slow""")
@@ -101,7 +101,7 @@ def test_a_disk_that_is_full_in_the_download_and_one_in_the_unpacking(site: Site
 
 
 def test_a_lock_of_dpkg_that_is_held_for_ever_fails_the_host_and_nobody_is_killed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_PATCH_LOCK_SECONDS", "3")
     rollout = site.plan("--limit", APP, "--reboot", "never")
@@ -116,7 +116,7 @@ def test_a_lock_of_dpkg_that_is_held_for_ever_fails_the_host_and_nobody_is_kille
     finished(site, rollout, APP)
 
 
-def test_a_lock_of_dpkg_that_is_let_go_in_time_is_waited_for(site: Site) -> None:
+def test_a_lock_of_dpkg_that_is_let_go_in_time_is_waited_for(site: PatchSite) -> None:
     rollout = site.plan("--limit", APP, "--reboot", "never")
     lab.break_(site.fleet.name, APP, "dpkg-lock")
     running = site.begin("patch", "start", rollout, "--yes")
@@ -130,7 +130,7 @@ def test_a_lock_of_dpkg_that_is_let_go_in_time_is_waited_for(site: Site) -> None
     assert site.installs(APP) == 1
 
 
-def test_a_link_that_is_cut_before_anything_began_leaves_the_host_untouched(site: Site) -> None:
+def test_a_link_that_is_cut_before_anything_began_leaves_the_host_untouched(site: PatchSite) -> None:
     rollout = site.plan("--limit", f"{APP},{FILE}", "--reboot", "never")
     lab.break_(site.fleet.name, APP, "link")
     try:
@@ -146,7 +146,7 @@ def test_a_link_that_is_cut_before_anything_began_leaves_the_host_untouched(site
 
 
 def test_a_link_that_is_cut_during_the_installation_and_healed_in_time_needs_no_resume(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_SSH_CONNECT_TIMEOUT", "10")  # contact is sought again for six times as long
     version = newer()
@@ -172,7 +172,7 @@ def test_a_link_that_is_cut_during_the_installation_and_healed_in_time_needs_no_
 
 
 def test_a_link_that_is_cut_after_the_installation_makes_the_host_unknown_and_it_is_not_installed_again(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that is not back yet keeps the host from being verified until the link is cut."""
     monkeypatch.setenv("OPSCTL_PATCH_SETTLE_SECONDS", "120")
@@ -194,7 +194,7 @@ def test_a_link_that_is_cut_after_the_installation_makes_the_host_unknown_and_it
 
 
 def test_a_host_that_does_not_come_back_from_its_restart_is_unknown_and_stays_drained_until_it_does(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPSCTL_PATCH_RETURN_SECONDS", "10")
     rollout = site.plan("--limit", f"{WEB1},{WEB2}")
@@ -220,7 +220,7 @@ def test_a_host_that_does_not_come_back_from_its_restart_is_unknown_and_stays_dr
 BAD_UNIT = """[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n"""
 
 
-def test_a_host_that_comes_back_with_a_failed_unit_fails_and_one_that_is_only_slow_does_not(site: Site) -> None:
+def test_a_host_that_comes_back_with_a_failed_unit_fails_and_one_that_is_only_slow_does_not(site: PatchSite) -> None:
     site.inside(APP, f"printf '{BAD_UNIT}' >/etc/systemd/system/opslab-bad.service; systemctl -q enable opslab-bad")
     late = "mkdir -p /etc/systemd/system/ssh.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 15\\n' "
     site.inside(FILE, late + ">/etc/systemd/system/ssh.service.d/late.conf; systemctl daemon-reload")
@@ -233,7 +233,7 @@ def test_a_host_that_comes_back_with_a_failed_unit_fails_and_one_that_is_only_sl
     assert site.leases() == ""
 
 
-def test_sshd_that_restarts_in_the_middle_costs_nothing(site: Site) -> None:
+def test_sshd_that_restarts_in_the_middle_costs_nothing(site: PatchSite) -> None:
     version = newer()
     lab.publish(site.fleet.name, "opslab-library", version, post_install="systemctl restart ssh.service; sleep 2")
     rollout = site.plan("--limit", APP, "--package", "opslab-library", "--refresh", "--reboot", "never")
@@ -242,7 +242,7 @@ def test_sshd_that_restarts_in_the_middle_costs_nothing(site: Site) -> None:
     assert (site.version(APP, "opslab-library"), site.installs(APP)) == (version, 1)
 
 
-def test_python_is_replaced_under_our_feet(site: Site) -> None:
+def test_python_is_replaced_under_our_feet(site: PatchSite) -> None:
     """A real security update of Debian's: of its version only that it is another one."""
     before = site.version(FILE, "python3.11-minimal")
     site.inside(FILE, "apt-mark unhold $(apt-mark showhold | grep python3.11)")
@@ -253,7 +253,7 @@ def test_python_is_replaced_under_our_feet(site: Site) -> None:
     assert site.version(FILE, "opslab-library") == OLD
 
 
-def test_a_mirror_that_is_down_fails_the_host_and_changes_nothing(site: Site) -> None:
+def test_a_mirror_that_is_down_fails_the_host_and_changes_nothing(site: PatchSite) -> None:
     rollout = site.plan("--limit", f"{APP},{WEB1}", "--reboot", "never")
     site.inside(APP, """echo 'Acquire::http::Proxy "http://127.0.0.1:9";' >/etc/apt/apt.conf.d/90down""")
     site.opsctl("patch", "start", rollout, "--yes", code=5)
@@ -266,7 +266,7 @@ def test_a_mirror_that_is_down_fails_the_host_and_changes_nothing(site: Site) ->
     finished(site, rollout, APP, WEB1)
 
 
-def test_a_version_that_is_gone_from_the_mirror_fails_the_first_host_and_no_other_is_installed(site: Site) -> None:
+def test_a_version_that_is_gone_from_the_mirror_fails_the_first_host_and_no_other_is_installed(site: PatchSite) -> None:
     lab.publish(site.fleet.name, "opslab-library", gone := newer())
     rollout = site.plan("--limit", f"{APP},{WEB1}", "--package", "opslab-library", "--refresh", "--reboot", "never")
     lab.publish(site.fleet.name, "opslab-library", newer())
@@ -278,7 +278,7 @@ def test_a_version_that_is_gone_from_the_mirror_fails_the_first_host_and_no_othe
     assert [site.version(host, "opslab-library") for host in (APP, WEB1)] == [OLD, OLD]
 
 
-def test_a_rollout_of_other_hosts_runs_beside_the_first(site: Site) -> None:
+def test_a_rollout_of_other_hosts_runs_beside_the_first(site: PatchSite) -> None:
     lab.publish(site.fleet.name, "opslab-library", newer(), post_install="touch /run/slow; sleep 10")
     narrow = ("--package", "opslab-library", "--refresh", "--reboot", "never")
     first, second = site.plan("--limit", APP, *narrow), site.plan("--limit", FILE, *narrow)
@@ -292,7 +292,7 @@ def test_a_rollout_of_other_hosts_runs_beside_the_first(site: Site) -> None:
 
 
 def test_a_driver_that_was_frozen_while_another_control_node_took_over_changes_nothing_any_more(
-    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    site: PatchSite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rollout = site.plan("--limit", WEB1)
     running = site.begin("patch", "start", rollout, "--yes")

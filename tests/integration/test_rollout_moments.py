@@ -11,25 +11,25 @@ from contextlib import closing
 import pytest
 
 from opsctl import lab
-from tests.integration.rollouts import Site, prepared, wait_for
-from tests.integration.watcher import PACKAGE, installs, newer, one_ring, source_off
+from tests.integration.rollouts import PatchSite, prepared, wait_for
+from tests.integration.watcher import PACKAGE, newer, one_ring, source_off
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSite]:
     with prepared(tmp_path_factory.mktemp("moments"), lab.generic(8)) as made:
         one_ring(made)
         yield made
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_killed_at_a_random_moment_a_resume_finishes_and_installs_nothing_twice(eight: Site, seed: int) -> None:
+def test_killed_at_a_random_moment_a_resume_finishes_and_installs_nothing_twice(eight: PatchSite, seed: int) -> None:
     killed_at_random(eight, seed)
 
 
-def killed_at_random(site: Site, seed: int) -> None:
+def killed_at_random(site: PatchSite, seed: int) -> None:
     """Kill after as many saved transitions, and so long after, as the seed says; each fourth time with restarts."""
     drawn = hashlib.sha256(str(seed).encode()).digest()
     restarts, hosts = seed % 4 == 0, tuple(host.name for host in site.fleet.hosts)
@@ -52,11 +52,11 @@ def killed_at_random(site: Site, seed: int) -> None:
     assert {host: state["stage"] for host, state in states.items()} == dict.fromkeys(hosts, "done")
     assert not any(state["drained"] for state in states.values())
     assert {host: site.version(host, PACKAGE) for host in hosts} == dict.fromkeys(hosts, version)
-    assert {host: installs(site, host, rollout) for host in hosts} == dict.fromkeys(hosts, 1)
+    assert {host: site.installs(host, rollout) for host in hosts} == dict.fromkeys(hosts, 1)
     assert site.leases() == ""
 
 
-def transitions(site: Site, rollout: str) -> int:
+def transitions(site: PatchSite, rollout: str) -> int:
     with closing(sqlite3.connect(site.workspace / ".state" / "store.db")) as store:
         found = store.execute("SELECT COUNT(*) FROM rollout_log WHERE rollout = ? AND kind = 'stage'", (rollout,))
         return int(found.fetchone()[0])

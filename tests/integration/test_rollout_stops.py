@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from opsctl import lab
-from tests.integration.rollouts import FIXED, Site, prepared, wait_for
-from tests.integration.watcher import PACKAGE, hold, installs, newer, one_ring, server
+from tests.integration.rollouts import FIXED, PatchSite, prepared, wait_for
+from tests.integration.watcher import PACKAGE, hold, newer, one_ring, server
 
 pytestmark = pytest.mark.lab
 
@@ -30,13 +30,13 @@ RESTARTS = ("rebooting", "back")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSite]:
     with prepared(tmp_path_factory.mktemp("stops"), lab.only(lab.demo(), (*HOSTS, BALANCER))) as made:
         one_ring(made)
         yield made
 
 
-def test_a_window_that_closes_in_the_middle_lets_what_began_finish_and_nothing_else_begin(site: Site) -> None:
+def test_a_window_that_closes_in_the_middle_lets_what_began_finish_and_nothing_else_begin(site: PatchSite) -> None:
     """Open around the clock at first; while the first host is under way it is one that opens only in some hours."""
     lab.publish(site.fleet.name, PACKAGE, f"{FIXED}.0", post_install="touch /run/waits; n=0; " + UNTIL_LET_ON)
     calendar = windows(site)
@@ -49,7 +49,7 @@ def test_a_window_that_closes_in_the_middle_lets_what_began_finish_and_nothing_e
         site.inside(FIRST, "touch /run/go")
         assert running.wait(timeout=120) == 5, site.said
         assert site.stages(rollout) == {FIRST: "done", SECOND: "planned"}
-        assert (server(site, BALANCER, FIRST), installs(site, SECOND, rollout)) == ("UP", 0)
+        assert (server(site, BALANCER, FIRST), site.installs(SECOND, rollout)) == ("UP", 0)
         assert f"ange.{SECOND} waits: " in site.said
     finally:
         calendar.unlink()
@@ -63,7 +63,7 @@ UNTIL_LET_ON = "while [ ! -e /run/go ] && [ $n -lt 1800 ]; do n=$((n+1)); sleep 
 DAYS = "mon, tue, wed, thu, fri, sat, sun"
 
 
-def windows(site: Site) -> Path:
+def windows(site: PatchSite) -> Path:
     """Two more windows of the tenant, `nu` and `sedan`; the calendar that says which one holds is yet to be written."""
     here = datetime.now(ZoneInfo("Europe/Stockholm"))
     begin, last = (f"{here + timedelta(hours=hours):%H:%M}" for hours in (4, 8))
@@ -78,7 +78,7 @@ def windows(site: Site) -> Path:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_paused_and_then_aborted_in_a_stage_what_began_is_finished_and_nothing_else_begins(
-    site: Site, stage: str
+    site: PatchSite, stage: str
 ) -> None:
     """Three hosts, one after another: paused at the first, aborted at the second; the last one is never touched."""
     old, version = site.version(LAST, PACKAGE), newer(site, STAGES.index(stage) + 1)
@@ -94,13 +94,13 @@ def test_paused_and_then_aborted_in_a_stage_what_began_is_finished_and_nothing_e
     ended_well(site, hosts[SECOND], was, SECOND, version)
     assert (status, hosts[FIRST]["stage"], hosts[LAST]["stage"]) == ("aborted", "done", "planned")
     assert (site.version(LAST, PACKAGE), site.leases()) == (old, "")
-    assert {host: installs(site, host, rollout) for host in HOSTS} == {
+    assert {host: site.installs(host, rollout) for host in HOSTS} == {
         FIRST: 1, SECOND: int(hosts[SECOND]["stage"] == "done"), LAST: 0,
     }  # fmt: skip
     assert "nothing is left to do" in site.opsctl("patch", "resume", rollout, "--yes", code=3)
 
 
-def asked(site: Site, rollout: str, verb: str, stage: str, host: str, wish: str) -> str:
+def asked(site: PatchSite, rollout: str, verb: str, stage: str, host: str, wish: str) -> str:
     """Begin or go on, and file a wish while the driver stands still in this stage of this host; the stage it was in."""
     running = site.begin("patch", verb, rollout, "--yes")
     held = hold(site, rollout, (stage,), host=host)
@@ -117,12 +117,12 @@ def asked(site: Site, rollout: str, verb: str, stage: str, host: str, wish: str)
     return held.stage
 
 
-def wishes(site: Site, rollout: str) -> list[str]:
+def wishes(site: PatchSite, rollout: str) -> list[str]:
     with closing(sqlite3.connect(site.workspace / ".state" / "store.db")) as store:
         return [row[0] for row in store.execute("SELECT kind FROM wishes WHERE rollout = ?", (rollout,))]
 
 
-def ended_well(site: Site, state: dict[str, object], was: str, host: str, version: str) -> None:
+def ended_well(site: PatchSite, state: dict[str, object], was: str, host: str, version: str) -> None:
     """What had begun is finished and in service again; a host that was not touched yet stays as it was.
 
     A driver that stood still in the very moment in which it began the next step takes that step, and so all of them.
@@ -136,7 +136,7 @@ def ended_well(site: Site, state: dict[str, object], was: str, host: str, versio
         assert (state["stage"], site.version(host, PACKAGE)) == ("done", version)
 
 
-def told(site: Site, rollout: str) -> tuple[object, dict[str, dict[str, object]]]:
+def told(site: PatchSite, rollout: str) -> tuple[object, dict[str, dict[str, object]]]:
     """How the rollout stands, and its hosts by name: one question, for each costs a process."""
     answer = site.answer("patch", "status", rollout)
     whole, hosts = answer["rollout"], answer["hosts"]

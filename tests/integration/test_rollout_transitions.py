@@ -13,8 +13,8 @@ import pytest
 
 from opsctl import lab
 from opsctl.errors import LabError
-from tests.integration.rollouts import Site, prepared, wait_for
-from tests.integration.watcher import PACKAGE, hold, installs, kill, newer, one_ring, server, source_off
+from tests.integration.rollouts import PatchSite, prepared, wait_for
+from tests.integration.watcher import PACKAGE, hold, kill, newer, one_ring, server, source_off
 
 pytestmark = pytest.mark.lab
 
@@ -38,7 +38,7 @@ RESTARTS = ("rebooting", "back")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSite]:
     with prepared(tmp_path_factory.mktemp("transitions"), lab.only(lab.demo(), (*HOSTS, BALANCER))) as made:
         one_ring(made)
         yield made
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.mark.parametrize("stage", BEFORE)
 def test_killed_before_and_after_a_state_is_saved_a_resume_finishes_and_installs_nothing_twice(
-    site: Site, stage: str
+    site: PatchSite, stage: str
 ) -> None:
     version = newer(site, list(BEFORE).index(stage))
     words = ("--reboot", "always" if stage in RESTARTS else "never")
@@ -70,12 +70,12 @@ def test_killed_before_and_after_a_state_is_saved_a_resume_finishes_and_installs
     assert not any(state["drained"] for state in states.values())
     assert [server(site, BALANCER, host) for host in ("ange-web1", "ange-web2")] == ["UP", "UP"]
     assert {host: site.version(host, PACKAGE) for host in HOSTS} == dict.fromkeys(HOSTS, version)
-    assert {host: installs(site, host, rollout) for host in HOSTS} == dict.fromkeys(HOSTS, 1)
+    assert {host: site.installs(host, rollout) for host in HOSTS} == dict.fromkeys(HOSTS, 1)
     assert [host for host in HOSTS if (site.boot(host) != boots[host]) is not (stage in RESTARTS)] == []
     assert site.leases() == ""
 
 
-def shown_by_host(site: Site, rollout: str, stage: str, host: str, boots: dict[str, str]) -> Callable[[], bool]:
+def shown_by_host(site: PatchSite, rollout: str, stage: str, host: str, boots: dict[str, str]) -> Callable[[], bool]:
     """Whether the host itself shows that the step which leads to this state is complete."""
     shown: dict[str, Callable[[], bool]] = {
         "drained": lambda: server(site, BALANCER, host) in ("DRAIN", "MAINT"),
@@ -86,11 +86,11 @@ def shown_by_host(site: Site, rollout: str, stage: str, host: str, boots: dict[s
     return shown.get(stage, lambda: True)
 
 
-def there(site: Site, host: str, path: str) -> bool:
+def there(site: PatchSite, host: str, path: str) -> bool:
     return lab.execute(site.fleet.name, host, ["test", "-e", path]).returncode == 0
 
 
-def up_again(site: Site, host: str, boot: str) -> bool:
+def up_again(site: PatchSite, host: str, boot: str) -> bool:
     with suppress(LabError):  # it is off, or has just begun to start
         return lab.boot_id(site.fleet.name, host) not in ("", boot)
     return False

@@ -51,7 +51,9 @@ def patient(settings: Settings, seconds: int) -> Settings:
 
 def logins(hosts: Ground, name: str) -> int:
     """How many ssh logins the host has seen since it booted."""
-    return int(hosts.inside(name, "journalctl -q -b -t sshd -g '^Accepted publickey' -o cat | wc -l"))
+    return int(
+        hosts.inside(name, "journalctl --sync; journalctl -q -b -t sshd -g '^Accepted publickey' -o cat | wc -l")
+    )
 
 
 @contextmanager
@@ -64,14 +66,14 @@ def broken(hosts: Ground, name: str, fault: str) -> Iterator[None]:
 
 
 def test_a_script_runs_as_root_and_answers(hosts: Ground, transport: Transport) -> None:
-    assert transport.run(hosts.host(WEB1), WHO, {"name": "Ånge"}, timeout=20) == {"uid": 0, "name": "Ånge"}
+    assert transport.run(hosts.host(WEB1), WHO, {"name": "Ånge"}, timeout=60) == {"uid": 0, "name": "Ånge"}
 
 
 def test_ten_scripts_and_plain_ssh_share_one_connection(hosts: Ground, transport: Transport) -> None:
     web1 = hosts.host(WEB1)
     before = logins(hosts, WEB1)
     for number in range(10):
-        assert transport.run(web1, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        assert transport.run(web1, WHO, {"n": number}, timeout=60) == {"uid": 0, "n": number}
     command = ["ssh", "-nF", str(transport.config_file), "--", transport.alias(web1), "echo shared"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "shared\n"
     assert logins(hosts, WEB1) == before + 1
@@ -81,16 +83,16 @@ def test_many_threads_at_once_open_one_connection(hosts: Ground, transport: Tran
     web1 = hosts.host(WEB1)
     before = logins(hosts, WEB1)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: transport.run(web1, WHO, {"n": n}, timeout=30), range(16)))
+        answers = list(pool.map(lambda n: transport.run(web1, WHO, {"n": n}, timeout=120), range(16)))
     assert answers == [{"uid": 0, "n": n} for n in range(16)]
     assert logins(hosts, WEB1) == before + 1
 
 
 def test_a_later_command_uses_the_connection_of_an_earlier_one(hosts: Ground, transport: Transport) -> None:
-    transport.run(hosts.host(WEB1), WHO, {}, timeout=20)
+    transport.run(hosts.host(WEB1), WHO, {}, timeout=60)
     before = logins(hosts, WEB1)
     with Transport(hosts.inventory, transport.pins, transport.settings) as later:
-        later.run(hosts.host(WEB1), WHO, {}, timeout=20)
+        later.run(hosts.host(WEB1), WHO, {}, timeout=60)
     assert logins(hosts, WEB1) == before
 
 
@@ -98,9 +100,9 @@ def test_a_host_that_lost_its_power_answers_once_it_is_back(hosts: Ground, trans
     """The connection to its earlier boot still seems to stand: nothing of its end came through."""
     web1 = hosts.host(WEB1)
     for number in range(3):
-        assert transport.run(web1, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        assert transport.run(web1, WHO, {"n": number}, timeout=60) == {"uid": 0, "n": number}
         power_cut(hosts, WEB1)
-    assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+    assert transport.run(web1, WHO, {}, timeout=60) == {"uid": 0}
 
 
 def power_cut(hosts: Ground, name: str) -> None:
@@ -114,9 +116,9 @@ def test_behind_a_jump_host_that_lost_its_power_hosts_answer_again(hosts: Ground
     behind = hosts.host(DB1)
     (jump,) = hosts.inventory.jumps(behind)
     for number in range(3):
-        assert transport.run(behind, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        assert transport.run(behind, WHO, {"n": number}, timeout=60) == {"uid": 0, "n": number}
         power_cut(hosts, jump.name)
-        assert transport.run(behind, WHO, {"n": number}, timeout=20) == {"uid": 0, "n": number}
+        assert transport.run(behind, WHO, {"n": number}, timeout=60) == {"uid": 0, "n": number}
         power_cut(hosts, jump.name)
         transport.forget(behind)
         transport.fresh(behind)
@@ -151,15 +153,15 @@ def test_a_host_behind_a_jump_host_is_reached_through_it(hosts: Ground, transpor
     direct = ["ssh", "-nF", str(transport.config_file), "-o", "ProxyJump=none", "-o", "ControlPath=none", "--"]
     assert subprocess.run([*direct, transport.alias(db1), "true"], capture_output=True, check=False).returncode == 255
     before = logins(hosts, LB1)
-    assert transport.run(db1, WHO, {}, timeout=20) == {"uid": 0}
+    assert transport.run(db1, WHO, {}, timeout=60) == {"uid": 0}
     transport.forget(db1)
-    assert transport.run(db1, WHO, {}, timeout=20) == {"uid": 0}
+    assert transport.run(db1, WHO, {}, timeout=60) == {"uid": 0}
     assert logins(hosts, LB1) == before + 1
 
 
 def test_a_fresh_login_is_really_new(hosts: Ground, transport: Transport) -> None:
     web1 = hosts.host(WEB1)
-    transport.run(web1, WHO, {}, timeout=20)
+    transport.run(web1, WHO, {}, timeout=60)
     before = logins(hosts, WEB1)
     transport.fresh(web1)
     transport.fresh(web1)
@@ -168,10 +170,10 @@ def test_a_fresh_login_is_really_new(hosts: Ground, transport: Transport) -> Non
 
 def test_a_fresh_login_fails_where_only_the_old_connection_still_works(hosts: Ground, transport: Transport) -> None:
     web1 = hosts.host(WEB1)
-    transport.run(web1, WHO, {}, timeout=20)
+    transport.run(web1, WHO, {}, timeout=60)
     hosts.inside(WEB1, "systemctl stop ssh.socket ssh.service 2>/dev/null; systemctl stop ssh.service")
     try:
-        assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+        assert transport.run(web1, WHO, {}, timeout=60) == {"uid": 0}
         with pytest.raises(Unreachable, match="refused"):
             transport.fresh(web1)
     finally:
@@ -192,12 +194,12 @@ def test_a_fresh_login_fails_without_sudo(hosts: Ground, transport: Transport) -
 def test_without_an_approved_key_nothing_connects(hosts: Ground, transport: Transport) -> None:
     before = logins(hosts, WEB1)
     with Transport(hosts.inventory, Pins(), transport.settings) as stranger:
-        for attempt in (lambda h: stranger.run(h, WHO, {}, timeout=20), stranger.fresh, stranger.open):
+        for attempt in (lambda h: stranger.run(h, WHO, {}, timeout=60), stranger.fresh, stranger.open):
             with pytest.raises(HostKeyRefused, match="no key is approved") as caught:
                 attempt(hosts.host(WEB1))
             assert hosts.fleet.host(WEB1).fingerprint in caught.value.reason
             assert "host approve" in caught.value.hint
-        found = stranger.run_all(hosts.inventory, WHO, {}, timeout=20)
+        found = stranger.run_all(hosts.inventory, WHO, {}, timeout=60)
         assert all(isinstance(answer, HostKeyRefused) for answer in found.values())
         plain = ["ssh", "-nF", str(stranger.config_file), "--", stranger.alias(hosts.host(WEB1)), "true"]
         assert subprocess.run(plain, capture_output=True, check=False).returncode == 255
@@ -210,9 +212,9 @@ def test_another_key_than_the_approved_one_is_refused_with_both_fingerprints(
     web1, mon1 = hosts.host(WEB1), hosts.host(MON1)
     wrong = transport.pins.with_keys(web1.key, transport.pins.of(mon1.key), replace=True)
     # An open connection of an earlier trust is no way around it.
-    transport.run(web1, WHO, {}, timeout=20)
+    transport.run(web1, WHO, {}, timeout=60)
     with Transport(hosts.inventory, wrong, transport.settings) as deceived:
-        for attempt in (lambda h: deceived.run(h, WHO, {}, timeout=20), deceived.fresh):
+        for attempt in (lambda h: deceived.run(h, WHO, {}, timeout=60), deceived.fresh):
             with pytest.raises(HostKeyRefused) as caught:
                 attempt(web1)
             assert hosts.fleet.host(WEB1).fingerprint in caught.value.reason
@@ -224,12 +226,12 @@ def test_a_jump_host_with_another_key_is_refused_for_the_hosts_behind_it(hosts: 
     wrong = transport.pins.with_keys(hosts.host(LB1).key, transport.pins.of(hosts.host(MON1).key), replace=True)
     refused = pytest.raises(HostKeyRefused, match=f"jump host ange.{LB1}")
     with Transport(hosts.inventory, wrong, transport.settings) as deceived, refused:
-        deceived.run(hosts.host(DB1), WHO, {}, timeout=20)
+        deceived.run(hosts.host(DB1), WHO, {}, timeout=60)
 
 
 def test_one_host_that_is_gone_costs_only_itself(hosts: Ground, transport: Transport) -> None:
     with broken(hosts, WEB1, "link"):
-        found = transport.run_all(hosts.inventory, WHO, lambda host: {"name": host.name}, timeout=20)
+        found = transport.run_all(hosts.inventory, WHO, lambda host: {"name": host.name}, timeout=60)
     assert list(found) == [host.key for host in hosts.inventory]
     gone = found.pop(hosts.host(WEB1).key)
     assert isinstance(gone, Unreachable)
@@ -243,7 +245,7 @@ def test_a_frozen_host_is_given_up_in_time(hosts: Ground, transport: Transport) 
         for attempt in (lambda h: transport.run(h, WHO, {}, timeout=60), transport.fresh):
             with pytest.raises(Unreachable, match="no answer in time"):
                 attempt(hosts.host(WEB1))
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 50
 
 
 def test_a_frozen_jump_host_is_given_up_in_time_for_hosts_behind_it(hosts: Ground, transport: Transport) -> None:
@@ -251,7 +253,7 @@ def test_a_frozen_jump_host_is_given_up_in_time_for_hosts_behind_it(hosts: Groun
         began = time.monotonic()
         with pytest.raises(Unreachable, match=f"jump host ange.{LB1}"):
             transport.run(hosts.host(DB1), WHO, {}, timeout=60)
-        assert time.monotonic() - began < 25
+        assert time.monotonic() - began < 50
 
 
 def test_a_host_that_freezes_while_a_script_runs_is_given_up_after_the_limit(
@@ -261,23 +263,23 @@ def test_a_host_that_freezes_while_a_script_runs_is_given_up_after_the_limit(
     transport.open(web1)
     with broken(hosts, WEB1, "freeze"), pytest.raises(Unreachable, match="what runs there is unknown"):
         transport.run(web1, WHO, {}, timeout=3)
-    assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+    assert transport.run(web1, WHO, {}, timeout=60) == {"uid": 0}
 
 
 def test_after_a_power_cut_the_dead_connection_is_replaced(hosts: Ground, transport: Transport) -> None:
     web1 = hosts.host(WEB1)
-    transport.run(web1, WHO, {}, timeout=20)
+    transport.run(web1, WHO, {}, timeout=60)
     lab.crash(hosts.fleet.name, WEB1)
     lab.start(hosts.fleet.name, WEB1)
     transport.forget(web1)
-    assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+    assert transport.run(web1, WHO, {}, timeout=60) == {"uid": 0}
 
 
 def test_a_connection_that_ended_between_two_scripts_is_opened_again(hosts: Ground, transport: Transport) -> None:
     web1 = hosts.host(WEB1)
-    transport.run(web1, WHO, {}, timeout=20)
+    transport.run(web1, WHO, {}, timeout=60)
     assert close_shared(transport.settings) == 1
-    assert transport.run(web1, WHO, {}, timeout=20) == {"uid": 0}
+    assert transport.run(web1, WHO, {}, timeout=60) == {"uid": 0}
 
 
 def test_noise_of_login_shells_and_sudo_is_not_taken_for_an_answer(hosts: Ground, transport: Transport) -> None:
@@ -285,7 +287,7 @@ def test_noise_of_login_shells_and_sudo_is_not_taken_for_an_answer(hosts: Ground
         WEB1, "echo 'echo Welcome; echo {}' > ~opsctl/.bashrc; echo 'Defaults lecture=always' > /etc/sudoers.d/x"
     )
     try:
-        assert transport.run(hosts.host(WEB1), WHO, {}, timeout=20) == {"uid": 0}
+        assert transport.run(hosts.host(WEB1), WHO, {}, timeout=60) == {"uid": 0}
     finally:
         hosts.inside(WEB1, "rm ~opsctl/.bashrc /etc/sudoers.d/x")
 
@@ -303,7 +305,7 @@ def test_leaving_the_transport_ends_what_still_waits(hosts: Ground, transport: T
     waiting.start()
     transport.open(hosts.host(WEB1))
     transport.__exit__()
-    waiting.join(timeout=10)
+    waiting.join(timeout=60)
     assert not waiting.is_alive()
     assert "stopped" in str(caught)
 
@@ -327,8 +329,8 @@ def test_after_an_interrupt_the_same_transport_still_cleans_up(hosts: Ground, tr
                 timeout=90,
                 then=interrupt,
             )
-        assert time.monotonic() - began < 30
-    assert transport.run(hosts.host(WEB1), WHO, {}, timeout=20) == {"uid": 0}
+        assert time.monotonic() - began < 50
+    assert transport.run(hosts.host(WEB1), WHO, {}, timeout=60) == {"uid": 0}
 
 
 def test_closing_leaves_no_socket_and_no_process(hosts: Ground, transport: Transport) -> None:
@@ -348,7 +350,7 @@ def test_closing_leaves_no_socket_and_no_process(hosts: Ground, transport: Trans
                 found.append(line.decode())
         return found
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while ours() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert ours() == []

@@ -197,7 +197,7 @@ def test_one_host_that_is_down_does_not_keep_the_others_from_answering(
     try:
         began = time.monotonic()
         assert run(["monitor", "status", "-o", "json"]) == 1
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
         found = {one["host"]: one for one in answer(capsys)["hosts"]}
         assert len(found) == 4
         gone = found.pop("ange.ange-web1")

@@ -54,7 +54,7 @@ def provision(place: Ground) -> PlaybookRun:
     )
     key = place.host(HOST).key
     assert run.outcome(key) in ("ok", "changed"), run.reason(key) + run.output
-    place.transport.run(place.host(HOST), hostside_script("guard"), {"action": "confirm"}, timeout=30)
+    place.transport.run(place.host(HOST), hostside_script("guard"), {"action": "confirm"}, timeout=120)
     return run
 
 

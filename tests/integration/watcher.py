@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from opsctl import lab
-from tests.integration.rollouts import FIXED, ORDER, Site
+from tests.integration.rollouts import FIXED, ORDER, PatchSite
 
 PACKAGE = "opslab-library"
 
@@ -42,7 +42,9 @@ class Held:
         self._connection.close()
 
 
-def hold(site: Site, rollout: str, stages: Collection[str], *, host: str = "", drained: bool | None = None) -> Held:
+def hold(
+    site: PatchSite, rollout: str, stages: Collection[str], *, host: str = "", drained: bool | None = None
+) -> Held:
     """Hold the driver where a host (any, or this one) is in one of these stages, drained or not.
 
     Where two states are saved in one breath the first may be missed: then it is held at a later one, which `stage`
@@ -138,7 +140,7 @@ def kill(running: subprocess.Popen[bytes], held: Held) -> None:
 # --- what the tests with a watcher share -----------------------------------------------------------------------------
 
 
-def one_ring(site: Site) -> None:
+def one_ring(site: PatchSite) -> None:
     """All hosts in one ring, so that as many as the limits allow change at once."""
     for source in site.workspace.glob("inventories/*/source.yml"):
         text = source.read_text()
@@ -149,7 +151,7 @@ def one_ring(site: Site) -> None:
 
 
 @contextmanager
-def source_off(site: Site) -> Iterator[None]:
+def source_off(site: PatchSite) -> Iterator[None]:
     """The source of the inventory cannot be read meanwhile; a rollout works from what it was planned with."""
     sources = sorted(site.workspace.glob("inventories/*/source.yml"))
     assert sources
@@ -162,20 +164,14 @@ def source_off(site: Site) -> Iterator[None]:
             source.with_suffix(".off").rename(source)
 
 
-def newer(site: Site, number: int) -> str:
+def newer(site: PatchSite, number: int) -> str:
     """One more version of the one package that these tests install."""
     version = f"{FIXED}.{number}"
     lab.publish(site.fleet.name, PACKAGE, version)
     return version
 
 
-def installs(site: Site, host: str, rollout: str) -> int:
-    """How often apt ran on this host for this rollout: its unit's journal shows it."""
-    count = f"journalctl --quiet -u 'opsctl-install-{rollout}*' -o cat | grep -c '^Started opsctl-install-' || true"
-    return int(site.inside(host, count))
-
-
-def server(site: Site, balancer: str, host: str) -> str:
+def server(site: PatchSite, balancer: str, host: str) -> str:
     """How a load balancer sees a host: UP, DRAIN, MAINT, ..."""
     read = "import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock')"
     read += "; s.sendall(b'show stat\\n'); print(s.makefile().read())"

@@ -7,20 +7,15 @@ what was seen.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opsctl import lab
-from opsctl.lab import Fleet
 from tests.integration.control_cases_services import AWAIT_TIME, SERVE_TIME, TIME_SERVERS_OF_A_VM
-from tests.integration.owned import lab_name
+from tests.integration.site import Site, handed_over
 from tests.openscap import scanner
 from tests.openscap.explained import known
 from tests.openscap.verdicts import compare
@@ -32,57 +27,35 @@ HOST = "vm-01"
 LEFT = {"FS-12": "notapplicable", "FW-06": "fail", "PAT-01": "fail", "PAT-05": "fail"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
+class Machine(Site):
     """One machine, and a workspace that was made as a person makes it."""
 
-    fleet: Fleet
-    workspace: Path
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "opsctl", "-C", str(self.workspace), *words]
+    def timed(self, *words: str, code: int | None = 0) -> dict[str, Any]:
         began = time.monotonic()
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=3000)
+        done = self.run(*words, "--output", "json", code=code, seconds=3000)
         print(f"opsctl {' '.join(words)}: {done.returncode} after {time.monotonic() - began:.0f} s")
-        return done
-
-    def inside(self, command: str) -> str:
-        done = lab.execute(self.fleet.name, HOST, ["sh", "-c", command])
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def judged(self) -> dict[str, dict[str, Any]]:
-        done = self.run("comply", "run", "-o", "json")
-        found = json.loads(done.stdout)
-        assert found["coverage"]["assessed"], done.stderr
+        found = self.timed("comply", "run", code=None)
+        assert found["coverage"]["assessed"], found
         return {one["control"]: one for one in found["results"]}
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = lab_name()
-    fleet = lab.up(name, lab.with_machines(None, 1))
-    try:
-        found = Site(fleet=fleet, workspace=tmp_path_factory.mktemp("machine") / "workspace")
-        subprocess.run([sys.executable, "-m", "opsctl", "init", str(found.workspace), "--lab", name], check=True)
-        for words in (
-            ["inventory", "sync", "--yes"],
-            ["host", "approve", "--all", "--fingerprints", str(fleet.fingerprints_file), "--yes"],
-        ):
-            done = found.run(*words)
-            assert done.returncode == 0, done.stderr
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with handed_over(tmp_path_factory.mktemp("machine"), lab.with_machines(None, 1), Machine) as found:
         tenant = found.workspace / "inventories/ange/tenant.yml"
         servers = ", ".join(TIME_SERVERS_OF_A_VM)
         lines = [line for line in tenant.read_text().splitlines() if not line.startswith("time_servers:")]
         tenant.write_text("\n".join([*lines, f"time_servers: [{servers}]", ""]))
-        found.inside(SERVE_TIME)
-        scanner.offer(name, [rule for rules in scanner.mapped().values() for rule in rules])
+        found.inside(HOST, SERVE_TIME)
+        scanner.offer(found.fleet.name, [rule for rules in scanner.mapped().values() for rule in rules])
         yield found
-    finally:
-        lab.down(name)
 
 
-def disagreements(site: Site, ours: dict[str, dict[str, Any]]) -> tuple[int, list[Any]]:
+def disagreements(site: Machine, ours: dict[str, dict[str, Any]]) -> tuple[int, list[Any]]:
     began = time.monotonic()
     theirs = scanner.results(site.fleet.name, HOST)
     both, found = compare({name: one["result"] for name, one in ours.items()}, scanner.mapped(), theirs)
@@ -90,23 +63,20 @@ def disagreements(site: Site, ours: dict[str, dict[str, Any]]) -> tuple[int, lis
     return len(both), [one for one in found if (one.control, one.ours, one.theirs) not in known()]
 
 
-def test_both_say_the_same_of_a_machine_as_it_was_found(site: Site) -> None:
+def test_both_say_the_same_of_a_machine_as_it_was_found(site: Machine) -> None:
     judged_by_both, unexplained = disagreements(site, site.judged())
     assert unexplained == []
     assert judged_by_both >= 60
 
 
-def test_a_machine_is_provisioned_as_a_whole_and_the_second_run_changes_nothing(site: Site) -> None:
-    done = site.run("provision", "--yes", "--output", "json")
-    assert done.returncode == 0, done.stderr
-    done = site.run("provision", "--yes", "--output", "json")
-    assert done.returncode == 0, done.stderr
-    (host,) = json.loads(done.stdout)["hosts"]
+def test_a_machine_is_provisioned_as_a_whole_and_the_second_run_changes_nothing(site: Machine) -> None:
+    site.timed("provision", "--yes")
+    (host,) = site.timed("provision", "--yes")["hosts"]
     assert host["notes"] == ["0 changed"]
-    site.inside(AWAIT_TIME)
+    site.inside(HOST, AWAIT_TIME)
 
 
-def test_such_a_machine_passes_every_control_and_both_judges_say_the_same(site: Site) -> None:
+def test_such_a_machine_passes_every_control_and_both_judges_say_the_same(site: Machine) -> None:
     ours = site.judged()
     told = {name: f"{one['result']}: {one['observed'] or one['reason']}" for name, one in ours.items()}
     assert {name: one["result"] for name, one in ours.items() if one["result"] != "pass"} == LEFT, told

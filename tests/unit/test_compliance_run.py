@@ -321,7 +321,7 @@ def test_a_process_that_dies_with_an_answer_unread_is_no_error_of_ours(tmp_path:
         served = pool.submit(_serve, answers, list, ours, waiting)
         assert select([theirs], [], [], 10)[0], "the answer is there"
         theirs.close()
-        served.result(timeout=10)
+        served.result(timeout=60)
 
 
 def test_checks_that_cannot_be_read_make_the_run_incomplete(workspace: Path) -> None:

@@ -193,7 +193,7 @@ def at(transport: FakeTransport, *, lasts: float = 60) -> Fence:
 def test_claims_are_left_anew_while_the_work_goes_on_and_no_longer() -> None:
     transport = FakeTransport()
     with at(transport).kept(HOSTS, CLAIMS) as refuse_lost:
-        assert transport.twice.wait(20)
+        assert transport.twice.wait(60)
         refuse_lost()
     count = len(transport.asked)
     assert transport.asked[0]["claim"] == {
@@ -235,7 +235,7 @@ def test_a_claim_lost_before_the_very_end_is_told_at_the_end() -> None:
     def ends_without_a_look(transport: FakeTransport) -> None:
         with at(transport).kept(HOSTS, CLAIMS):
             transport.answers.update(LOST)
-            assert transport.refused.wait(20)
+            assert transport.refused.wait(60)
 
     with pytest.raises(Locked, match="lost"):
         ends_without_a_look(FakeTransport())
@@ -246,7 +246,7 @@ def test_a_host_out_of_touch_is_lost_only_when_its_claim_may_have_ended(lasts: f
     transport = FakeTransport(answers={"ange.web1": Unreachable("ange.web1", "no answer")})
     if lasts:
         with at(transport, lasts=lasts).kept(HOSTS, CLAIMS) as refuse_lost:
-            assert transport.twice.wait(20)
+            assert transport.twice.wait(60)
             refuse_lost()
         return
     with (

@@ -200,7 +200,7 @@ def test_a_supervisor_is_known_by_all_of_its_words(tmp_path: Path) -> None:
 def _hold(path: str, taken: "multiprocessing.synchronize.Event", let_go: "multiprocessing.synchronize.Event") -> None:
     with held(Path(path), what="it"):
         taken.set()
-        let_go.wait(20)
+        let_go.wait(60)
         Path(path).unlink()
 
 
@@ -210,11 +210,11 @@ def other_holder(tmp_path: Path) -> "Callable[[], None]":
     taken, let_go = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(str(tmp_path / "lock"), taken, let_go))
     process.start()
-    assert taken.wait(20)
+    assert taken.wait(60)
 
     def end() -> None:
         let_go.set()
-        process.join(20)
+        process.join(60)
 
     return end
 

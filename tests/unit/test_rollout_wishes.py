@@ -88,7 +88,7 @@ def asked_while(store: Store, state: RolloutState, kind: Kind, step: str, host: 
 
 
 def wait_for_a_wish(store: Store, state: RolloutState) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not Wishes(store).of(state.plan.id):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -17,7 +17,7 @@ from opsctl.rollout.journal import Journal
 from opsctl.state.store import Store
 from tests.integration.netbox.test_changes import VMS, Api
 from tests.integration.owned import lab_name
-from tests.integration.rollouts import FIXED, PREPARE, Site, reached, wait_for
+from tests.integration.rollouts import FIXED, PREPARE, PatchSite, reached, wait_for
 from tests.netbox.real import TOKEN, Real
 
 pytestmark = [pytest.mark.netbox, pytest.mark.lab]
@@ -26,7 +26,7 @@ RECORDS = {"sundsvall-app1": "sundsvall-application19", "ange-web1": "ange-appli
 WISH = ("--limit", ",".join(RECORDS), "--reboot", "never")
 
 
-class Gone(Site):
+class Gone(PatchSite):
     """A lab whose inventory comes from NetBox; `unplug` switches NetBox off for good, and lets the copy grow old."""
 
     def unplug(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def _whole(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gon
         lab.down(name)
 
 
-def _enter(api: Api, site: Site) -> None:
+def _enter(api: Api, site: PatchSite) -> None:
     """The lab's hosts become NetBox's records."""
     for host, record in RECORDS.items():
         vm = api.vm(record)
@@ -72,11 +72,11 @@ def _site(whole: Gone, real: Real, monkeypatch: pytest.MonkeyPatch) -> Gone:
     for tenant in ("ange", "sundsvall"):
         (whole.workspace / f"inventories/{tenant}/hosts.yml").unlink(missing_ok=True)
     whole.opsctl("inventory", "sync", "--yes")
-    whole.opsctl("host", "approve", "--all", "--fingerprints", str(whole.fleet.fingerprints_file), "--yes")
+    whole.approve()
     return whole
 
 
-def kill_in_the_middle(site: Site, *words: str) -> str:
+def kill_in_the_middle(site: PatchSite, *words: str) -> str:
     """A rollout whose driver dies while the first host installs."""
     rollout = site.plan(*WISH)
     running = site.begin("patch", "start", rollout, "--yes", *words)
@@ -142,6 +142,6 @@ def test_a_sync_under_a_running_rollout_leaves_its_plan_alone_and_the_rollout_sa
     assert plan_of(site, rollout) == frozen
 
 
-def plan_of(site: Site, rollout: str) -> Plan:
+def plan_of(site: PatchSite, rollout: str) -> Plan:
     with Store.open(config.load(site.workspace, {}).state) as store:
         return Journal(store).load(rollout).plan

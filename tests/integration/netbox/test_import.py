@@ -254,7 +254,7 @@ def test_a_push_that_ends_in_the_middle_is_finished_by_the_next_and_nothing_is_t
 
     proxy.spoil = stop
     try:
-        _, said = child.communicate(timeout=60)
+        _, said = child.communicate(timeout=240)
     finally:
         child.kill()
         child.wait()

@@ -165,7 +165,7 @@ def test_a_fault_on_the_way_has_its_message_bounded_retries_and_writes_nothing(
     capsys.readouterr()
     begun = time.monotonic()
     assert sync("--full") == 3
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 90
     assert said in capsys.readouterr().err
     assert texts(workspace) == before
     assert len([path for path in proxy.asked if "virtual-machines" in path]) <= 4
