@@ -124,17 +124,15 @@ def refuse_losses(
 
     `remembered`: the hosts (by key) of the last sync. It speaks for a tenant without a host in the copy: a hosts.yml
     that was lost must not make a shrunken source look like a first sync.
-    Raises UnknownName for an accepted removal that would not happen: then somebody expects another change than this.
+    Raises UnknownName for an accepted removal that would not happen, or that names hosts of several tenants: then
+    somebody expects another change than this.
     """
     copied, left = _keys_by_tenant(before), _keys_by_tenant(after)
     lost_copies = {tenant: frozenset(keys) for tenant, keys in remembered.items() if tenant not in copied}
     gone = {host.key for host in diff.gone}
     gone |= {key for tenant, keys in lost_copies.items() for key in keys - left.get(tenant, frozenset())}
     for name in accepted:
-        if name not in gone and not any(_name(key) == name for key in gone):
-            raise UnknownName(
-                f"{name} would not be removed by this sync", hint="opsctl inventory diff shows what would"
-            )
+        _refuse_misnamed(name, gone)
     if not after and not before:
         raise FuseTripped(
             "the source holds no host at all",
@@ -153,6 +151,18 @@ def refuse_losses(
                 f"{tenant} would lose {len(lost)} of its {len(keys)} hosts{since}, more than {max_removed_percent} %",
                 lost,
             )
+
+
+def _refuse_misnamed(name: str, gone: Collection[str]) -> None:
+    """Raise UnknownName for a name that means no host that would be removed, or one in each of several tenants."""
+    meant = sorted(key for key in gone if name in (key, _name(key)))
+    if not meant:
+        raise UnknownName(f"{name} would not be removed by this sync", hint="opsctl inventory diff shows what would")
+    if len(meant) > 1 and name not in meant:
+        raise UnknownName(
+            f"{name} would be removed in more than one tenant: {', '.join(meant)}",
+            hint=f"say which: --accept-removals {meant[0]}",
+        )
 
 
 def _keys_by_tenant(hosts: Iterable[Host]) -> dict[str, frozenset[str]]:

@@ -126,12 +126,12 @@ class Driver:
     def _work(self) -> tuple[Status, str]:
         self._reconcile()
         self._silence_again()
-        ungated: tuple[int, Wave, Batch] | None = None
+        ungated: tuple[int, int, Wave, Batch] | None = None
         for w, b, wave, batch in self._plan.batches():
             if not any(self._open(item.host) for item in batch.hosts):
-                ungated = w, wave, batch
+                ungated = w, b, wave, batch
                 continue
-            if ungated is not None and not (verdict := self._gate(*ungated)).passed:
+            if ungated is not None and not (verdict := self._gate(*ungated, again=True)).passed:
                 # Only at a resume: the process may have died between this batch and its gate.
                 return self._stopped(verdict)
             ungated = None
@@ -143,13 +143,10 @@ class Driver:
             self._say("", f"wave {w} ({wave.ring}), batch {b}: {', '.join(item.host for item in batch.hosts)}")
             self._work_on(batch)
             self._unanswered = self._unanswered or self._holding.alerts_unknown
-            verdict = self._gate(w, wave, batch)
-            self._parts.journal.note_gate(self._plan.id, w, b, str(verdict.answer), verdict.reason, self._parts.clock())
+            verdict = self._gate(w, b, wave, batch)
             if not verdict.passed:
                 return self._stopped(verdict)
-            if b == len(wave.batches) and not any(self._open(item.host) for item in wave.hosts):
-                self._parts.passed(w, wave, self._now)
-        if ungated is not None and not self._decided and not (verdict := self._gate(*ungated)).passed:
+        if ungated is not None and not self._decided and not (verdict := self._gate(*ungated, again=True)).passed:
             return self._stopped(verdict)
         return self._judged()
 
@@ -175,10 +172,15 @@ class Driver:
             return Status.INTERRUPTED, f"{self._parts.stopped_by()}; {verdict.reason}"
         return (Status.HALTED if fails else Status.PAUSED), verdict.reason
 
-    def _gate(self, w: int, wave: Wave, batch: Batch) -> gates.Verdict:
-        """What becomes of the rollout after a batch; its alerts are heard again."""
+    def _gate(self, w: int, b: int, wave: Wave, batch: Batch, *, again: bool = False) -> gates.Verdict:
+        """What becomes of the rollout after a batch; its alerts are heard again. `again`: it may have been asked."""
         verdict = self._between.verdict(w, wave, batch)
         self._quiet.lift(item.host for item in batch.hosts if self._now[item.host].stage is Stage.DONE)
+        journal, told = self._parts.journal, again and self._parts.journal.gate_passed(self._plan.id, w, b)
+        journal.note_gate(self._plan.id, w, b, str(verdict.answer), verdict.reason, self._parts.clock())
+        last = b == len(wave.batches) and not any(self._open(item.host) for item in wave.hosts)
+        if verdict.passed and last and not told:
+            self._parts.passed(w, wave, self._now)
         return verdict
 
     def _silence_again(self) -> None:

@@ -20,6 +20,7 @@ from opsctl.model import wire
 from opsctl.model.nearest import nearest
 from opsctl.model.rollout import HostState, Plan, RolloutState, Stage, Status
 from opsctl.rollout import lines, machine
+from opsctl.rollout.gates import Answer
 from opsctl.state.rolloutlog import RolloutLog
 from opsctl.state.store import Store
 from opsctl.state.wishes import Wishes
@@ -115,6 +116,11 @@ class Journal:
     def note_gate(self, rollout_id: str, wave: int, batch: int, answer: str, reason: str, at: datetime) -> None:
         """Keep what the gates after a batch answered; wave and batch count from 1."""
         self.log.add(rollout_id, GATE, {"wave": wave, "batch": batch, "answer": answer, "reason": reason}, at)
+
+    def gate_passed(self, rollout_id: str, wave: int, batch: int) -> bool:
+        """Whether the gates after a batch have let it pass before."""
+        passed = {"wave": wave, "batch": batch, "answer": str(Answer.PASS)}.items()
+        return any(passed <= one.detail.items() for one in self.log.of(rollout_id, kind=GATE))
 
     def save_status(self, state: RolloutState, to: Status, at: datetime, *, reason: str = "") -> RolloutState:
         """Move the rollout as a whole, and keep that. Raises StalePlan where it is no longer as `state` says.

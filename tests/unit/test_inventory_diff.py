@@ -136,6 +136,15 @@ def test_a_removal_that_would_not_happen_cannot_be_accepted() -> None:
         judge(fleet(3), fleet(2), "web1")
 
 
+def test_a_removal_is_accepted_in_no_other_municipality_that_has_a_host_of_that_name() -> None:
+    before, after = fleet(1) + fleet(1, "sundsvall"), [host(2), host(2, "sundsvall")]
+    after = [replace(one, address=f"198.51.100.{number}") for number, one in enumerate(after, 1)]
+    with pytest.raises(UnknownName, match=r"more than one tenant: ange\.web1, sundsvall\.web1") as refused:
+        judge(before, after, "web1")
+    assert refused.value.hint == "say which: --accept-removals ange.web1"
+    judge(before, after, "ange.web1", "sundsvall.web1")
+
+
 def test_a_moved_host_counts_as_gone_for_its_tenant() -> None:
     moved = [replace(h, tenant="sundsvall") for h in fleet(6)[:3]]
     with pytest.raises(FuseTripped, match="ange would lose 3 of its 6"):

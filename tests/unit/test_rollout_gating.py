@@ -266,8 +266,31 @@ def test_a_gate_that_does_not_pass_stops_and_is_asked_again_at_the_resume(
     assert stages(end) == {**dict.fromkeys(ALL_DONE, Stage.PLANNED), "app1": Stage.DONE}
     again = drive(store, take_up(Journal(store).load(state.plan.id), now=START).state, change, gate=asked_by(no, []))
     assert (again.status, stages(again)["web1"]) == (status, Stage.PLANNED)
-    well = drive(store, take_up(Journal(store).load(state.plan.id), now=START).state, change, gate=asked_by({}, []))
+    passed: list[str] = []
+    well = drive(
+        store, take_up(Journal(store).load(state.plan.id), now=START).state, change, gate=asked_by({}, []),
+        passed=lambda _number, wave, _now: passed.append(wave.ring),
+    )  # fmt: skip
     assert stages(well) == ALL_DONE
+    kept = Journal(store).log.of(state.plan.id, kind="gate")
+    assert [one.detail["answer"] for one in kept if one.detail["wave"] == 1] == [str(answer), str(answer), "pass"]
+    assert passed == ["canary", "broad"], "who is told of each ring is told of one that passes late, too"
+
+
+def test_a_gate_that_had_passed_is_asked_again_at_a_resume_and_nobody_is_told_twice(store: Store) -> None:
+    state, change, stop = plan(store, gates=(COMMAND,), parallel=1), FakeChange(World()), threading.Event()
+    log, passed = list[str](), list[str]()
+
+    def told(_number: int, wave: Wave, _now: object) -> None:
+        passed.append(wave.ring)
+        stop.set()
+
+    drive(store, state, change, gate=asked_by({}, log), stop=stop, passed=told)
+    assert (log, passed) == (["canary: g: ange.app1"], ["canary"])
+    going_on = take_up(Journal(store).load(state.plan.id), now=START).state
+    drive(store, going_on, change, gate=asked_by({}, log), passed=told)
+    assert log[:2] == ["canary: g: ange.app1"] * 2
+    assert passed == ["canary", "broad"]
 
 
 def test_what_a_gate_says_as_it_passes_is_shown_and_kept(store: Store) -> None:
