@@ -27,12 +27,12 @@ _APACHE = (
 def configuration(host: Any) -> tuple[str, str]:
     """(nginx or apache, its settings without comments)."""
     nginx, apache, httpd = units(host, "nginx.service", "apache2.service", "httpd.service")
-    if nginx.there:
-        text = output(host, "nginx -T 2>/dev/null")
-    elif apache.there or httpd.there:
-        text = output(host, _APACHE)
-    else:
+    apache_there = apache.there or httpd.there
+    if nginx.there and apache_there:
+        raise CannotJudge("both nginx and Apache are installed: one result cannot be about two servers")
+    if not nginx.there and not apache_there:
         not_applicable("neither nginx nor Apache is installed")
+    text = output(host, "nginx -T 2>/dev/null" if nginx.there else _APACHE)
     bare = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     return ("nginx" if nginx.there else "apache"), bare
 

@@ -375,6 +375,12 @@ def test_two_databases_on_one_host_are_an_error(checks: SimpleNamespace) -> None
         judged(checks, checks.database.check_database_listens_where_it_should, prints)
 
 
+def test_two_web_servers_on_one_host_are_an_error(checks: SimpleNamespace) -> None:
+    prints = shown(checks, nginx="enabled active", apache2="disabled inactive")
+    with pytest.raises(checks.judging.CannotJudge, match="both nginx and Apache"):
+        judged(checks, checks.web.check_only_current_tls, prints)
+
+
 @pytest.mark.parametrize(("selected", "observed"), [("install apt\n", "none"), ("hold curl\ninstall apt\n", "curl")])
 def test_a_package_that_dpkg_wants_held_is_told(checks: SimpleNamespace, selected: str, observed: str) -> None:
     prints: dict[str, str | tuple[int, str]] = {"command -v dpkg-query": "dpkg-query\n", "dpkg-query -W -f": selected}
