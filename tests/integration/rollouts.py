@@ -7,12 +7,13 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from opsctl import lab
+from opsctl.errors import LabError
 from opsctl.lab import Fleet
 from tests.integration.site import Site, handed_over
 
@@ -92,6 +93,12 @@ class PatchSite(Site):
 
     def boot(self, host: str) -> str:
         return self.inside(host, "cat /proc/sys/kernel/random/boot_id")
+
+    def up_again(self, host: str, before: str) -> bool:
+        """Whether it runs another boot than the one before."""
+        with suppress(LabError):  # it is off, or has just begun to start
+            return lab.boot_id(self.fleet.name, host) not in ("", before)
+        return False
 
     def leases(self) -> str:
         with closing(sqlite3.connect(self.workspace / ".state" / "store.db")) as store:

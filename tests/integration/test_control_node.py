@@ -206,7 +206,7 @@ def test_a_control_node_that_is_restarted_in_a_rollout_finishes_what_is_under_wa
     active = f"systemctl show --value -p ActiveState {detach.unit_of(rollout)}"
     wait_for(lambda: node.site.inside(CONTROL, active) == "deactivating", "systemd asks it to stop")
     node.site.inside(FIRST, "touch /run/go")
-    wait_for(lambda: lab.boot_id(node.site.fleet.name, CONTROL) not in (before, ""), "it has started again", 120)
+    wait_for(lambda: node.site.up_again(CONTROL, before), "it has started again", 120)
     assert stages(node, rollout) == {FIRST: ("done", False), SECOND: ("planned", False)}
     assert "interrupted: stopped by SIGTERM, as a shutdown of its machine sends it" in node.said(
         "patch", "status", rollout

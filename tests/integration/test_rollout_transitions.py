@@ -7,12 +7,10 @@ shows that the effect of the step is complete; "after" kills the next process as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
 from opsctl import lab
-from opsctl.errors import LabError
 from tests.integration.rollouts import PatchSite, prepared, wait_for
 from tests.integration.watcher import PACKAGE, hold, kill, newer, one_ring, server, source_off
 
@@ -80,7 +78,7 @@ def shown_by_host(site: PatchSite, rollout: str, stage: str, host: str, boots: d
     shown: dict[str, Callable[[], bool]] = {
         "drained": lambda: server(site, BALANCER, host) in ("DRAIN", "MAINT"),
         "installed": lambda: there(site, host, f"/var/lib/opsctl/install/{rollout}/exit"),
-        "back": lambda: up_again(site, host, boots[host]),
+        "back": lambda: site.up_again(host, boots[host]),
         "undrained": lambda: server(site, BALANCER, host) == "UP",
     }
     return shown.get(stage, lambda: True)
@@ -88,9 +86,3 @@ def shown_by_host(site: PatchSite, rollout: str, stage: str, host: str, boots: d
 
 def there(site: PatchSite, host: str, path: str) -> bool:
     return lab.execute(site.fleet.name, host, ["test", "-e", path]).returncode == 0
-
-
-def up_again(site: PatchSite, host: str, boot: str) -> bool:
-    with suppress(LabError):  # it is off, or has just begun to start
-        return lab.boot_id(site.fleet.name, host) not in ("", boot)
-    return False
