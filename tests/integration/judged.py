@@ -17,7 +17,7 @@ from opsctl.ssh.session import hostside_script
 from tests.integration.ground import Ground
 
 
-def provision(found: Ground, *tags: str, guard_seconds: int = 300) -> None:
+def provision(found: Ground, *tags: str, guard_seconds: int = 900) -> None:
     """Takes the one host of a lab through the real playbook, or through these roles of it, and confirms the guard."""
     (host,) = found.inventory
     found.write(

@@ -65,7 +65,7 @@ def provision(place: Ground, *names: str, check: bool = False, tags: tuple[str, 
         settings=place.settings,
         check=check,
         tags=tags,
-        extra_vars={"guard_seconds": 300, "guard_token": "test", "guard_claims": place.claims},
+        extra_vars={"guard_seconds": 900, "guard_token": "test", "guard_claims": place.claims},
     )
     for name in names:
         assert run.outcome(place.host(name).key) in ("ok", "changed"), run.reason(place.host(name).key) + run.output
@@ -139,7 +139,7 @@ def test_a_jump_host_provisioned_for_it_passes_the_profile_bastion_but_for_updat
 
 def test_ansible_uses_the_shared_connection_and_opens_none_of_its_own(place: Ground) -> None:
     place.transport.open(place.host("ange-web1"))
-    logins = "journalctl --no-pager -u ssh | grep -c 'Accepted publickey for opsctl' || true"
+    logins = "journalctl --sync; journalctl --no-pager -u ssh | grep -c 'Accepted publickey for opsctl' || true"
     before = place.inside("ange-web1", logins)
     provision(place, "ange-web1", tags=("base",))
     assert place.inside("ange-web1", logins) == before
