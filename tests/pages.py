@@ -29,6 +29,8 @@ Scheme = Literal["light", "dark"]
 # axe-core takes a second over a page, and many times that on a machine with other work.
 SECONDS = 300.0
 NARROW, WIDE = 320, 1280
+# Tablets, and windows of half a screen: only that nobody must scroll sideways.
+BETWEEN = (780, 980, 1100)
 # WCAG 2.1 A and AA, and what axe calls best practice: heading order, landmarks, captions.
 TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice")
 _AXE_PACKAGE = "axe_playwright_python"
@@ -203,6 +205,10 @@ def read_by_everybody(
                 found.append(f"{shown}: {wider} px wider than the window")
             own = (file.parent.resolve().as_uri(), "data:")
             found += [f"{shown}: asks for {url}" for url in page.requests if not url.startswith(own)]
+    for width in BETWEEN:
+        page.open(file, width=width)
+        if wider := page.overflow():
+            found.append(f"{file.name}, {width} px: {wider} px wider than the window")
     return found
 
 
