@@ -56,7 +56,7 @@ def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> Se
         return None
 
 
-def unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: Sequence[str]) -> bool:
+def unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: tuple[str, ...]) -> bool:
     """Whether NetBox says that nothing has moved since. Raises SourceFailed, ConfigError."""
     from opsctl.inventory import mirror
     from opsctl.inventory.netbox import NetBox
@@ -64,7 +64,7 @@ def unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: Se
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     heads = _heads(settings, wanted)
     # A mirror that was read again since, for a sync that was refused, is another one than the copy was equal to.
-    if tuple(marked) != tuple(_mark(head) for _, _, head in heads):
+    if marked != tuple(_mark(head) for _, _, head in heads):
         return False
     for tenant, filters, head in heads:
         netbox = NetBox.of(settings, tenant)

@@ -176,7 +176,8 @@ class Driver:
         """What becomes of the rollout after a batch; its alerts are heard again. `again`: it may have been asked."""
         verdict = self._between.verdict(w, wave, batch)
         self._quiet.lift(item.host for item in batch.hosts if self._now[item.host].stage is Stage.DONE)
-        journal, told = self._parts.journal, again and self._parts.journal.gate_passed(self._plan.id, w, b)
+        journal = self._parts.journal
+        told = again and journal.gate_passed(self._plan.id, w, b)
         journal.note_gate(self._plan.id, w, b, str(verdict.answer), verdict.reason, self._parts.clock())
         last = b == len(wave.batches) and not any(self._open(item.host) for item in wave.hosts)
         if verdict.passed and last and not told:
