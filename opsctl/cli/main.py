@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -83,7 +84,9 @@ def entry() -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has set that
         signal.signal(signal.SIGHUP, _stop)
     _open_streams()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # all goes with the process: looking for cycles in it would be a tenth of a short verb's time
+    sys.exit(code)
 
 
 def _open_streams() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from opsctl.inventory.mapping import Rules, Unusable, to_host
 from opsctl.inventory.pull import Pull
-from opsctl.inventory.record import Ports, Record, with_ports
+from opsctl.inventory.record import Ports, Record
 from opsctl.model.host import Host, Tenant
 
 
@@ -25,11 +25,12 @@ class Ahead:
         self._ports, self._regions = ports, regions
         for record in records:
             if self._chosen.counts(record):
+                key = record.key
                 try:
-                    host = to_host(with_ports(record, ports), self._chosen, self._tenants, regions)
+                    host = to_host(record, ports.get(key, ()), self._chosen, self._tenants, regions)
                 except Unusable:
                     continue
-                self._made[record.key] = record, host
+                self._made[key] = record, host
 
     def still(self, pulled: Pull, regions: Mapping[str, str]) -> dict[str, Host]:
         """By record, the hosts of all that is in the end as it was when it came: record, services and regions."""

@@ -91,18 +91,23 @@ def _host(host: Host, lines: list[str]) -> None:
         # A managed host's ring is always shown: it decides when the host is touched.
         if name == "ring" and value == "broad" and not host.managed:
             continue
-        if name in ("custom", "context"):
-            lines.append(f"    {name}: {quoted(value)}\n")
-        elif isinstance(value, tuple):
-            lines.append(f"    {name}: [{', '.join(scalar(word) for word in sorted(value))}]\n")
-        else:
-            lines.append(f"    {name}: {scalar(value)}\n")
+        lines.append(_line(name, value))
     if host.services:
         lines.append("    services:\n")
         ordered = sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
         lines.extend(f"      - {{{_service(service)}}}\n" for service in ordered)
 
 
+@lru_cache(maxsize=4096, typed=True)
+def _line(name: str, value: str | int | tuple[str, ...]) -> str:
+    """One value of a host: thousands of hosts share most of them."""
+    if isinstance(value, tuple):
+        return f"    {name}: {_flow(sorted(value))}\n"
+    text = quoted(str(value)) if name in ("custom", "context") else scalar(value)
+    return f"    {name}: {text}\n"
+
+
+@lru_cache(maxsize=4096)
 def _service(service: Service) -> str:
     parts = [f"name: {scalar(service.name)}", f"port: {service.port}"]
     if service.protocol != "tcp":
@@ -121,7 +126,8 @@ def scalar(value: str | int) -> str:
         return str(value)
     if (_PLAIN.fullmatch(value) and value not in _NOT_TEXT) or _PLAIN_ADDRESS.fullmatch(value):
         return value
-    return UNPRINTABLE.sub(_escape, _JSON.encode(value))
+    text = _JSON.encode(value)
+    return text if text.isascii() and text.isprintable() else UNPRINTABLE.sub(_escape, text)
 
 
 def quoted(text: str) -> str:

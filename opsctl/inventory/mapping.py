@@ -59,7 +59,9 @@ class Source:
         if self.kind == "field":
             return _texts(fields.get(self.name))
         if self.kind == "tag":
-            return tuple(tag.removeprefix(self.name) for tag in tags if tag.startswith(self.name) and tag != self.name)
+            return tuple(
+                [tag.removeprefix(self.name) for tag in tags if tag.startswith(self.name) and tag != self.name]
+            )
         return ()
 
 
@@ -167,8 +169,10 @@ def _translations(words: Sequence[str]) -> dict[tuple[str, str], str]:
     return found
 
 
-def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], regions: Mapping[str, str]) -> Host:
-    """The host that a record describes. Raises Unusable with the reason."""
+def to_host(
+    record: Record, ports: Sequence[Port], chosen: Rules, tenants: Mapping[str, Tenant], regions: Mapping[str, str]
+) -> Host:
+    """The host that a record and its services' ports describe. Raises Unusable with the reason."""
     tenant = _tenant(record, chosen, tenants)
     name = host_name(record.name)
     _, organisation = chosen.place(record.tenant)
@@ -194,7 +198,7 @@ def to_host(record: Record, chosen: Rules, tenants: Mapping[str, Tenant], region
         windows=_windows(record, chosen, tenant, regions),
         owner=_free("owner", _single("owner", record, chosen, regions)),
         criticality=_one_of("criticality", _single("criticality", record, chosen, regions) or "normal", CRITICALITIES),
-        services=_services(record, chosen, tenants),
+        services=_services(ports, chosen, tenants),
         port=_port(_single("port", record, chosen, regions)),
         jump=_jump(_single("jump", record, chosen, regions), tenant),
         reboot=_one_of("reboot", _single("reboot", record, chosen, regions), REBOOTS),
@@ -276,7 +280,11 @@ def _addresses(record: Record, *, prefer6: bool) -> tuple[str, str]:
 
 def platform_name(slug: str, chosen: Rules) -> str:
     """FAMILY-VERSION as NetBox's platform says it. Raises Unusable."""
-    text = chosen.translated("platform", slug)
+    return _platform(chosen.translated("platform", slug))
+
+
+@lru_cache(maxsize=1024)
+def _platform(text: str) -> str:
     found = _DOTTED.sub(r"\1-\2.\3", text) if text else "unknown"
     if not PLATFORM.fullmatch(found):
         raise Unusable(f"platform {text!r} is not FAMILY-VERSION")
@@ -360,18 +368,22 @@ def _free(what: str, value: str) -> str:
     return text
 
 
-def _services(record: Record, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[Service, ...]:
+def _services(ports: Sequence[Port], chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[Service, ...]:
     """Ports that answer; a name that cannot be one of ours becomes `tcp-80`."""
     found: dict[tuple[str, int, str], Service] = {}
-    for port in record.services:
+    for port in ports:
         if port.protocol not in ("tcp", "udp") or not 1 <= port.port <= 65535:
             continue
         name = _service_name(port.name) or f"{port.protocol}-{port.port}"
-        served = _served(port, chosen, tenants)
-        found[name, port.port, port.protocol] = Service(
-            name=name, port=port.port, protocol=port.protocol, serves=served
-        )
-    return tuple(found[key] for key in sorted(found))
+        served = _served(port, chosen, tenants) if chosen.serves.kind else ()
+        found[name, port.port, port.protocol] = _service(name, port.port, port.protocol, served)
+    return tuple([found[key] for key in sorted(found)])
+
+
+@lru_cache(maxsize=1024)
+def _service(name: str, port: int, protocol: str, serves: tuple[str, ...]) -> Service:
+    """One object for equal services: thousands of hosts have the same few."""
+    return Service(name=name, port=port, protocol=protocol, serves=serves)
 
 
 @lru_cache(maxsize=1024)
@@ -383,8 +395,7 @@ def _service_name(given: str) -> str:
 
 def _served(port: Port, chosen: Rules, tenants: Mapping[str, Tenant]) -> tuple[str, ...]:
     """The tenants that a service is for: NetBox's slugs, or several in one text, as tenants of ours."""
-    if not (texts := chosen.serves.given(port.fields, port.tags)):
-        return ()
+    texts = chosen.serves.given(port.fields, port.tags)
     given = (word.strip() for text in texts for word in text.split(","))
     names = {chosen.place(word)[0] or word for word in given if word}
     return tuple(sorted(_one_of(f"the tenant served by {port.name}", name, sorted(tenants)) for name in names))
@@ -402,7 +413,7 @@ def _custom(record: Record, chosen: Rules) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if value is None or value in ("", []):
+    if value is None:
         return ()
     values = value if isinstance(value, list) else [value]
-    return tuple(text for item in values if (text := unicodedata.normalize("NFC", str(item)).strip()))
+    return tuple([text for item in values if (text := unicodedata.normalize("NFC", str(item)).strip())])

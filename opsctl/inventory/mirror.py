@@ -37,7 +37,7 @@ CHANGES = "core/object-changes"
 OVERLAP = 200
 # More changed hosts than this are had faster by reading everything.
 MANY = 2000
-_RECORD = tuple(field.name for field in fields(Record) if field.name not in ("services", "context"))
+_RECORD = tuple(field.name for field in fields(Record) if field.name != "context")
 _values = attrgetter(*_RECORD)
 _FORMAT = f"opsctl {__version__} mirror 1"
 

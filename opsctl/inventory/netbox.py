@@ -290,7 +290,7 @@ class NetBox:
                 return Answer(
                     status=response.status_code,
                     content_type=response.headers.get("Content-Type", "").replace(secret, HIDDEN),
-                    body=bytes(content.replace(secret.encode(), HIDDEN.encode())),
+                    body=bytes(content).replace(secret.encode(), HIDDEN.encode()),
                     location=response.headers.get("Location", "").replace(secret, HIDDEN),
                     retry_after=response.headers.get("Retry-After", ""),
                 )

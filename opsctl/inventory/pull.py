@@ -7,7 +7,7 @@ between two pages, a server without a cursor, a proxy that cuts) the ids are swe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ from opsctl.inventory.record import (
     ports_of,
     read_record,
     read_service,
-    with_ports,
 )
 
 if TYPE_CHECKING:
@@ -70,10 +69,6 @@ class Pull:
     def ports(self) -> Ports:
         """The services' ports by the records that they belong to."""
         return ports_of(self.services)
-
-    def whole(self, known: Collection[str] = ()) -> Iterator[Record]:
-        """The records with their services; those of which all is `known` already are left as they are."""
-        return (record if record.key in known else with_ports(record, self.ports) for record in self.records)
 
 
 @dataclass(frozen=True, kw_only=True)

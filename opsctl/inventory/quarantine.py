@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from opsctl.errors import UnknownName
 from opsctl.inventory.mapping import Rules, Unusable, to_host, visible
-from opsctl.inventory.record import Record
+from opsctl.inventory.record import Ports, Record
 from opsctl.model.handling import NO_BALANCER
 from opsctl.model.host import BALANCER_ROLE, Host, Inventory, Quarantined, Tenant
 
@@ -33,6 +33,7 @@ class Sorted:
 
 def sort_out(
     records: Iterable[Record],
+    ports: Ports,
     chosen: Rules,
     tenants: Sequence[Tenant],
     regions: Mapping[str, str],
@@ -57,7 +58,7 @@ def sort_out(
             continue
         by_key[key := record.key] = record
         try:
-            good[key] = same.get(key) or to_host(record, chosen, known, regions)
+            good[key] = same.get(key) or to_host(record, ports.get(key, ()), chosen, known, regions)
         except Unusable as reason:
             bad[key] = _told(reason)
     _refuse_shared(good, bad, others)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 Kind = Literal["device", "virtual-machine"]
@@ -53,7 +54,6 @@ class Record:
     address4: str = ""
     address6: str = ""
     context: str = ""
-    services: tuple[Port, ...] = ()
     address_ids: tuple[int, ...] = ()
 
     @property
@@ -124,12 +124,22 @@ def read_service(row: Mapping[str, Any]) -> ServiceRecord | None:
         name = str(row["name"] or "")
         tags, fields = _tags(row), _fields(row)
         ports = tuple(
-            Port(name=name, protocol=protocol, port=number, tags=tags, fields=fields)
-            for protocol, number in _ports(row)
+            [
+                Port(name=name, protocol=protocol, port=number, tags=tags, fields=fields)
+                if tags or fields
+                else _bare_port(name, protocol, number)
+                for protocol, number in _ports(row)
+            ]
         )
         return ServiceRecord(id=_id(row["id"]), parent=parent, ports=ports)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Malformed(f"a service that cannot be read: {type(error).__name__} {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _bare_port(name: str, protocol: str, number: int) -> Port:
+    """One object for equal ports: thousands of hosts have the same few."""
+    return Port(name=name, protocol=protocol, port=number)
 
 
 def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -167,12 +177,6 @@ def ports_of(services: Iterable[ServiceRecord]) -> dict[str, tuple[Port, ...]]:
     for service in services:
         found.setdefault(service.parent, []).extend(service.ports)
     return {key: tuple(sorted(ports, key=lambda p: (p.name, p.port, p.protocol))) for key, ports in found.items()}
-
-
-def with_ports(record: Record, ports: Ports) -> Record:
-    """The record with its services' ports."""
-    mine = ports.get(record.key)
-    return record if mine is None else replace(record, services=mine)
 
 
 def canonical(value: object) -> str:

@@ -24,6 +24,7 @@ from opsctl.inventory import cache, emit, files
 from opsctl.inventory.cache import Fingerprint, fingerprint
 from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing, refuse_moves
 from opsctl.inventory.hostfile import Located
+from opsctl.inventory.quick import quick
 from opsctl.inventory.references import check_references
 from opsctl.inventory.tenantfile import TenantFile
 from opsctl.model.host import Host, Inventory, Quarantined, Tenant
@@ -119,7 +120,7 @@ class _Source:
     marks: tuple[str, ...] = ()
 
 
-@files.quick()
+@quick()
 def plan(
     settings: Settings,
     tenants: Iterable[str] = (),
@@ -315,7 +316,6 @@ def _by_tenant(items: Iterable[_Item]) -> dict[str, list[_Item]]:
     return found
 
 
-@files.quick()
 def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> None:
     """Write the copies as planned and enter it in the ledger. Raises StalePlan, OpsctlError (disk full).
 

@@ -74,9 +74,11 @@ def take(
     same = _same(read, before) if made_from and [one.mark for one in read] == list(made_from) else {}
     for one in read:
         same |= one.ahead.still(one.now.mirror.pulled, regions)
-    records = {record.key: record for one in pulled for record in one.whole(known=same)}
+    records = {record.key: record for one in pulled for record in one.records}
+    # Of each record the ports that came with it: another tenant's token may see only a part of them.
+    ports = {key: one.ports.get(key, ()) for one in pulled for key in (record.key for record in one.records)}
     found = sort_out(
-        records.values(), chosen, tenants, regions, before=before, others=others, address=address, same=same
+        records.values(), ports, chosen, tenants, regions, before=before, others=others, address=address, same=same
     )
     whole = len(wanted) == len(tenants) and not tokens.for_each_tenant(settings)
     return Taken(found=found, version=pulled[0].version, whole=whole, how="; ".join(one.now.how for one in read))

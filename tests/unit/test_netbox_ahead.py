@@ -63,8 +63,8 @@ def test_what_was_made_ahead_is_what_is_made_in_the_end(
     ahead = Ahead(chosen(), TENANTS)
     found = pulled_with(ahead, meanwhile, monkeypatch)
     known = ahead.still(found, found.regions)
-    quick = sort_out(found.whole(known=known), chosen(), TENANTS, found.regions, same=known)
-    assert quick == sort_out(found.whole(), chosen(), TENANTS, found.regions)
+    quick = sort_out(found.records, found.ports, chosen(), TENANTS, found.regions, same=known)
+    assert quick == sort_out(found.records, found.ports, chosen(), TENANTS, found.regions)
     assert len(known) > 20
     assert (TOUCHED in known) == (meanwhile is nothing)
 

@@ -52,8 +52,8 @@ def test_a_pull_has_every_record_with_its_services_and_the_regions(netbox: NetBo
     assert found.version == "4.7.3"
     assert [r.id for r in found.records if r.kind == "virtual-machine"] == list(range(1, 54))
     assert [r.id for r in found.records if r.kind == "device"] == [1, 2, 3, 4, 5, 6]
-    second = next(r for r in found.whole() if r.key == "virtual-machine/2")
-    assert [(p.name, p.protocol, p.port) for p in second.services] == [("dns", "tcp", 53), ("dns", "udp", 53)]
+    second = found.ports["virtual-machine/2"]
+    assert [(p.name, p.protocol, p.port) for p in second] == [("dns", "tcp", 53), ("dns", "udp", 53)]
     assert found.regions["sdl-dc1"] == "region-sundsvall"
     assert server.authorizations == {f"Bearer {TOKEN}"}
 
@@ -136,8 +136,8 @@ def test_an_old_server_has_its_services_in_other_fields() -> None:
             protocol, _, port = row.pop("port_mappings")[0].partition("/")
             row["protocol"], row["ports"] = {"value": protocol}, [int(port)]
         found = pull(NetBox(server.address, TOKEN), {})
-        second = next(r for r in found.whole() if r.key == "virtual-machine/2")
-        assert [(p.name, p.protocol, p.port) for p in second.services] == [("dns", "tcp", 53)]
+        second = found.ports["virtual-machine/2"]
+        assert [(p.name, p.protocol, p.port) for p in second] == [("dns", "tcp", 53)]
 
 
 def test_a_server_older_than_we_read_is_refused_with_its_version(server: Played, netbox: NetBox) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,13 +20,13 @@ from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import (
     Malformed,
     Port,
+    Ports,
     Record,
     ServiceRecord,
     Texts,
     ports_of,
     read_record,
     read_service,
-    with_ports,
 )
 from opsctl.inventory.take import refuse_missing_fields
 from opsctl.model.host import Host, Organisation, Site, Tenant, Window
@@ -74,24 +75,30 @@ def record(**values: object) -> Record:
     return replace(plain, **values)  # type: ignore[arg-type] # a test's own choice of fields
 
 
-def host(found: Record, rules_: Rules | None = None) -> Host:
-    return to_host(found, rules_ or chosen(), {tenant.name: tenant for tenant in TENANTS}, REGIONS)
+def host(found: Record, rules_: Rules | None = None, ports: Sequence[Port] = ()) -> Host:
+    return to_host(found, ports, rules_ or chosen(), {tenant.name: tenant for tenant in TENANTS}, REGIONS)
 
 
 def recorded() -> list[Record]:
     texts = Texts()
-    services = [found for row in recorded_rows("ipam/services") if (found := read_service(row))]
     records = [read_record("device", row, texts) for row in recorded_rows("dcim/devices")]
     records += [read_record("virtual-machine", row, texts) for row in recorded_rows("virtualization/virtual-machines")]
-    return [with_ports(record, ports_of(services)) for record in records]
+    return records
 
 
-def sorted_out(records: Sequence[Record], before: Sequence[Host] = (), others: Sequence[Host] = ()) -> Sorted:
-    return sort_out(records, chosen(), TENANTS, REGIONS, before=before, others=others, address="https://netbox.example")
+def recorded_ports() -> Ports:
+    return ports_of(found for row in recorded_rows("ipam/services") if (found := read_service(row)))
+
+
+def sorted_out(
+    records: Sequence[Record], before: Sequence[Host] = (), others: Sequence[Host] = (), ports: Ports | None = None
+) -> Sorted:
+    address = "https://netbox.example"
+    return sort_out(records, ports or {}, chosen(), TENANTS, REGIONS, before=before, others=others, address=address)
 
 
 def test_the_recorded_fleet_gives_its_ordinary_hosts_and_puts_every_odd_record_aside() -> None:
-    found = sorted_out(recorded())
+    found = sorted_out(recorded(), ports=recorded_ports())
     by_name = {host.name: host for host in found.hosts}
     assert len(found.hosts) + len(found.quarantined) + sum(found.left_out.values()) == 59
     kinds = ("file", "dc", "web", "app", "db", "monitoring", "hw")
@@ -262,7 +269,7 @@ def test_a_host_whose_load_balancer_is_not_there_is_put_aside_before_it_is_chang
         record(id=4, name="lost", address4="192.0.2.4", fields={"lb": "gone"}),
         record(id=5, name="wrong", address4="192.0.2.5", fields={"lb": "good"}),
     ]
-    found = sort_out(records, HANDLED, TENANTS, REGIONS)
+    found = sort_out(records, {}, HANDLED, TENANTS, REGIONS)
     assert {one.name: one.balancer for one in found.hosts} == {"lb1": "", "good": "lb1", "alone": "none"}
     reasons = {one.name: one.reason for one in found.quarantined}
     assert reasons["lost"] == "balancer 'gone': ange has no host of this name and role loadbalancer"
@@ -274,7 +281,7 @@ def through(name: str, jump: str, number: int) -> Record:
 
 
 def ways(records: Sequence[Record], before: Sequence[Host] = ()) -> Sorted:
-    return sort_out(records, TUNNELLED, TENANTS, REGIONS, before=before)
+    return sort_out(records, {}, TUNNELLED, TENANTS, REGIONS, before=before)
 
 
 def test_a_way_that_leads_nowhere_or_round_puts_aside_its_hosts_and_those_behind_them() -> None:
@@ -297,7 +304,7 @@ def test_another_tenants_jump_host_is_a_way_where_tenant_yml_says_so() -> None:
         record(id=1, name="bastion", tenant="sundsvall", site="sdl-dc1", address4="192.0.2.1"),
         through("web1", "sundsvall.bastion", 2),
     ]
-    found = sort_out(records, TUNNELLED, tenants, REGIONS)
+    found = sort_out(records, {}, TUNNELLED, tenants, REGIONS)
     assert {one.name: one.jump for one in found.hosts} == {"bastion": "", "web1": "sundsvall.bastion"}
 
 
@@ -317,16 +324,16 @@ def test_a_service_says_for_which_tenants_it_is_and_its_host_stays_its_own_tenan
         Port(name="dns", protocol="udp", port=53, tags=("serves-sundsvall", "other")),
         Port(name="db", protocol="tcp", port=5432),
     )
-    by_field = host(record(services=ports), chosen(serves="field:served"))
+    by_field = host(record(), chosen(serves="field:served"), ports)
     assert {s.name: s.serves for s in by_field.services} == {"web": ("ange", "sundsvall"), "dns": (), "db": ()}
     assert by_field.tenant == "ange"
-    by_tag = host(record(services=ports), chosen(serves="tag:serves-"))
+    by_tag = host(record(), chosen(serves="tag:serves-"), ports)
     assert {s.name: s.serves for s in by_tag.services} == {"web": (), "dns": ("sundsvall",), "db": ()}
     slugs = chosen({"tenants": ("ange=ange", "sundsvalls-kommun=sundsvall")}, serves="field:served")
     one = Port(name="web", protocol="tcp", port=443, fields={"served": "sundsvalls-kommun, ange"})
-    assert host(record(services=(one,)), slugs).services[0].serves == ("ange", "sundsvall")
+    assert host(record(), slugs, [one]).services[0].serves == ("ange", "sundsvall")
     with pytest.raises(Unusable, match="the tenant served by web 'nobody' is not known"):
-        host(record(services=(replace(one, fields={"served": "nobody"}),)), chosen(serves="field:served"))
+        host(record(), chosen(serves="field:served"), [replace(one, fields={"served": "nobody"})])
     with pytest.raises(ConfigError, match=r"netbox.serves: 'site' says nothing of a service"):
         chosen(serves="site")
 
@@ -339,7 +346,7 @@ def test_services_keep_ports_and_lose_names_that_could_mean_something_else() -> 
         ("v", "sctp", 5060),
         ("x", "tcp", 0),
     ]
-    found = host(record(services=tuple(Port(name=n, protocol=p, port=number) for n, p, number in ports)))
+    found = host(record(), ports=[Port(name=n, protocol=p, port=number) for n, p, number in ports])
     assert [(s.name, s.protocol, s.port) for s in found.services] == [
         ("http-web", "tcp", 80), ("tcp-1", "tcp", 1), ("udp-53", "udp", 53),
     ]  # fmt: skip
@@ -446,7 +453,7 @@ def test_a_row_of_another_shape_is_malformed(row: dict[str, object]) -> None:
 def test_services_of_other_things_are_not_ours() -> None:
     assert read_service({"id": 1, "parent_object_type": "ipam.fhrpgroup", "parent_object_id": 1, "name": "x"}) is None
     ours = ServiceRecord(id=1, parent="virtual-machine/1", ports=(Port(name="b", protocol="tcp", port=2),))
-    assert with_ports(record(id=5), ports_of([ours])).services == ()
+    assert ports_of([ours]) == {"virtual-machine/1": ours.ports}
 
 
 WRONG = "a\u202eb\x1b[31m\n\ud800\u200ba\u030a"
@@ -467,26 +474,28 @@ def read_back(folder: Path, found: Sorted) -> HostFile:
         {"address4": WRONG},
         {"tags": (f"patch-ring-{WRONG}", "patch-ring-1")},
         {"fields": {"service_owner": [WRONG, "x"]}},
-        {"services": (Port(name=WRONG, protocol="tcp", port=80, fields={"serves": "nobody"}),)},
+        {"ports": {"virtual-machine/1": (Port(name=WRONG, protocol="tcp", port=80, fields={"serves": "nobody"}),)}},
         {"fields": {"service_owner": WRONG}},
         {"name": WRONG},
         {"cluster": WRONG},
     ],
 )
-def test_a_reason_that_quotes_netbox_never_makes_the_copy_unreadable(tmp_path: Path, values: dict[str, object]) -> None:
+def test_a_reason_that_quotes_netbox_never_makes_the_copy_unreadable(tmp_path: Path, values: dict[str, Any]) -> None:
     rules_ = chosen(serves="field:serves")
-    found = sort_out([record(**values), record(id=2, name="x", address4="192.0.2.2")], rules_, TENANTS, REGIONS)
+    ports = values.get("ports", {})
+    values = {name: value for name, value in values.items() if name != "ports"}
+    found = sort_out([record(**values), record(id=2, name="x", address4="192.0.2.2")], ports, rules_, TENANTS, REGIONS)
     again = read_back(tmp_path, found)
     assert again.quarantined == found.quarantined
     assert len(again.quarantined) == 1
     before = [replace(host(record()), name="old")]
-    stale = sort_out([record(**values)], rules_, TENANTS, REGIONS, before=before).stale
+    stale = sort_out([record(**values)], ports, rules_, TENANTS, REGIONS, before=before).stale
     assert read_back(tmp_path, Sorted(hosts=stale, quarantined=(), left_out={})).hosts[0].host == stale[0]
 
 
 @pytest.mark.parametrize("text", ["[" * 600, "]" * 600, "- " * 600, "{{ x }}", "'\"\\"])
 def test_no_words_of_netbox_make_the_copy_unreadable(tmp_path: Path, text: str) -> None:
-    found = sort_out([record(fields={"note": text}, cluster=text[:99])], chosen(), TENANTS, REGIONS)
+    found = sort_out([record(fields={"note": text}, cluster=text[:99])], {}, chosen(), TENANTS, REGIONS)
     assert read_back(tmp_path, found).hosts[0].host == found.hosts[0]
 
 

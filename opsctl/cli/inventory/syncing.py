@@ -13,6 +13,7 @@ from opsctl.cli.app import App, dry_run_option, output_option, pass_app, yes_opt
 from opsctl.cli.inventory import aside
 from opsctl.cli.inventory.options import tenant_option
 from opsctl.errors import FuseTripped
+from opsctl.inventory.quick import quick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ _COLUMNS = ("what", "host", "field", "before", "after")
 @yes_option
 @output_option
 @pass_app
+@quick()
 def sync(
     app: App,
     *,
@@ -126,6 +128,7 @@ def _remember(app: App, planned: SyncPlan) -> None:
 @click.option("--exit-code", is_flag=True, help="End with 1 when there is a difference.")
 @output_option
 @pass_app
+@quick()
 def diff(app: App, *, tenants: tuple[str, ...], source: str | None, exit_code: bool, output: str) -> int:
     """What a sync would change."""
     planned = _planned(app, tenants, source, full=False, output=output)
