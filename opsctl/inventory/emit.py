@@ -164,18 +164,17 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
         lines.append("accounts:\n" if tenant.accounts else "accounts: []\n")
         for account in tenant.accounts:
             _account(account, lines)
-    if (policy := tenant.patch_policy) is not None:
-        lines.append("patch_policy:\n")
-        lines.extend(f"  {name}: {days}\n" for name, days in vars(policy).items() if days is not None)
+    for key in ("patch_policy", "mappings_confirmed"):
+        if (part := getattr(tenant, key)) is not None:
+            lines.append(f"{key}:\n")
+            lines.extend(f"  {name}: {scalar(value)}\n" for name, value in vars(part).items() if value is not None)
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
     if tenant.time_servers is not None:
         lines.append(f"time_servers: {_flow(tenant.time_servers)}\n")
-    if tenant.log_host:
-        lines.append(f"log_host: {scalar(tenant.log_host)}\n")
-    if tenant.log_retention_days is not None:
-        lines.append(f"log_retention_days: {tenant.log_retention_days}\n")
+    single = {name: getattr(tenant, name) for name in ("log_host", "log_retention_days", "profile")}
+    lines.extend(f"{name}: {scalar(value)}\n" for name, value in single.items() if value)
     return "".join(lines)
 
 
