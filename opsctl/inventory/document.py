@@ -17,6 +17,7 @@ from opsctl.model.host import (
     Cluster,
     Host,
     Inventory,
+    MappingsConfirmed,
     Mirror,
     Organisation,
     OutLimit,
@@ -44,6 +45,7 @@ _PARTS: dict[str, type[Any]] = {
     "handling": Handling,
     "mirrors": Mirror,
 }
+_SINGLE: dict[str, type[Any]] = {"patch_policy": PatchPolicy, "mappings_confirmed": MappingsConfirmed}
 
 
 def canonical(tenants: Iterable[Tenant], hosts: Iterable[Host]) -> str:
@@ -87,8 +89,8 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
             value = [wire.as_document(gate) for gate in value]
         elif field.name in _PARTS:
             value = None if value is None else [_part(part) for part in sorted(value, key=lambda part: part.name)]
-        elif isinstance(value, PatchPolicy):
-            value = dict(vars(value))
+        elif field.name in _SINGLE:
+            value = None if value is None else dict(vars(value))
         elif isinstance(value, tuple):
             # Only the order of the rings says something: it is the order of a rollout.
             value = list(value) if field.name == "rings" else sorted(value)
@@ -137,6 +139,7 @@ def _decode_tenant(found: Mapping[str, Any]) -> Tenant:
                 for part in found[name]
             )
     values["gates"] = tuple(wire.from_document(Gate, one) for one in found.get("gates", ()))
-    if policy := values.get("patch_policy"):
-        values["patch_policy"] = PatchPolicy(**policy)
+    for name, kind in _SINGLE.items():
+        if found.get(name) is not None:
+            values[name] = kind(**found[name])
     return Tenant(**values)

@@ -41,6 +41,7 @@ UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00
 
 _TEXTS = ("address", "role", "platform", "port", "ring", "organisation", "site", "cluster", "windows", "owner")
 _NETBOX = ("address6", "region", "vm_cluster", "tags", "record", "stale", "custom", "context")
+_DOCUMENTS = frozenset({"custom", "context"})
 # One encoder for all: json.dumps makes a new one for each value.
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _DEFAULTS = {"port": 22, "criticality": "normal", "status": "active"}
@@ -91,7 +92,8 @@ def _host(host: Host, lines: list[str]) -> None:
         # A managed host's ring is always shown: it decides when the host is touched.
         if name == "ring" and value == "broad" and not host.managed:
             continue
-        lines.append(_line(name, value))
+        # Documents may be large, and each host may have its own: no cache for them.
+        lines.append(f"    {name}: {quoted(value)}\n" if name in _DOCUMENTS else _line(name, value))
     if host.services:
         lines.append("    services:\n")
         ordered = sorted(host.services, key=lambda s: (s.name, s.port, s.protocol))
@@ -101,10 +103,7 @@ def _host(host: Host, lines: list[str]) -> None:
 @lru_cache(maxsize=4096, typed=True)
 def _line(name: str, value: str | int | tuple[str, ...]) -> str:
     """One value of a host: thousands of hosts share most of them."""
-    if isinstance(value, tuple):
-        return f"    {name}: {_flow(sorted(value))}\n"
-    text = quoted(str(value)) if name in ("custom", "context") else scalar(value)
-    return f"    {name}: {text}\n"
+    return f"    {name}: {_flow(sorted(value)) if isinstance(value, tuple) else scalar(value)}\n"
 
 
 @lru_cache(maxsize=4096)
@@ -164,18 +163,17 @@ def tenant_file(tenant: Tenant, head: str = HEAD_TENANT) -> str:
         lines.append("accounts:\n" if tenant.accounts else "accounts: []\n")
         for account in tenant.accounts:
             _account(account, lines)
-    if (policy := tenant.patch_policy) is not None:
-        lines.append("patch_policy:\n")
-        lines.extend(f"  {name}: {days}\n" for name, days in vars(policy).items() if days is not None)
+    for key in ("patch_policy", "mappings_confirmed"):
+        if (part := getattr(tenant, key)) is not None:
+            lines.append(f"{key}:\n")
+            lines.extend(f"  {name}: {scalar(value)}\n" for name, value in vars(part).items() if value is not None)
     if tenant.package_sources is not None:
         lines.append("package_sources:\n" if tenant.package_sources else "package_sources: []\n")
         lines.extend(f"  - {scalar(line)}\n" for line in tenant.package_sources)
     if tenant.time_servers is not None:
         lines.append(f"time_servers: {_flow(tenant.time_servers)}\n")
-    if tenant.log_host:
-        lines.append(f"log_host: {scalar(tenant.log_host)}\n")
-    if tenant.log_retention_days is not None:
-        lines.append(f"log_retention_days: {tenant.log_retention_days}\n")
+    single = {name: getattr(tenant, name) for name in ("log_host", "log_retention_days", "profile")}
+    lines.extend(f"{name}: {scalar(value)}\n" for name, value in single.items() if value)
     return "".join(lines)
 
 

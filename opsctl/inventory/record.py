@@ -63,7 +63,13 @@ class Record:
 
     def link(self, address: str) -> str:
         """Where a person finds the record in NetBox."""
-        return f"{address.rstrip('/')}/{_PAGES[self.kind]}/{self.id}/"
+        return link(self.key, address)
+
+
+def link(key: str, address: str) -> str:
+    """Where a person finds the record of this name (`virtual-machine/12`) in the NetBox at this address."""
+    kind, _, number = key.partition("/")
+    return f"{address.rstrip('/')}/{_PAGES[kind]}/{number}/" if address and kind in _PAGES else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

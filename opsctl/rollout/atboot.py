@@ -57,16 +57,16 @@ def launch(settings: Settings, rollout: str, words: Sequence[str], *, who: str, 
     written = text(settings, rollout, command, who=who, starts=starts, environ=os.environ, root=root)
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with os.fdopen(handle, "w", encoding="utf-8") as sink:
-        sink.write(written)
     try:
+        with os.fdopen(handle, "w", encoding="utf-8") as sink:
+            sink.write(written)
         for verb in ("daemon-reload", "enable", "start"):
             words_of = [*detach.control(root=root), verb, *([] if verb == "daemon-reload" else [file.name])]
             done = subprocess.run(words_of, check=False, capture_output=True, text=True)
             if done.returncode:
                 told = f"systemctl {verb}: {done.stderr.strip()}"
                 raise Refused(told, hint="start it in a terminal, without --detach")
-    except OpsctlError:
+    except (OpsctlError, OSError):
         take_away(rollout)
         raise
     return detach.watched(rollout)

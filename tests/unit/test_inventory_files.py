@@ -3,6 +3,7 @@
 import base64
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from opsctl.documents import Problems
 from opsctl.errors import InventoryError, Problem
 from opsctl.inventory import cache, emit, faults, files
 from opsctl.inventory.hostfile import read_hosts
-from opsctl.model.host import Cluster, Host, OutLimit, Service
+from opsctl.model.host import Cluster, Host, OutLimit, Service, Tenant
 
 NOW = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleX opsctl@example"
@@ -36,6 +37,23 @@ accounts:
     groups: [ssh-login]
     keys: ["{KEY}"]
 package_sources: ["http://deb.debian.org/debian bookworm main"]
+"""
+MORE_OF_A_TENANT = f"""\
+operator: sundsvall
+limits: [{{role: web, max_out: 1}}]
+rings: [first, broad]
+gates: [{{name: soak, soak_minutes: 30}}]
+failure_budget: "2"
+wave_budget: 5%
+handling: [{{name: web, role: web, reboot: never}}]
+time_servers: [ntp.example]
+log_host: log.example:6514
+log_retention_days: 90
+patch_policy: {{security_days: 14, critical_days: 3}}
+approval: [broad]
+mirrors: [{{mirror: "http://deb.debian.org/debian", snapshot: "http://snapshots.example/debian/{{time}}"}}]
+mappings_confirmed: {{by: Ånge kommun, on: "2026-11-24", catalogue_sha256: {"0" * 64}}}
+profile: strict
 """
 HOST = """\
   - name: ange-web1
@@ -320,6 +338,20 @@ def test_a_large_inventory_is_parsed_once_and_again_after_a_hand_edit(
     path = settings.inventories / "ange" / "hosts.yml"
     path.write_text(path.read_text().replace("192.0.2.11", "192.0.2.99"))
     assert files.load(settings).host("ange-web1").address == "192.0.2.99"
+
+
+def test_everything_that_a_tenant_may_say_is_in_the_parsed_copy_too(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_IT", 1)
+    settings = workspace(tenant=TENANT + MORE_OF_A_TENANT)
+    settings.state.mkdir()
+    first = files.load(settings)
+    tenant = first.tenant("ange")
+    assert [field.name for field in fields(Tenant) if getattr(tenant, field.name) == field.default] == []
+    with monkeypatch.context() as parsing_is_an_error:
+        parsing_is_an_error.setattr(files, "read_inventory", lambda *_: pytest.fail("parsed again"))
+        assert files.load(settings) == first
 
 
 @pytest.mark.parametrize("garbage", ["", "[]", "{", '{"files": 1}'])

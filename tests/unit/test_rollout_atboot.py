@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -88,3 +89,16 @@ def test_somebody_who_types_the_same_line_takes_nothing_away(unit: Path) -> None
     atboot.take_away(PLAN)
     assert not unit.exists()
     atboot.take_away(PLAN)
+
+
+def test_a_unit_that_could_not_be_written_whole_does_not_stay(unit: Path, tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yml").write_text("version: 1\n")
+    settings = config.load(tmp_path, {})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))  # as a disk that is full after 64 bytes
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            atboot.launch(settings, PLAN, ["patch", "start", PLAN], who="anna", starts=STARTS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not unit.exists()

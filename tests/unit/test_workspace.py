@@ -15,7 +15,18 @@ from opsctl.inventory import emit, faults, files, sync
 from opsctl.inventory.tenantfile import read_tenant
 from opsctl.lab import fleet
 from opsctl.lab.fleet import Fleet
-from opsctl.model.host import Account, Cluster, Organisation, OutLimit, Site, Tenant, Window
+from opsctl.model.host import (
+    Account,
+    Cluster,
+    MappingsConfirmed,
+    Mirror,
+    Organisation,
+    OutLimit,
+    PatchPolicy,
+    Site,
+    Tenant,
+    Window,
+)
 from opsctl.overview import workspace
 
 NOW = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
@@ -132,7 +143,7 @@ TEXTS = st.sampled_from(["Ånge kommun", "a: b", "# c", "'\"", "{x}", "- y", "\\
                 max_out_percent=st.none() | st.just(10),
             ), unique_by=lambda limit: limit.name,
         ).map(tuple),
-        rings=st.lists(NAMES, unique=True).map(tuple),
+        rings=st.lists(NAMES, unique=True).map(lambda names: (*names, "broad")),
         windows=st.lists(
             st.builds(
                 Window, name=NAMES, days=st.just(("mon", "sun")), start=st.just("22:00"), end=st.just("04:00"),
@@ -146,6 +157,15 @@ TEXTS = st.sampled_from(["Ånge kommun", "a: b", "# c", "'\"", "{x}", "- y", "\\
         time_servers=st.none() | st.just(()) | st.just(("2001:db8::1", "ntp.example")),
         log_host=st.sampled_from(["", "log.example", "log.example:6514"]),
         log_retention_days=st.none() | st.just(90),
+        approval=st.just(()) | st.just(("broad",)),
+        mirrors=st.just(()) | st.just((Mirror(mirror="http://a.example/d", snapshot="http://b.example/d/{time}"),)),
+        patch_policy=st.none() | st.builds(
+            PatchPolicy, security_days=st.just(14), critical_days=st.none() | st.just(3)
+        ),
+        profile=NAMES | st.just(""),
+        mappings_confirmed=st.none() | st.builds(
+            MappingsConfirmed, by=TEXTS, on=st.just("2026-11-24"), catalogue_sha256=st.just("0" * 64),
+        ),
     )
 )  # fmt: skip
 def test_a_written_tenant_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, tenant: Tenant) -> None:

@@ -39,6 +39,8 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
     ours = sum(host.managed for host in hosts)
     put_aside = _quarantined(app, selection)
     also = f", {out.some(len(put_aside), 'record')} in quarantine" if put_aside else ""
+    if stale := sum(bool(host.stale) for host in hosts):
+        also += f", {aside.kept(stale)}"
     out.note(f"{out.some(len(hosts), 'host')}, {ours} managed, {len(hosts) - ours} not managed{also}")
 
 
@@ -74,9 +76,9 @@ def quarantine(app: App, *, tenants: tuple[str, ...], output: str) -> None:
     found = [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
     stale = [host for host in app.inventory if host.stale and (not tenants or host.tenant in tenants)]
     if output == "json":
-        out.as_json(aside.document(stale, found))
+        out.as_json(aside.document(stale, found, app.settings.text("netbox.url")))
     else:
-        aside.show(stale, found, empty="every record can be used")
+        aside.show(stale, found, address=app.settings.text("netbox.url"), empty="every record can be used")
 
 
 @click.command("check")
@@ -117,7 +119,8 @@ def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quaran
 
 
 def _status(host: Host) -> str:
-    return host.status if host.managed else f"not managed: {host.why_not_managed}"
+    said = host.status if host.managed else f"not managed: {host.why_not_managed}"
+    return f"{said}; kept as it was" if host.stale else said
 
 
 def _served(host: Host) -> str:
