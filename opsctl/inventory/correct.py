@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from opsctl.errors import Incomplete, Problem, SetupError
+from opsctl.errors import Incomplete, Problem, SetupError, StalePlan
 from opsctl.inventory.amend import ADDRESSES, Act, Amendments, Method
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.corrections import Correction
@@ -62,6 +62,12 @@ def plan(settings: Settings, hosts: Iterable[Host], corrections: Sequence[Correc
     if problems:
         raise SetupError("the corrections cannot be applied; nothing was written", problems=tuple(problems))
     return CorrectionPlan(writes=tuple(writes), acts=acts)
+
+
+def refuse_moved(planned: CorrectionPlan, again: CorrectionPlan) -> None:
+    """Raise StalePlan where NetBox is another than the one that a person was shown: a port list is written whole."""
+    if planned != again:
+        raise StalePlan("NetBox was changed by somebody else meanwhile; nothing was written", hint="push again")
 
 
 def _amendments(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from opsctl.cli.main import run
+from opsctl.inventory import making
 from tests.cli.test_host import HOSTS, PIN, own_address
-from tests.netbox.played import TOKEN, Fault, played
+from tests.netbox.played import TOKEN, Fault, Played, played
 
 Capture = pytest.CaptureFixture[str]
 
@@ -89,3 +90,43 @@ def test_without_netbox_no_host_is_asked_and_nothing_is_said_to_agree(
     told = capsys.readouterr()
     assert told.out == ""
     assert "the token is wrong" in told.err
+
+
+@pytest.fixture(name="corrected")
+def _corrected(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
+    """A NetBox that has the workspace's ange-web1, and a file that corrects its memory."""
+    hosts = workspace / "inventories/ange/hosts.yml"
+    hosts.write_text(hosts.read_text().replace("ring: early}", "ring: early, record: virtual-machine/9}"))
+    (workspace / "corrections.yml").write_text("version: 1\nhosts:\n  - {host: ange.ange-web1, memory: 4096}\n")
+    with played() as server:
+        server.rows["ipam/services"] = []
+        row = next(row for row in server.rows["virtualization/virtual-machines"] if row["id"] == 9)
+        row |= {"name": "ange-web1", "memory": 2048, "tenant": {"id": 1, "slug": "ange"}}
+        monkeypatch.setenv("OPSCTL_NETBOX_URL", server.address)
+        monkeypatch.setenv("OPSCTL_NETBOX_TOKEN", TOKEN)
+        yield server
+
+
+def test_corrections_of_what_somebody_changed_after_it_was_shown_are_not_written(
+    workspace: Path, corrected: Played, capsys: Capture
+) -> None:
+    seen: list[str] = []
+
+    def change(line: str) -> None:
+        seen.extend([line] if "vcpus" in line else [])
+        if len(seen) == 2:
+            corrected.rows["virtualization/virtual-machines"][:] = [
+                {**row, "memory": 3072} for row in corrected.rows["virtualization/virtual-machines"]
+            ]
+
+    corrected.before_answer = change
+    assert run(["inventory", "push", "--from", "corrections.yml", "--yes"]) == 3
+    assert "NetBox was changed by somebody else meanwhile; nothing was written" in capsys.readouterr().err
+    assert not any("PATCH" in line for line in corrected.asked)
+
+
+def test_two_do_not_push_one_file_of_corrections_at_once(workspace: Path, corrected: Played, capsys: Capture) -> None:
+    with making.alone(workspace / "corrections.yml"):
+        assert run(["inventory", "push", "--from", "corrections.yml", "--dry-run"]) == 0
+        assert run(["inventory", "push", "--from", "corrections.yml", "--yes"]) == 4
+    assert "somebody else is pushing corrections.yml" in capsys.readouterr().err

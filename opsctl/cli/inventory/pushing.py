@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def push(
     them, it changes what they name. With records, as `inventory import --for-netbox` writes them, it makes those that
     are missing, and what is there is left as it is. A push that was cut off is finished by the next one.
     """
-    from opsctl.inventory import correct, corrections, wanted
+    from opsctl.inventory import correct, corrections, making, wanted
     from opsctl.inventory import push as room
     from opsctl.inventory.address import checked_address
     from opsctl.overview import compared, told
@@ -83,7 +84,11 @@ def push(
     if written:
         app.confirm(f"Write this to {checked_address(app.settings)}?", yes=yes)
         detail = {"values": len(planned.writes), "from": str(file or "")}
-        with app.ledger.act("inventory push", planned.hosts, detail, app.who, app.now) as act:
+        with ExitStack() as held:
+            if isinstance(planned, correct.CorrectionPlan) and file is not None:
+                held.enter_context(making.alone(file))
+                correct.refuse_moved(planned, correct.plan(app.settings, hosts, corrections.read(file, hosts)))
+            act = held.enter_context(app.ledger.act("inventory push", planned.hosts, detail, app.who, app.now))
             message = f"opsctl inventory push by {app.who}, run {act.id}"
             if isinstance(planned, correct.CorrectionPlan):
                 correct.write(app.settings, planned, message)
