@@ -7,7 +7,7 @@ between two pages, a server without a cursor, a proxy that cuts) the ids are swe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -140,7 +140,8 @@ def pull(
         }
         # Counted when all is read: what is deleted meanwhile must not stay.
         counts = {path: reading.count(path, query) for path, query in asked.items()}
-        regions = _regions(netbox, server)
+        sites = _sites(netbox, server)
+        regions = _regions(sites)
         meanwhile.once(server)
         services = {number: service for part in ports for number, service in part}
         early = ports_of(service for service in services.values() if service)
@@ -151,16 +152,19 @@ def pull(
                 found[kind].update((record.id, record) for record in part)
                 meanwhile.came(part, early, regions)
         there = {path: count.result() for path, count in counts.items()}
-    records = (
+    records = tuple(
         record
         for kind in KINDS
         for record in _records(netbox, server, kind, wanted, found[kind], there[PATHS[kind]], texts)
     )
+    if not sites.keys() >= {record.site for record in records if record.site}:
+        sites = _sites(netbox, server)  # one was made meanwhile
+        _refuse_unseen_sites(records, sites)
     return Pull(
         version=server.version,
-        records=tuple(records),
+        records=records,
         services=_services(netbox, server, {"fields": fields}, services, there[SERVICES]),
-        regions=regions,
+        regions=_regions(sites),
         labels=labels,
     )
 
@@ -249,9 +253,24 @@ def read(kind: Kind, texts: Texts, row: Row) -> Record:
         ) from error
 
 
-def _regions(netbox: NetBox, server: Server) -> dict[str, str]:
+def _sites(netbox: NetBox, server: Server) -> dict[str, str]:
+    """The region of each site, empty where it has none."""
     rows = netbox.rows("dcim/sites", {"fields": "id,slug,region"}, cursor=server.cursor)
-    return {str(row["slug"]): str(row["region"]["slug"]) for row in rows if row.get("region")}
+    return {str(row["slug"]): str(row["region"]["slug"]) if row.get("region") else "" for row in rows}
+
+
+def _regions(sites: Mapping[str, str]) -> dict[str, str]:
+    return {slug: region for slug, region in sites.items() if region}
+
+
+def _refuse_unseen_sites(records: Iterable[Record], sites: Collection[str]) -> None:
+    """A token that was narrowed shows fewer sites and says nothing: their hosts would lose their region."""
+    for record in records:
+        if record.site and record.site not in sites:
+            raise SourceFailed(
+                f"NetBox shows {record.key} at the site {record.site}, and not that site; nothing was written",
+                hint="the token's user needs `view` on every site of its hosts",
+            )
 
 
 def custom_fields(netbox: NetBox, server: Server) -> dict[str, frozenset[str]]:

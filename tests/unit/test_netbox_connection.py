@@ -165,6 +165,26 @@ def test_records_that_no_filter_asked_for_are_refused(server: Played, netbox: Ne
         pull(netbox, {"tenant": ("ange",)})
 
 
+def test_a_token_that_shows_a_host_and_not_its_site_is_refused(server: Played, netbox: NetBox) -> None:
+    gone = server.row("virtualization/virtual-machines", "sdl-app-00008")["site"]["slug"]
+    server.rows["dcim/sites"][:] = [row for row in server.rows["dcim/sites"] if row["slug"] != gone]
+    with pytest.raises(FuseTripped, match=f"at the site {gone}, and not that site; nothing was written"):
+        pull(netbox, {})
+
+
+def test_a_site_that_is_made_while_its_hosts_are_read_is_looked_at_again(server: Played, netbox: NetBox) -> None:
+    whole, every = pull(netbox, {}), list(server.rows["dcim/sites"])
+    server.rows["dcim/sites"].pop(0)
+    asked = len(server.asked)
+
+    def make(line: str) -> None:
+        if sum("dcim/sites" in one for one in server.asked[asked:]) == 2:
+            server.rows["dcim/sites"][:] = every
+
+    server.before_answer = make
+    assert pull(netbox, {}) == whole
+
+
 @pytest.mark.parametrize(
     ("name", "said", "next_"),
     [
