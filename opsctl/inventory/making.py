@@ -22,19 +22,16 @@ from opsctl.inventory.lacking import Differs, Lack, decide
 from opsctl.inventory.mapping import Rules, host_name
 from opsctl.inventory.named import REFERENCES, Named, look_up, used
 from opsctl.inventory.netbox import NetBox, Row
-from opsctl.inventory.present import ADDRESSES, INTERFACE_TYPES, INTERFACES, PARENTS, look, mark
-from opsctl.inventory.pull import PATHS, SERVICES
-from opsctl.inventory.push import BATCH, MESSAGES_SINCE
-from opsctl.inventory.record import KINDS, TYPES, Kind
+from opsctl.inventory.present import INTERFACE_TYPES, INTERFACES, look, mark
+from opsctl.inventory.pull import ADDRESSES, SERVICES
+from opsctl.inventory.push import BATCH
+from opsctl.inventory.record import KINDS, PARENTS, PATHS, Kind
+from opsctl.inventory.servicefields import parent_fields, port_fields
 from opsctl.inventory.take import mapping_of
 from opsctl.inventory.wanted import Port, Wanted
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
-
-_TYPES: Mapping[Kind, str] = {kind: name for name, kind in TYPES.items()}
-# One service holds ports of several protocols since NetBox 4.7, and any object may be its parent since 4.3.
-PORT_MAPPINGS_SINCE, ANY_PARENT_SINCE = (4, 7), (4, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +176,7 @@ class _Maker:
     def __init__(self, netbox: NetBox, named: Named, message: str, sent: Callable[[], None]) -> None:
         self._netbox, self._named, self._sent = netbox, named, sent
         self._server = netbox.server()
-        self._said = {"changelog_message": message} if self._server.number >= MESSAGES_SINCE else {}
+        self._said = self._server.said(message)
 
     def make(self, batch: Sequence[Lack]) -> None:
         records = {lack.host: lack.there.id for lack in batch if lack.there}
@@ -248,12 +245,7 @@ class _Maker:
         }
 
     def _service(self, one: Wanted, record: int, port: Port) -> dict[str, Any]:
-        number = self._server.number
-        what: dict[str, Any] = {"protocol": port.protocol, "ports": [port.port]}
-        if number >= PORT_MAPPINGS_SINCE:
-            what = {"port_mappings": [f"{port.protocol}/{port.port}"]}
-        whose = {"parent_object_type": _TYPES[one.kind], "parent_object_id": record}
-        return {"name": port.name, **what, **(whose if number >= ANY_PARENT_SINCE else {PARENTS[one.kind]: record})}
+        return {"name": port.name, **port_fields(self._server, [port]), **parent_fields(self._server, one.kind, record)}
 
 
 def document(planned: MakePlan) -> dict[str, object]:
