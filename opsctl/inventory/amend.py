@@ -33,7 +33,8 @@ class Act:
 class Amendments:
     """Collects what corrections change, and what cannot be changed.
 
-    `platforms` are NetBox's by what they mean to us, each with slugs and ids; `holders` gives its records of an address.
+    `platforms` are NetBox's by what they mean to us, each with slugs and ids; `holders` gives its records of an
+    address.
     """
 
     def __init__(

@@ -28,7 +28,8 @@ from opsctl.inventory.push import BATCH
 from opsctl.inventory.record import KINDS, PARENTS, PATHS, Kind
 from opsctl.inventory.servicefields import parent_fields, port_fields
 from opsctl.inventory.take import mapping_of
-from opsctl.inventory.wanted import Port, Wanted
+from opsctl.inventory.wanted import Wanted
+from opsctl.model.host import Service
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
@@ -193,9 +194,9 @@ class _Maker:
                 kind, {records[lack.host]: (lack.wanted.family, addresses[lack.host])
                        for lack in batch if lack.primary and lack.wanted.kind == kind},
             )  # fmt: skip
-        ports = [self._service(lack.wanted, records[lack.host], port) for lack in batch for port in lack.services]
-        for begin in range(0, len(ports), BATCH):
-            self._create(SERVICES, ports[begin : begin + BATCH])
+        services = [self._service(lack.wanted, records[lack.host], one) for lack in batch for one in lack.services]
+        for begin in range(0, len(services), BATCH):
+            self._create(SERVICES, services[begin : begin + BATCH])
 
     def _made(self, path: str, lacking: Sequence[Lack], body: Callable[[Lack], Row]) -> dict[str, int]:
         """The new objects' ids by host."""
@@ -244,8 +245,12 @@ class _Maker:
             "assigned_object_id": interfaces[lack.host],
         }
 
-    def _service(self, one: Wanted, record: int, port: Port) -> dict[str, Any]:
-        return {"name": port.name, **port_fields(self._server, [port]), **parent_fields(self._server, one.kind, record)}
+    def _service(self, one: Wanted, record: int, service: Service) -> dict[str, Any]:
+        return {
+            "name": service.name,
+            **port_fields(self._server, [service]),
+            **parent_fields(self._server, one.kind, record),
+        }
 
 
 def document(planned: MakePlan) -> dict[str, object]:
@@ -258,7 +263,7 @@ def document(planned: MakePlan) -> dict[str, object]:
                 "interface": lack.wanted.interface if lack.interface else "",
                 "address": lack.wanted.address if lack.address else "",
                 "primary": lack.primary,
-                "services": [str(port) for port in lack.services],
+                "services": [str(service) for service in lack.services],
             }
             for lack in planned.makes
         ],
