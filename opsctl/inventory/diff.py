@@ -182,7 +182,7 @@ def refuse_moves(diff: Diff, *, removals: Collection[str], additions: Collection
     ]
     if open_moves:
         raise FuseTripped(
-            f"{len(open_moves)} hosts would move to another tenant; nothing was written",
+            f"{len(open_moves)} host{'s' * (len(open_moves) > 1)} would move to another tenant; nothing was written",
             problems=tuple(
                 Problem(where=move.before.key, what=f"would become {move.after.key}") for move in open_moves
             ),

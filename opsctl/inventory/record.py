@@ -66,7 +66,13 @@ class Record:
 
     def link(self, address: str) -> str:
         """Where a person finds the record in NetBox."""
-        return f"{address.rstrip('/')}/{PATHS[self.kind]}/{self.id}/"
+        return link(self.key, address)
+
+
+def link(key: str, address: str) -> str:
+    """Where a person finds the record of this name (`virtual-machine/12`) in the NetBox at this address."""
+    path = next((path for kind, path in PATHS.items() if key.startswith(f"{kind}/")), "")
+    return f"{address.rstrip('/')}/{path}/{number(key)}/" if address and path else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

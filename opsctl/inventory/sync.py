@@ -54,6 +54,7 @@ class SyncPlan:
     how: str = ""
     settled: bool = False
     marks: tuple[str, ...] = ()
+    known_aside: frozenset[Quarantined] = frozenset()
 
     @property
     def quarantined(self) -> tuple[Quarantined, ...]:
@@ -64,6 +65,13 @@ class SyncPlan:
     def stale(self) -> tuple[Host, ...]:
         """The hosts that are kept as they were."""
         return tuple(host for host in self.after if host.stale)
+
+    @property
+    def newly_aside(self) -> tuple[tuple[Host, ...], tuple[Quarantined, ...]]:
+        """Which of the last two the copy does not say already."""
+        known = {host.key: host.stale for host in self.before}
+        stale = tuple(host for host in self.stale if known.get(host.key) != host.stale)
+        return stale, tuple(one for one in self.quarantined if one not in self.known_aside)
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -167,6 +175,7 @@ def plan(
         left_out=given.left_out,
         how=given.how,
         marks=given.marks,
+        known_aside=frozenset(copy.quarantined),
         nobodys=_nobodys(copy, given) if given.whole else None,
     )
 

@@ -17,7 +17,7 @@ from opsctl.inventory.ahead import Ahead
 from opsctl.inventory.mapping import MAPPED, Rules, rules
 from opsctl.inventory.mirror import Mirror, Refreshed
 from opsctl.inventory.netbox import NetBox, Server
-from opsctl.inventory.pull import Filters, Meanwhile
+from opsctl.inventory.pull import Filters, Meanwhile, Pull
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import TYPES
 from opsctl.model.host import Host, Tenant
@@ -128,16 +128,26 @@ def _read(
         known = None if full else mirror.load(file)
         # Another look may put a newer mirror there at any time: the mark is that of this one, or of a newer one.
         mark = head.mark if (head := mirror.head(file)) else ""
-        # A custom field comes or goes with a full pull: what was checked then still holds.
         found = mirror.refresh(
             netbox, filters, known, full_every=hours, now=now, labels=bool(chosen.serves.kind),
             meanwhile=Meanwhile(once=partial(_refuse_unknown_fields, netbox, chosen), came=ahead.came),
         )  # fmt: skip
+        # A custom field comes or goes with a full pull; the mapping may be another one than that was checked with.
+        if known and not _knows_fields(found.mirror.pulled, chosen):
+            _refuse_unknown_fields(netbox, chosen, Server(version=found.mirror.pulled.version))
     finally:
         netbox.close()
     if known is None or found.mirror != known:
         mirror.save(file, found.mirror)
     return _Read(before=known, mark=mark, now=found, ahead=ahead)
+
+
+def _knows_fields(pulled: Pull, chosen: Rules) -> bool:
+    """Whether what was read shows every custom field that the mapping names: NetBox gives the empty ones too."""
+    ports = (port for service in pulled.services for port in service.ports)
+    return all(any(name in record.fields for record in pulled.records) for name in chosen.fields) and (
+        chosen.serves.kind != "field" or any(chosen.serves.name in port.fields for port in ports)
+    )
 
 
 def _refuse_unknown_fields(netbox: NetBox, chosen: Rules, server: Server) -> None:

@@ -273,13 +273,22 @@ def test_a_host_that_turns_bad_is_kept_and_shown_as_stale(workspace: Path, serve
     server.row(MACHINES, "sdl-app-00008")["primary_ip4"]["address"] = "127.0.0.1/8"
     capsys.readouterr()
     assert sync() == 0
-    shown = capsys.readouterr().out
-    assert "1 hosts kept as they were" in shown
+    shown = capsys.readouterr()
+    link = f"{server.address}/virtualization/virtual-machines/"
+    assert "newly put aside" in shown.out
+    assert shown.out.count(link) == 1, "what was in quarantine before does not bury it"
+    assert "29 records in quarantine, 1 host kept as it was: opsctl inventory quarantine" in shown.err
     host = files.load(config.load(workspace, {})).host("sdl-app-00008")
     assert (host.address, host.managed) == ("10.20.0.9", True)
     assert "loopback" in host.stale
     assert run(["inventory", "quarantine", "-o", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["stale"][0]["host"] == "sundsvall.sdl-app-00008"
+    stale = json.loads(capsys.readouterr().out)["stale"][0]
+    assert stale["host"] == "sundsvall.sdl-app-00008"
+    assert stale["link"].startswith(link)
+    assert run(["inventory", "list", "--limit", "sdl-app-00008"]) == 0
+    shown = capsys.readouterr()
+    assert "active; kept as it was" in shown.out
+    assert "1 managed, 0 not managed, 1 host kept as it was" in shown.err
 
 
 def test_a_renamed_record_is_a_rename(server: Played, capsys: Capture) -> None:
@@ -301,6 +310,27 @@ def test_a_mapping_that_names_no_custom_field_is_told_with_those_that_exist(work
     shown = capsys.readouterr().err
     assert "netbox.owner: NetBox has no custom field 'owner'" in shown
     assert "criticality, maintenance_window, service_owner" in shown
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "option"),
+    [
+        ('"tag:patch-ring-"', "field:patch_rings", "netbox.ring"),
+        ("owner: field:service_owner", "owner: field:service_owner\n  serves: field:served", "netbox.serves"),
+    ],
+)
+def test_a_mapping_that_goes_wrong_after_a_good_sync_is_told_although_netbox_did_not_move(
+    workspace: Path, capsys: Capture, before: str, after: str, option: str
+) -> None:
+    assert sync() == 0
+    first = texts(workspace)
+    text = (workspace / "opsctl.yml").read_text()
+    (workspace / "opsctl.yml").write_text(text.replace(before, after))
+    capsys.readouterr()
+    assert sync() == 3
+    assert f"{option}: NetBox has no custom field" in capsys.readouterr().err
+    assert run(["inventory", "diff"]) == 3
+    assert texts(workspace) == first
 
 
 def test_check_finds_what_opsctl_yml_says_wrongly_of_netbox(workspace: Path, capsys: Capture) -> None:

@@ -39,6 +39,8 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
     out.table(_COLUMNS if shared else _COLUMNS[:-1], rows if shared else [row[:-1] for row in rows])
     ours = sum(host.managed for host in hosts)
     also = f", {out.some(len(put_aside), 'record')} in quarantine" if put_aside else ""
+    if stale := sum(bool(host.stale) for host in hosts):
+        also += f", {aside.kept(stale)}"
     out.note(f"{out.some(len(hosts), 'host')}, {ours} managed, {len(hosts) - ours} not managed{also}")
 
 
@@ -74,9 +76,9 @@ def quarantine(app: App, *, tenants: tuple[str, ...], output: str) -> None:
     found = aside.among(app, {"tenants": tenants})
     stale = [host for host in app.inventory if host.stale and (not tenants or host.tenant in tenants)]
     if output == "json":
-        out.as_json(aside.document(stale, found))
+        out.as_json(aside.document(stale, found, app.settings.text("netbox.url")))
     else:
-        aside.show(stale, found, empty="every record can be used")
+        aside.show(stale, found, address=app.settings.text("netbox.url"), empty="every record can be used")
 
 
 @click.command("check")
@@ -109,7 +111,8 @@ def _problems(app: App) -> tuple[Problem, ...]:
 
 
 def _status(host: Host) -> str:
-    return host.status if host.managed else f"not managed: {host.why_not_managed}"
+    said = host.status if host.managed else f"not managed: {host.why_not_managed}"
+    return f"{said}; kept as it was" if host.stale else said
 
 
 def _served(host: Host) -> str:

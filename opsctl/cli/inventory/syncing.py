@@ -94,12 +94,11 @@ def _planned(app: App, tenants: tuple[str, ...], source: str | None, *, full: bo
 
     planned = room.plan(app.settings, tenants, source, now=app.now(), full=full)
     if planned.how:
-        out.note(f"NetBox: read {planned.how}")
+        since = " since it was read last" if planned.how.endswith(" changes") else ""
+        out.note(f"NetBox: read {planned.how}{since}")
     if output == "table":
         _print_diff(planned.diff)
-        # A timer's journal is not to hold the same list again and again.
-        tell = aside.show if planned.writes else aside.count
-        tell(planned.stale, planned.quarantined)
+        _print_aside(planned)
     return planned
 
 
@@ -188,7 +187,7 @@ def _sync_document(planned: SyncPlan) -> dict[str, object]:
         "read": planned.how,
         "inventory": planned.inventory.digest,
         "diff": _diff_document(planned.diff),
-        **aside.document(planned.stale, planned.quarantined),
+        **aside.document(planned.stale, planned.quarantined, planned.settings.text("netbox.url")),
         "left_out": dict(planned.left_out),
     }
 
@@ -203,6 +202,17 @@ def _print_diff(found: Diff) -> None:
     rows += [("added", host.key, "", "-", f"{host.address} {host.role} {host.platform}") for host in found.added]
     empty = "the source and the inventory are the same"
     out.table(_COLUMNS, rows, title=found.summary, empty=empty)
+
+
+def _print_aside(planned: SyncPlan) -> None:
+    """What was put aside long ago is only counted: it is not to bury the changes, nor to fill a timer's journal."""
+    put_aside = planned.stale, planned.quarantined
+    new = planned.newly_aside if planned.writes else ((), ())
+    if any(new):
+        title = "" if new == put_aside else "newly put aside"
+        aside.show(*new, address=planned.settings.text("netbox.url"), title=title)
+    if new != put_aside:
+        aside.count(*put_aside)
 
 
 def _diff_document(found: Diff) -> dict[str, object]:
