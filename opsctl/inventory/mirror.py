@@ -107,7 +107,7 @@ def refresh(
     pulled = _counted(netbox, server, wanted, pulled)
     seen |= {change.id for change in changes}
     mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]))
-    return Refreshed(mirror=mirror, how=f"{len(fresh)} changes")
+    return Refreshed(mirror=mirror, how=f"{len(fresh)} change{'' if len(fresh) == 1 else 's'}")
 
 
 @dataclass(frozen=True, kw_only=True)
