@@ -11,7 +11,7 @@ from typing import Literal
 
 from opsctl.errors import Problem
 from opsctl.inventory.corrections import SIZES, Correction
-from opsctl.inventory.intended import Intended, Primary
+from opsctl.inventory.intended import Intended, Primary, other_host
 from opsctl.inventory.netbox import Row, Server
 from opsctl.inventory.pull import ADDRESSES, SERVICES
 from opsctl.inventory.push import Write
@@ -53,6 +53,10 @@ class Amendments:
         """`now` is None where NetBox does not show the record."""
         if now is None:
             self._refuse(wanted, "NetBox does not show its record: it is gone, or the token may not see it")
+            return
+        # A name that was corrected by a push which was cut off is the host's own, too.
+        if (other := other_host(wanted.host, now.name, now.tenant)) and now.name != wanted.name:
+            self._refuse(wanted, f"its record is {other} in NetBox now", "sync first, and look at the file again")
             return
         values = dict(self._own_values(wanted, now))
         values |= self._address(wanted, now, "primary_ip4", wanted.address, now.address4)

@@ -34,6 +34,7 @@ class Change:
     action: str
     type: str
     object: int
+    time: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ def read_change(row: Mapping[str, Any]) -> Change:
             action=str(row["action"]["value"]),
             type=str(row["changed_object_type"]),
             object=int(row["changed_object_id"]),
+            time=str(row["time"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Malformed(f"an entry of the changelog that cannot be read: {type(error).__name__} {error}") from error

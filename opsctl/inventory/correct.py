@@ -6,7 +6,7 @@ The plan is made against NetBox as it is now, so one that was carried out in par
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opsctl.errors import Incomplete, Problem, SetupError
@@ -37,6 +37,7 @@ class CorrectionPlan:
     writes: tuple[Write, ...]
     acts: Mapping[str, tuple[Act, ...]]
     missing: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:

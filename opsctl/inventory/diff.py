@@ -39,6 +39,12 @@ class Changed:
             if (old := getattr(self.before, name)) != (new := getattr(self.after, name))
         )
 
+    @property
+    def by_record_alone(self) -> bool:
+        """Is the address another, too? Put back to a backup, NetBox gives its ids to other hosts."""
+        old, new = ({host.address, host.address6} - {""} for host in (self.before, self.after))
+        return bool(old and new) and not old & new
+
 
 def _as_text(value: object) -> str:
     if not isinstance(value, tuple):
@@ -61,8 +67,9 @@ class Diff:
 
     @property
     def gone(self) -> tuple[Host, ...]:
-        """The hosts that their tenant loses: removed ones, and those that another tenant takes."""
-        return (*self.removed, *(move.before for move in self.moved))
+        """The hosts that their tenant loses: removed, taken by another tenant, or only their record is left."""
+        renamed = (pair.before for pair in self.renamed if pair.by_record_alone)
+        return (*self.removed, *(move.before for move in self.moved), *renamed)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsctl.inventory import token as tokens
 from opsctl.inventory.answers import SourceFailed
-from opsctl.inventory.mapping import Rules, Unusable, platform_name
+from opsctl.inventory.mapping import Rules, Unusable, host_name, platform_name
 from opsctl.inventory.netbox import IDS, NetBox, Query, Row
 from opsctl.inventory.pull import SERVICES, service_fields
 from opsctl.inventory.record import (
@@ -34,7 +34,7 @@ from opsctl.model.host import Host, Service
 if TYPE_CHECKING:
     from opsctl.config import Settings
 
-FIELDS = "id,name,platform,primary_ip4,primary_ip6,vcpus,memory,disk,virtual_disk_count"
+FIELDS = "id,name,tenant,platform,primary_ip4,primary_ip6,vcpus,memory,disk,virtual_disk_count"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Primary:
 class Intended:
     """One host as NetBox means it. Memory and disk in MB; a device has no sizes, `virtual_disks` make up `disk`.
 
-    `platform` is ours (debian-12), or NetBox's slug where that means none of ours.
+    `tenant` is ours, `platform` is ours (debian-12), or NetBox's slug where that means none of ours.
     """
 
     record: str
@@ -63,6 +63,7 @@ class Intended:
     virtual_disks: int = 0
     services: tuple[Service, ...] = ()
     listed: tuple[ServiceRecord, ...] = ()
+    tenant: str = ""
 
     @property
     def device(self) -> bool:
@@ -102,6 +103,20 @@ def read(netbox: NetBox, hosts: Sequence[Host], chosen: Rules) -> dict[str, Inte
             record = f"{kind}/{row['id']}"
             found[known[record]] = _one(record, row, services.get(record, ()), chosen)
     return found
+
+
+def other_host(key: str, name: str, tenant: str) -> str:
+    """The key of the host that a record is now, where it is not this one: a copy may be older than NetBox.
+
+    Put back to a backup, NetBox gives the ids of lost records to new ones: what is known of one host is not written
+    into another's. A name that cannot be one says nothing.
+    """
+    ours, _, ours_named = key.partition(".")
+    try:
+        named = host_name(name)
+    except Unusable:
+        named = ours_named
+    return "" if (tenant, named) == (ours, ours_named) else f"{tenant or 'nobody'}.{named}"
 
 
 def of_copy(host: Host) -> Intended:
@@ -165,6 +180,7 @@ def _one(record: str, row: Row, services: tuple[ServiceRecord, ...], chosen: Rul
             virtual_disks=_whole(row.get("virtual_disk_count")) or 0,
             services=tuple(_named(port) for service in services for port in service.ports),
             listed=services,
+            tenant=chosen.place(row["tenant"]["slug"])[0] if row["tenant"] else "",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SourceFailed(f"NetBox gave a {record} that cannot be read: {type(error).__name__} {error}") from error

@@ -16,7 +16,7 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
@@ -37,18 +37,24 @@ CHANGES = "core/object-changes"
 OVERLAP = 200
 # More changed hosts than this are had faster by reading everything.
 MANY = 2000
-_RECORD = tuple(field.name for field in fields(Record) if field.name != "context")
+_RECORD = tuple(one.name for one in fields(Record) if one.name != "context")
 _values = attrgetter(*_RECORD)
 _FORMAT = f"opsctl {__version__} mirror 1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mirror:
-    """What was read last, when it was last read in full, and the changelog's entries that are in it."""
+    """What was read last, when it was last read in full, and the changelog's entries that are in it.
+
+    `newest` is when NetBox wrote the last of them: put back to a backup, it gives the same ids to other entries.
+    `mark` is another one for every mirror that was ever written.
+    """
 
     pulled: Pull
     full_at: datetime
     seen: tuple[int, ...]
+    newest: str
+    mark: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ def refresh(
     in_full = partial(_in_full, netbox, server, wanted, now, labels=labels, meanwhile=meanwhile)
     if known is None:
         return in_full("for the first time")
-    if now - known.full_at >= full_every:
+    if _long_ago(known, full_every, now):
         return in_full("the last full read is long ago")
     if known.pulled.version != server.version:
         return in_full(f"NetBox is {server.version} now")
@@ -106,27 +112,26 @@ def refresh(
         pulled = _pull(server, records.values(), services.values(), pulled)
     pulled = _counted(netbox, server, wanted, pulled)
     seen |= {change.id for change in changes}
-    mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]))
-    return Refreshed(mirror=mirror, how=f"{len(fresh)} changes")
+    newest = max(changes, key=lambda change: change.id).time
+    mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]), newest=newest)
+    return Refreshed(mirror=mirror, how=f"{len(fresh)} change{'' if len(fresh) == 1 else 's'}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The part of a mirror that tells whether NetBox has moved since: small, and so quickly read.
-
-    `mark` is another one for every mirror that was ever written.
-    """
+    """The part of a mirror that tells whether NetBox has moved since: small, and so quickly read."""
 
     mark: str
     version: str
     full_at: datetime
     seen: tuple[int, ...]
+    newest: str
     counts: Mapping[str, int]
 
 
 def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedelta, now: datetime) -> bool:
     """Is NetBox surely as the mirror has it? Raises SourceFailed."""
-    if now - known.full_at >= full_every:
+    if _long_ago(known, full_every, now):
         return False
     # All asked at once: each answer counts only if every other one is as it was, so their order says nothing.
     with Reading(netbox, Server(version=known.version)) as reading:
@@ -136,6 +141,11 @@ def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedel
         if changes is None or any(change.id not in set(known.seen) for change in changes):
             return False
         return all(count.result() == known.counts.get(kind, 0) for kind, count in counts.items())
+
+
+def _long_ago(known: Mirror | Head, full_every: timedelta, now: datetime) -> bool:
+    # A time that is still to come was written by a clock that was wrong: it says nothing of how long ago that was.
+    return not timedelta() <= now - known.full_at < full_every
 
 
 def _in_full(
@@ -149,23 +159,29 @@ def _in_full(
     meanwhile: Meanwhile,
 ) -> Refreshed:
     seen: tuple[int, ...] = ()
+    newest = ""
 
     def note_place() -> None:
         """The changelog's place before the pull: what happens during it is looked at again the next time."""
-        nonlocal seen
-        seen = _latest(netbox)
+        nonlocal seen, newest
+        seen, newest = _latest(netbox)
 
     pulled = pulling.pull(netbox, wanted, server=server, labels=labels, meanwhile=replace(meanwhile, before=note_place))
-    return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen), how=f"in full: {why}")
+    return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen, newest=newest), how=f"in full: {why}")
 
 
-def _latest(netbox: NetBox) -> tuple[int, ...]:
-    """The newest entries of the changelog; none where the token may not see it: then every sync is a full one."""
+def _latest(netbox: NetBox) -> tuple[tuple[int, ...], str]:
+    """The newest entries of the changelog, and when the last was written.
+
+    None where the token may not see it: then every sync is a full one.
+    """
     try:
-        rows, _, _ = netbox.page(CHANGES, {"limit": OVERLAP, "ordering": "-id", "fields": "id"})
+        rows, _, _ = netbox.page(CHANGES, {"limit": OVERLAP, "ordering": "-id", "fields": "id,time"})
     except SourceFailed:
-        return ()
-    return tuple(sorted(int(row["id"]) for row in rows))
+        return (), ""
+    times = {int(row["id"]): str(row["time"]) for row in rows}
+    seen = tuple(sorted(times))
+    return seen, times[seen[-1]] if seen else ""
 
 
 def _changes(netbox: NetBox, server: Server, known: Mirror | Head) -> list[Change] | None:
@@ -177,14 +193,15 @@ def _changes(netbox: NetBox, server: Server, known: Mirror | Head) -> list[Chang
         return None
     query: Query = {
         "id__gt": max(known.seen[-1] - OVERLAP, 0),
-        "fields": "id,action,changed_object_type,changed_object_id",
+        "fields": "id,action,changed_object_type,changed_object_id,time",
     }
     try:
         found = [read_change(row) for row in netbox.rows(CHANGES, query, cursor=server.cursor)]
     except (Malformed, SourceFailed):
         return None
-    # Where the newest entry is missing that was seen, the changelog was pruned, or this is another NetBox.
-    return found if known.seen[-1] in {change.id for change in found} else None
+    # Where the newest entry that was seen is missing or another one, the changelog was pruned, NetBox was put back to
+    # a backup, or this is another NetBox.
+    return found if (known.seen[-1], known.newest) in {(change.id, change.time) for change in found} else None
 
 
 def _replace_records(
@@ -252,6 +269,7 @@ def head(file: Path) -> Head | None:
             version=found["version"],
             full_at=datetime.fromisoformat(found["full_at"]),
             seen=tuple(found["seen"]),
+            newest=str(found["newest"]),
             counts=dict(found["counts"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -279,7 +297,13 @@ def load(file: Path) -> Mirror | None:
             regions=found["regions"],
             labels=found["labels"],
         )
-        return Mirror(pulled=pulled, full_at=datetime.fromisoformat(found["full_at"]), seen=tuple(found["seen"]))
+        return Mirror(
+            pulled=pulled,
+            full_at=datetime.fromisoformat(found["full_at"]),
+            seen=tuple(found["seen"]),
+            newest=str(found["newest"]),
+            mark=str(found["mark"]),
+        )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
 
@@ -291,10 +315,12 @@ def save(file: Path, mirror: Mirror) -> None:
     pulled = mirror.pulled
     numbers = {text: number for number, text in enumerate(sorted({record.context for record in pulled.records}))}
     content = {
+        "mark": secrets.token_hex(8),
         "version": pulled.version,
         "labels": pulled.labels,
         "full_at": mirror.full_at.isoformat(),
         "seen": mirror.seen,
+        "newest": mirror.newest,
         "regions": dict(pulled.regions),
         "contexts": list(numbers),
         "records": [[*_values(record), numbers[record.context]] for record in pulled.records],
@@ -304,17 +330,15 @@ def save(file: Path, mirror: Mirror) -> None:
         ],
     }
     counts = Counter(record.kind for record in pulled.records)
-    top = {name: content[name] for name in ("version", "full_at", "seen")} | {
-        "counts": counts,
-        "mark": secrets.token_hex(8),
-    }
+    top = {name: content[name] for name in ("mark", "version", "full_at", "seen", "newest")} | {"counts": counts}
     # The head goes first and comes last: it never speaks of another mirror than the one that is there.
     _head_of(file).unlink(missing_ok=True)
-    _put(file, content)
-    _put(_head_of(file), top)
+    if _put(file, content):
+        _put(_head_of(file), top)
 
 
-def _put(file: Path, content: object) -> None:
+def _put(file: Path, content: object) -> bool:
+    """Was there room for it?"""
     with contextlib.suppress(OSError):
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=".netbox.")
         try:
@@ -323,6 +347,9 @@ def _put(file: Path, content: object) -> None:
             Path(name).replace(file)
         except OSError:
             Path(name).unlink(missing_ok=True)
+        else:
+            return True
+    return False
 
 
 def _record(row: list[Any], contexts: list[str]) -> Record:

@@ -7,16 +7,18 @@ are made by `inventory setup-netbox`; their names begin with `opsctl_`, and a sy
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from opsctl.errors import Incomplete
 from opsctl.inventory import pull as pulling
 from opsctl.inventory.answers import SourceFailed
-from opsctl.inventory.intended import by_token
+from opsctl.inventory.intended import by_token, other_host
+from opsctl.inventory.mapping import Rules
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.record import KINDS, PATHS, TYPES, Kind, number
+from opsctl.inventory.take import mapping_of
 from opsctl.model.host import Host
 
 if TYPE_CHECKING:
@@ -63,10 +65,14 @@ class Write:
 
 @dataclass(frozen=True, kw_only=True)
 class PushPlan:
-    """What would be written; `missing` are the fields that NetBox does not have yet."""
+    """What would be written; `missing` are the fields that NetBox does not have yet.
+
+    `others`: what the records of some hosts are now, by the hosts' keys. Nothing is written into those.
+    """
 
     writes: tuple[Write, ...]
     missing: tuple[str, ...]
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -78,17 +84,19 @@ def plan(settings: Settings, hosts: Sequence[Host], values: Mapping[str, Mapping
 
     Raises ConfigError for what opsctl.yml says wrongly, SourceFailed for what NetBox does.
     """
+    chosen = mapping_of(settings)
     writes: list[Write] = []
     missing: dict[str, None] = {}
+    others: dict[str, str] = {}
     for tenant, theirs in by_token(settings, hosts).items():
         netbox = NetBox.of(settings, tenant)
         try:
             lacking = missing_fields(netbox)
             missing |= dict.fromkeys(lacking)
-            writes += _differing(netbox, theirs, values, lacking)
+            writes += _differing(netbox, chosen, theirs, values, lacking, others)
         finally:
             netbox.close()
-    return PushPlan(writes=tuple(writes), missing=tuple(missing))
+    return PushPlan(writes=tuple(writes), missing=tuple(missing), others=others)
 
 
 def missing_fields(netbox: NetBox) -> tuple[str, ...]:
@@ -98,11 +106,21 @@ def missing_fields(netbox: NetBox) -> tuple[str, ...]:
 
 
 def _differing(
-    netbox: NetBox, hosts: Iterable[Host], values: Mapping[str, Mapping[str, Cell]], missing: Collection[str]
+    netbox: NetBox,
+    chosen: Rules,
+    hosts: Iterable[Host],
+    values: Mapping[str, Mapping[str, Cell]],
+    missing: Collection[str],
+    others: dict[str, str],
 ) -> Iterator[Write]:
+    """What differs; `others` takes up the hosts whose records are other ones by now."""
     known = {host.record: host for host in hosts if host.record and host.key in values}
-    for row in _rows(netbox, known, "id,custom_fields"):
+    for row in _rows(netbox, known, "id,name,tenant,custom_fields"):
         host = known[row["record"]]
+        tenant = chosen.place(str(row["tenant"]["slug"]))[0] if row["tenant"] else ""
+        if other := other_host(host.key, str(row["name"] or ""), tenant):
+            others[host.key] = other
+            continue
         for name, value in sorted(values[host.key].items()):
             before = row["custom_fields"].get(name)
             if name not in missing and not same(before, value):
@@ -162,16 +180,16 @@ def _bodies(kind: Kind, writes: Iterable[Write]) -> Iterator[Row]:
 
 def set_up(netbox: NetBox, names: Sequence[str]) -> None:
     """Make these custom fields of ours, for devices and virtual machines."""
-    for field in FIELDS:
-        if field.name in names:
+    for one in FIELDS:
+        if one.name in names:
             netbox.create(
                 "extras/custom-fields",
                 {
-                    "name": field.name,
-                    "type": field.type,
-                    "label": field.label,
+                    "name": one.name,
+                    "type": one.type,
+                    "label": one.label,
                     "group_name": "opsctl",
-                    "description": field.meaning,
+                    "description": one.meaning,
                     "object_types": sorted(TYPES),
                     # People look at them; only opsctl writes them.
                     "ui_editable": "no",

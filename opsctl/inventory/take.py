@@ -30,10 +30,9 @@ MACHINES, SERVICE = frozenset(TYPES), frozenset({"ipam.service"})
 
 @dataclass(frozen=True, kw_only=True)
 class _Read:
-    """One mirror as it was, by its mark, and as it is now; what was made of it while it came."""
+    """One mirror as it was and as it is now; what was made of it while it came."""
 
     before: Mirror | None
-    mark: str
     now: Refreshed
     ahead: Ahead
 
@@ -70,7 +69,8 @@ def take(
     ]
     pulled = [one.now.mirror.pulled for one in read]
     regions = {slug: region for one in pulled for slug, region in one.regions.items()}
-    same = _same(read, before) if made_from and [one.mark for one in read] == list(made_from) else {}
+    marks = [one.before.mark if one.before else "" for one in read]
+    same = _same(read, before) if made_from and all(marks) and marks == list(made_from) else {}
     for one in read:
         same |= one.ahead.still(one.now.mirror.pulled, regions)
     records = {record.key: record for one in pulled for record in one.records}
@@ -85,7 +85,7 @@ def take(
 
 def _same(read: Sequence[_Read], before: Sequence[Host]) -> dict[str, Host]:
     """The hosts whose records have not been touched since they were made of them, by record."""
-    known = [(one.before.pulled, one.now.mirror.pulled) for one in read if one.before and one.mark]
+    known = [(one.before.pulled, one.now.mirror.pulled) for one in read if one.before]
     untouched = {key for was, now in known for key in pulling.untouched(was, now)}
     return {host.record: host for host in before if host.record in untouched}
 
@@ -126,8 +126,6 @@ def _read(
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     try:
         known = None if full else mirror.load(file)
-        # Another look may put a newer mirror there at any time: the mark is that of this one, or of a newer one.
-        mark = head.mark if (head := mirror.head(file)) else ""
         found = mirror.refresh(
             netbox, filters, known, full_every=hours, now=now, labels=bool(chosen.serves.kind),
             meanwhile=Meanwhile(once=partial(_refuse_unknown_fields, netbox, chosen), came=ahead.came),
@@ -139,7 +137,7 @@ def _read(
         netbox.close()
     if known is None or found.mirror != known:
         mirror.save(file, found.mirror)
-    return _Read(before=known, mark=mark, now=found, ahead=ahead)
+    return _Read(before=known, now=found, ahead=ahead)
 
 
 def _knows_fields(pulled: Pull, chosen: Rules) -> bool:

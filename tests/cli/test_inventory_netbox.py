@@ -15,7 +15,7 @@ import pytest
 
 from opsctl import config
 from opsctl.cli.main import run
-from opsctl.inventory import files, freshness
+from opsctl.inventory import files, freshness, push
 from opsctl.inventory.mapping import to_host
 from opsctl.inventory.record import Record
 from opsctl.model.host import Host
@@ -289,6 +289,8 @@ def test_a_host_that_turns_bad_is_kept_and_shown_as_stale(workspace: Path, serve
     shown = capsys.readouterr()
     assert "active; kept as it was" in shown.out
     assert "1 managed, 0 not managed, 1 host kept as it was" in shown.err
+    run(["host", "show", "sdl-app-00008", "--offline"])
+    assert "kept as it was  its record cannot be used: primary address 127.0.0.1" in capsys.readouterr().out
 
 
 def test_a_renamed_record_is_a_rename(server: Played, capsys: Capture) -> None:
@@ -458,3 +460,26 @@ def test_an_equal_sync_is_remembered_and_a_refused_one_is_not_forgotten(server: 
         server.change("virtualization.virtualmachine", number, "delete")
     assert sync() == 3
     assert sync() == 3, "the mirror knows of the deletions now, and they still wait for a person"
+
+
+def test_nothing_is_written_into_a_record_that_is_another_host_by_now(
+    workspace: Path, server: Played, capsys: Capture
+) -> None:
+    sync()
+    for number, one in enumerate(push.FIELDS, 900):
+        types = ["dcim.device", "virtualization.virtualmachine"]
+        server.rows["extras/custom-fields"].append({"id": number, "name": one.name, "object_types": types})
+    keys = [f"sundsvall.{name}" for name in ("sdl-app-00008", "sdl-web-00002")]
+    with Store.open(config.load(workspace, {}).state) as store:
+        for key in keys:
+            store.put_fact(key, "pending", json.dumps({"pending_security": 3}), datetime.now(UTC))
+    record = {host.key: host.record for host in files.load(config.load(workspace, {}))}[keys[0]]
+    row = next(row for row in server.rows[MACHINES] if f"virtual-machine/{row['id']}" == record)
+    row["name"] = "sdl-made-anew"
+    capsys.readouterr()
+    assert run(["inventory", "push", "--dry-run", "-o", "json"]) == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert {write["host"] for write in found["writes"]} == {keys[1]}
+    assert found["other_hosts"] == {keys[0]: "sundsvall.sdl-made-anew"}
+    assert f"{keys[0]}: its record is sundsvall.sdl-made-anew in NetBox now; nothing is written there" in shown.err

@@ -17,7 +17,7 @@ WEB = ServiceRecord(id=8, parent="virtual-machine/1", ports=(
 ))  # fmt: skip
 NOW = Intended(
     record="virtual-machine/1", name="ange-web1", platform="debian-11", vcpus=2.0, memory=2048, disk=10_000,
-    address4=Primary(id=7, address="192.0.2.99"), listed=(WEB,),
+    address4=Primary(id=7, address="192.0.2.99"), listed=(WEB,), tenant="ange",
 )  # fmt: skip
 WANTED = Correction(host="ange.ange-web1", where="corrections.yml:3")
 OWN = {"id": 9, "address": "192.0.2.11/24", "assigned_object": {"virtual_machine": {"id": 1}}}
@@ -46,6 +46,25 @@ def test_values_of_a_record_are_changed_together_and_those_that_are_right_are_le
         ("memory", 2048, 4096), ("platform", "debian-11", "debian-12"),
     ]  # fmt: skip
     assert amended(memory=2048, platform="debian-11").acts == []
+
+
+@pytest.mark.parametrize(
+    ("values", "other"),
+    [
+        ({"name": "ange-db7"}, "ange.ange-db7"),
+        ({"tenant": "sundsvall"}, "sundsvall.ange-web1"),
+        ({"tenant": ""}, "nobody.ange-web1"),
+    ],
+)
+def test_a_record_that_is_another_host_by_now_is_not_corrected(values: dict[str, str], other: str) -> None:
+    now = Intended(**{**vars(NOW), **values})
+    assert refused(amended(now=now, memory=4096)) == f"ange.ange-web1: its record is {other} in NetBox now"
+    assert amended(now=now, memory=4096).acts == []
+
+
+@pytest.mark.parametrize("name", ["ANGE-web1.example.org", "two words", "web1"])
+def test_a_record_whose_name_is_another_spelling_none_or_corrected_already_is_still_the_hosts(name: str) -> None:
+    assert amended(now=replace(NOW, name=name), name="web1", memory=4096).problems == []
 
 
 def test_a_primary_address_is_corrected_itself_or_gives_way_to_the_records_own_right_one() -> None:

@@ -1,5 +1,7 @@
 """Asking only for what changed: the result is that of a full pull, whatever changed, and however little is asked."""
 
+import errno
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -211,3 +213,62 @@ def test_the_head_tells_that_nothing_moved_and_is_another_for_every_mirror(
     assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
     rename(server)
     assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
+
+
+def test_a_netbox_that_was_put_back_to_a_backup_and_reached_the_same_number_again_is_read_anew(
+    server: Played, netbox: NetBox
+) -> None:
+    first = refresh(netbox, None).mirror
+    assert server.changes is not None
+    server.changes.clear()
+    rename(server)
+    server.changes[0]["time"] = "2026-11-23T08:00:00.000000Z"
+    assert not mirror.unmoved(netbox, {}, head_of(first), full_every=DAY, now=NOW)
+    second = refresh(netbox, first)
+    assert second.mirror.pulled == pull(netbox, {})
+    assert second.how == "in full: the changelog has a gap, or may not be seen any more"
+
+
+def test_a_full_read_at_a_time_that_is_still_to_come_was_never_made(netbox: NetBox) -> None:
+    first = refresh(netbox, None).mirror
+    assert not mirror.unmoved(netbox, {}, head_of(first), full_every=DAY, now=NOW - DAY)
+    assert "long ago" in refresh(netbox, first, later=-DAY).how
+
+
+def test_a_disk_that_holds_the_head_but_not_the_mirror_keeps_no_head(
+    server: Played, netbox: NetBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = mirror.path(tmp_path, netbox.address, {}, "")
+    mirror.save(file, refresh(netbox, None).mirror)
+    rename(server)
+    kept = refresh(netbox, mirror.load(file)).mirror
+    real, full = Path.replace, OSError(errno.ENOSPC, "No space left on device")
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == file:
+            raise full
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    mirror.save(file, kept)
+    assert mirror.head(file) is None
+
+
+def test_the_mark_is_that_of_the_mirror_itself_and_not_of_the_head_beside_it(netbox: NetBox, tmp_path: Path) -> None:
+    kept, file = refresh(netbox, None).mirror, mirror.path(tmp_path, netbox.address, {}, "")
+    mirror.save(file, kept)
+    older = file.with_suffix(".head").read_text()
+    mirror.save(file, kept)
+    file.with_suffix(".head").write_text(older)  # two that wrote at the same time
+    head, found = mirror.head(file), mirror.load(file)
+    assert head is not None
+    assert found is not None
+    assert found.mark
+    assert found.mark != head.mark
+
+
+def head_of(kept: Mirror) -> mirror.Head:
+    counts: Counter[str] = Counter(record.kind for record in kept.pulled.records)
+    return mirror.Head(
+        mark="", version=kept.pulled.version, full_at=kept.full_at, seen=kept.seen, newest=kept.newest, counts=counts
+    )

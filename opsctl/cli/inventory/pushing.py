@@ -94,9 +94,14 @@ def push(
     if output == "json":
         fields = ("host", "record", "field", "before", "after")
         writes = [{name: getattr(write, name) for name in fields} for write in planned.writes]
-        out.as_json({"written": written, "writes": writes, "missing_fields": planned.missing})
+        others = dict(planned.others)
+        out.as_json({"written": written, "writes": writes, "missing_fields": planned.missing, "other_hosts": others})
     if planned.missing:
         out.note(f"NetBox has no field {', '.join(planned.missing)}\n  what next: opsctl inventory setup-netbox")
+    for key, other in planned.others.items():
+        out.note(
+            f"{key}: its record is {other} in NetBox now; nothing is written there\n  what next: opsctl inventory sync"
+        )
 
 
 def _make(app: App, file: Path, selection: Selection, *, dry_run: bool, yes: bool, output: str) -> None:
