@@ -318,12 +318,12 @@ def _read_file(path: Path, problems: Problems, values: dict[str, Value], origin:
     document.number("version", 1, low=1, high=1)
     for name in dict.fromkeys(option.name.partition(".")[0] for option in OPTIONS):
         section = document.section(name)
-        for option in (o for o in OPTIONS if o.name.startswith(name + ".")):
-            key = option.name.partition(".")[2]
+        options = {o.name.partition(".")[2]: o for o in OPTIONS if o.name.startswith(name + ".")}
+        for key, option in options.items():
             if section.has(key):
                 values[option.name] = _from_file(option, key, section)
                 origin[option.name] = section.line_of(key)
-        section.done()
+        section.done(options)
     document.done()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import yaml
@@ -271,9 +271,11 @@ class Section:
             else:
                 self.problems.note(self._place(item), f"an entry of {key} is not a mapping")
 
-    def done(self) -> None:
-        """Note every key that no reader asked for."""
-        known = ", ".join(sorted(self._asked))
+    def done(self, known: Iterable[str] = ()) -> None:
+        """Note every key that no reader asked for; `known`: keys that are asked for only where they are given."""
+        all_known = self._asked.union(known)
         for key in self._values:
-            if key not in self._asked:
-                self.problems.note(self.line_of(key), f"{key!r} is not known here", f"known: {known}")
+            if key not in all_known:
+                self.problems.note(
+                    self.line_of(key), f"{key!r} is not known here", f"known: {', '.join(sorted(all_known))}"
+                )

@@ -11,17 +11,13 @@ from typing import Literal
 
 from opsctl.errors import Problem
 from opsctl.inventory.corrections import SIZES, Correction
-from opsctl.inventory.intended import Intended, Primary, number, other_host
-from opsctl.inventory.netbox import Row
-from opsctl.inventory.pull import PATHS, SERVICES
+from opsctl.inventory.intended import Intended, Primary, other_host
+from opsctl.inventory.netbox import Row, Server
+from opsctl.inventory.pull import ADDRESSES, SERVICES
 from opsctl.inventory.push import Write
-from opsctl.inventory.record import KINDS, Kind, Port, ServiceRecord
-from opsctl.model.host import Service
+from opsctl.inventory.record import PARENTS, PATHS, Port, ServiceRecord, number
+from opsctl.inventory.servicefields import parent_fields, port_fields
 
-ADDRESSES = "ipam/ip-addresses"
-# One service holds ports of several protocols since NetBox 4.7, and any object may be its parent since 4.3.
-PORT_MAPPINGS_SINCE, ANY_PARENT_SINCE = (4, 7), (4, 3)
-_TYPES: Mapping[Kind, str] = {"device": "dcim.device", "virtual-machine": "virtualization.virtualmachine"}
 Method = Literal["DELETE", "PATCH", "POST"]
 
 
@@ -37,18 +33,18 @@ class Act:
 class Amendments:
     """Collects what corrections change, and what cannot be changed.
 
-    `version` is NetBox's; `platforms` are its own by what they mean to us, each with slugs and ids; `holders` gives its
-    records of an address.
+    `platforms` are NetBox's by what they mean to us, each with slugs and ids; `holders` gives its records of an
+    address.
     """
 
     def __init__(
         self,
         *,
-        version: tuple[int, int],
+        server: Server,
         platforms: Mapping[str, Mapping[str, int]],
         holders: Callable[[str], Sequence[Row]],
     ) -> None:
-        self._version, self._platforms, self._holders = version, platforms, holders
+        self._server, self._platforms, self._holders = server, platforms, holders
         self.writes: list[Write] = []
         self.acts: list[Act] = []
         self.problems: list[Problem] = []
@@ -66,8 +62,7 @@ class Amendments:
         values |= self._address(wanted, now, "primary_ip4", wanted.address, now.address4)
         values |= self._address(wanted, now, "primary_ip6", wanted.address6, now.address6)
         if values:
-            kind = KINDS[0] if now.device else KINDS[1]
-            self.acts.append(Act(method="PATCH", path=PATHS[kind], body={"id": number(now.record), **values}))
+            self.acts.append(Act(method="PATCH", path=PATHS[now.kind], body={"id": number(now.record), **values}))
         self._new_services(wanted, now)
         self._old_services(wanted, now)
 
@@ -114,8 +109,9 @@ class Amendments:
         there = {(port.protocol, port.port) for service in now.listed for port in service.ports}
         for service in wanted.add_services:
             if (service.protocol, service.port) not in there:
-                self._note(wanted, now, "service", None, _told(service))
-                body = {"name": service.name, **self._parent(now), **self._ports([_port(service)])}
+                self._note(wanted, now, "service", None, service)
+                whose = parent_fields(self._server, now.kind, number(now.record))
+                body = {"name": service.name, **whose, **port_fields(self._server, [service])}
                 self.acts.append(Act(method="POST", path=SERVICES, body=body))
 
     def _old_services(self, wanted: Correction, now: Intended) -> None:
@@ -133,18 +129,7 @@ class Amendments:
     def _without(self, service: ServiceRecord, left: Sequence[Port]) -> Act:
         if not left:
             return Act(method="DELETE", path=SERVICES, body={"id": service.id})
-        return Act(method="PATCH", path=SERVICES, body={"id": service.id, **self._ports(left)})
-
-    def _ports(self, ports: Sequence[Port]) -> Mapping[str, object]:
-        if self._version >= PORT_MAPPINGS_SINCE:
-            return {"port_mappings": [f"{port.protocol}/{port.port}" for port in ports]}
-        return {"protocol": ports[0].protocol, "ports": [port.port for port in ports]}
-
-    def _parent(self, now: Intended) -> Mapping[str, object]:
-        kind = KINDS[0] if now.device else KINDS[1]
-        if self._version >= ANY_PARENT_SINCE:
-            return {"parent_object_type": _TYPES[kind], "parent_object_id": number(now.record)}
-        return {kind.replace("-", "_"): number(now.record)}
+        return Act(method="PATCH", path=SERVICES, body={"id": service.id, **port_fields(self._server, left)})
 
     def _note(self, wanted: Correction, now: Intended, field: str, before: object, after: object) -> None:
         cells = [value if value is None or isinstance(value, int) else str(value) for value in (before, after)]
@@ -157,15 +142,7 @@ class Amendments:
 def _owner(row: Row) -> str:
     """The record whose interface has this address."""
     interface = row.get("assigned_object") or {}
-    for name, kind in (("device", KINDS[0]), ("virtual_machine", KINDS[1])):
+    for kind, name in PARENTS.items():
         if interface.get(name):
             return f"{kind}/{interface[name]['id']}"
     return ""
-
-
-def _port(service: Service) -> Port:
-    return Port(name=service.name, protocol=service.protocol, port=service.port)
-
-
-def _told(service: Service) -> str:
-    return f"{service.name} {service.protocol}/{service.port}"

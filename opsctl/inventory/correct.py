@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opsctl.errors import Incomplete, Problem, SetupError, StalePlan
-from opsctl.inventory.amend import ADDRESSES, Act, Amendments, Method
+from opsctl.inventory.amend import Act, Amendments, Method
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.corrections import Correction
 from opsctl.inventory.intended import Intended, by_token, read
 from opsctl.inventory.making import refuse_lacks
 from opsctl.inventory.mapping import Rules, Unusable, platform_name
 from opsctl.inventory.netbox import NetBox, Row
-from opsctl.inventory.push import BATCH, MESSAGES_SINCE, Write
+from opsctl.inventory.pull import ADDRESSES
+from opsctl.inventory.push import BATCH, Write
 from opsctl.inventory.take import mapping_of
 from opsctl.model.host import Host
 
@@ -74,7 +75,7 @@ def _amendments(
     netbox: NetBox, chosen: Rules, corrections: Sequence[Correction], now: Mapping[str, Intended]
 ) -> Amendments:
     found = Amendments(
-        version=netbox.server().number,
+        server=netbox.server(),
         platforms=_platforms(netbox, chosen) if any(one.platform for one in corrections) else {},
         holders=lambda address: netbox.page(ADDRESSES, {"address": address, "limit": 100})[0],
     )
@@ -90,7 +91,7 @@ def write(settings: Settings, planned: CorrectionPlan, message: str) -> None:
     for tenant, acts in planned.acts.items():
         netbox = NetBox.of(settings, tenant)
         try:
-            said = {"changelog_message": message} if netbox.server().number >= MESSAGES_SINCE else {}
+            said = netbox.server().said(message)
             for method, path, bodies in _bulks(acts):
                 _send(netbox, method, path, [{**body, **said} for body in bodies])
                 done += len(bodies)

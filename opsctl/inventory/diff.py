@@ -91,14 +91,10 @@ def compare(before: Iterable[Host], after: Iterable[Host]) -> Diff:
     gone = [host for key, host in old.items() if key not in new]
     come = [host for key, host in new.items() if key not in old]
     renamed = _pairs(gone, come, lambda host: (host.tenant, host.record) if host.record else ())
-    renamed += _pairs(gone, come, _place)
+    renamed += _pairs(gone, come, lambda host: host.claim)
     moved = _pairs(gone, come, lambda host: (host.record,) if host.record else ())
     moved += _pairs(gone, come, lambda host: (host.name,))
     return Diff(added=tuple(come), removed=tuple(gone), changed=changed, renamed=renamed, moved=moved)
-
-
-def _place(host: Host) -> tuple[str, ...]:
-    return (host.tenant, host.site, host.jump, host.address, str(host.port)) if host.address else ()
 
 
 def _pairs(gone: list[Host], come: list[Host], mark: Callable[[Host], tuple[str, ...]]) -> tuple[Changed, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,18 @@ from opsctl.inventory import token as tokens
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.mapping import Rules, Unusable, host_name, platform_name
 from opsctl.inventory.netbox import IDS, NetBox, Query, Row
-from opsctl.inventory.pull import PATHS, SERVICES, service_fields
-from opsctl.inventory.record import KINDS, Kind, Malformed, Port, ServiceRecord, read_service
+from opsctl.inventory.pull import SERVICES, service_fields
+from opsctl.inventory.record import (
+    KINDS,
+    PARENTS,
+    PATHS,
+    Kind,
+    Malformed,
+    Port,
+    ServiceRecord,
+    number,
+    read_service,
+)
 from opsctl.inventory.take import mapping_of
 from opsctl.model.host import Host, Service
 
@@ -25,7 +35,6 @@ if TYPE_CHECKING:
     from opsctl.config import Settings
 
 FIELDS = "id,name,tenant,platform,primary_ip4,primary_ip6,vcpus,memory,disk,virtual_disk_count"
-_PARENTS: Mapping[Kind, str] = {"device": "device_id", "virtual-machine": "virtual_machine_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,10 @@ class Intended:
     @property
     def device(self) -> bool:
         return self.record.startswith("device/")
+
+    @property
+    def kind(self) -> Kind:
+        return "device" if self.device else "virtual-machine"
 
 
 def intended(settings: Settings, hosts: Iterable[Host]) -> dict[str, Intended]:
@@ -119,11 +132,6 @@ def of_copy(host: Host) -> Intended:
     )
 
 
-def number(record: str) -> int:
-    """NetBox's id of `virtual-machine/12`."""
-    return int(record.partition("/")[2])
-
-
 def by_token(settings: Settings, hosts: Sequence[Host]) -> dict[str, list[Host]]:
     """The hosts by the tenant whose token opens their records; all under "" where one token opens everything."""
     if not tokens.for_each_tenant(settings):
@@ -140,7 +148,7 @@ def _services(netbox: NetBox, kind: Kind, ids: Sequence[int]) -> dict[str, tuple
     wanted = {f"{kind}/{one}" for one in ids}
     found: dict[str, tuple[ServiceRecord, ...]] = {}
     for begin in range(0, len(ids), IDS):
-        query: Query = {_PARENTS[kind]: list(ids[begin : begin + IDS]), "fields": fields}
+        query: Query = {f"{PARENTS[kind]}_id": list(ids[begin : begin + IDS]), "fields": fields}
         for row in netbox.rows(SERVICES, query, cursor=cursor):
             service = _service(row)
             # A server that does not know the filter would give everything.

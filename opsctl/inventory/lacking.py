@@ -11,7 +11,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from opsctl.inventory.wanted import Port, Wanted
+from opsctl.inventory.wanted import Wanted
+from opsctl.model.host import Service
 
 # What a record of NetBox may say otherwise than the file.
 COMPARED = ("site", "cluster", "role", "platform", "status")
@@ -49,7 +50,7 @@ class Lack:
     interface: bool = True
     address: bool = True
     primary: bool = True
-    services: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
     differs: tuple[Differs, ...] = ()
 
     def __bool__(self) -> bool:
@@ -89,6 +90,6 @@ def decide(host: str, wanted: Wanted, there: There | None) -> Lack:
         interface=not primary and not there.interface,
         address=not primary and not there.address,
         primary=not primary,
-        services=tuple(port for port in wanted.services if port.name not in there.services and not other),
+        services=tuple(one for one in wanted.services if one.name not in there.services and not other),
         differs=tuple(differs),
     )

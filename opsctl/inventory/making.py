@@ -22,19 +22,17 @@ from opsctl.inventory.lacking import Differs, Lack, decide
 from opsctl.inventory.mapping import Rules, host_name
 from opsctl.inventory.named import REFERENCES, Named, look_up, used
 from opsctl.inventory.netbox import NetBox, Row
-from opsctl.inventory.present import ADDRESSES, INTERFACE_TYPES, INTERFACES, PARENTS, look, mark
-from opsctl.inventory.pull import PATHS, SERVICES
-from opsctl.inventory.push import BATCH, MESSAGES_SINCE
-from opsctl.inventory.record import KINDS, TYPES, Kind
+from opsctl.inventory.present import INTERFACE_TYPES, INTERFACES, look, mark
+from opsctl.inventory.pull import ADDRESSES, SERVICES
+from opsctl.inventory.push import BATCH
+from opsctl.inventory.record import KINDS, PARENTS, PATHS, Kind
+from opsctl.inventory.servicefields import parent_fields, port_fields
 from opsctl.inventory.take import mapping_of
-from opsctl.inventory.wanted import Port, Wanted
+from opsctl.inventory.wanted import Wanted
+from opsctl.model.host import Service
 
 if TYPE_CHECKING:
     from opsctl.config import Settings
-
-_TYPES: Mapping[Kind, str] = {kind: name for name, kind in TYPES.items()}
-# One service holds ports of several protocols since NetBox 4.7, and any object may be its parent since 4.3.
-PORT_MAPPINGS_SINCE, ANY_PARENT_SINCE = (4, 7), (4, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +177,7 @@ class _Maker:
     def __init__(self, netbox: NetBox, named: Named, message: str, sent: Callable[[], None]) -> None:
         self._netbox, self._named, self._sent = netbox, named, sent
         self._server = netbox.server()
-        self._said = {"changelog_message": message} if self._server.number >= MESSAGES_SINCE else {}
+        self._said = self._server.said(message)
 
     def make(self, batch: Sequence[Lack]) -> None:
         records = {lack.host: lack.there.id for lack in batch if lack.there}
@@ -196,9 +194,9 @@ class _Maker:
                 kind, {records[lack.host]: (lack.wanted.family, addresses[lack.host])
                        for lack in batch if lack.primary and lack.wanted.kind == kind},
             )  # fmt: skip
-        ports = [self._service(lack.wanted, records[lack.host], port) for lack in batch for port in lack.services]
-        for begin in range(0, len(ports), BATCH):
-            self._create(SERVICES, ports[begin : begin + BATCH])
+        services = [self._service(lack.wanted, records[lack.host], one) for lack in batch for one in lack.services]
+        for begin in range(0, len(services), BATCH):
+            self._create(SERVICES, services[begin : begin + BATCH])
 
     def _made(self, path: str, lacking: Sequence[Lack], body: Callable[[Lack], Row]) -> dict[str, int]:
         """The new objects' ids by host."""
@@ -247,13 +245,12 @@ class _Maker:
             "assigned_object_id": interfaces[lack.host],
         }
 
-    def _service(self, one: Wanted, record: int, port: Port) -> dict[str, Any]:
-        number = self._server.number
-        what: dict[str, Any] = {"protocol": port.protocol, "ports": [port.port]}
-        if number >= PORT_MAPPINGS_SINCE:
-            what = {"port_mappings": [f"{port.protocol}/{port.port}"]}
-        whose = {"parent_object_type": _TYPES[one.kind], "parent_object_id": record}
-        return {"name": port.name, **what, **(whose if number >= ANY_PARENT_SINCE else {PARENTS[one.kind]: record})}
+    def _service(self, one: Wanted, record: int, service: Service) -> dict[str, Any]:
+        return {
+            "name": service.name,
+            **port_fields(self._server, [service]),
+            **parent_fields(self._server, one.kind, record),
+        }
 
 
 def document(planned: MakePlan) -> dict[str, object]:
@@ -266,7 +263,7 @@ def document(planned: MakePlan) -> dict[str, object]:
                 "interface": lack.wanted.interface if lack.interface else "",
                 "address": lack.wanted.address if lack.address else "",
                 "primary": lack.primary,
-                "services": [str(port) for port in lack.services],
+                "services": [str(service) for service in lack.services],
             }
             for lack in planned.makes
         ],

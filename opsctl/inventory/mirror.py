@@ -29,8 +29,8 @@ from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.changes import Change, read_change, todo
 from opsctl.inventory.listing import Reading
 from opsctl.inventory.netbox import NetBox, Query, Server
-from opsctl.inventory.pull import NOTHING, PATHS, SERVICES, Filters, Meanwhile, Pull
-from opsctl.inventory.record import KINDS, Kind, Malformed, Port, Record, ServiceRecord, Texts
+from opsctl.inventory.pull import NOTHING, SERVICES, Filters, Meanwhile, Pull
+from opsctl.inventory.record import KINDS, PATHS, Kind, Malformed, Port, Record, ServiceRecord, Texts
 
 CHANGES = "core/object-changes"
 # Commits come out of order: so many entries before the last one are read again.
@@ -114,7 +114,7 @@ def refresh(
     seen |= {change.id for change in changes}
     newest = max(changes, key=lambda change: change.id).time
     mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]), newest=newest)
-    return Refreshed(mirror=mirror, how=f"{len(fresh)} changes")
+    return Refreshed(mirror=mirror, how=f"{len(fresh)} change{'' if len(fresh) == 1 else 's'}")
 
 
 @dataclass(frozen=True, kw_only=True)

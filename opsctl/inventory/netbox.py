@@ -33,7 +33,7 @@ IDS = 400
 # A shorter part of a token is found in ordinary words too.
 SHORTEST_SECRET = 16
 LARGEST = 256 * 1024 * 1024
-OLDEST, CURSOR_SINCE, TESTED = (4, 2), (4, 6), "4.7"
+OLDEST = (4, 2)
 _CONNECT = 10.0
 # NetBox's names of what is written, as its permissions have them.
 OBJECTS = {
@@ -60,7 +60,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """What a NetBox says of itself."""
+    """What a NetBox says of itself, and what it can do by that."""
 
     version: str
 
@@ -71,7 +71,22 @@ class Server:
 
     @property
     def cursor(self) -> bool:
-        return self.number >= CURSOR_SINCE
+        """Has it listings with a cursor?"""
+        return self.number >= (4, 6)
+
+    @property
+    def port_mappings(self) -> bool:
+        """Does one service hold ports of several protocols?"""
+        return self.number >= (4, 7)
+
+    @property
+    def any_parent(self) -> bool:
+        """May any object be a service's parent?"""
+        return self.number >= (4, 3)
+
+    def said(self, message: str) -> Mapping[str, str]:
+        """What a bulk write carries so that its entries in the changelog have this message, where they can."""
+        return {"changelog_message": message} if self.number >= (4, 4) else {}
 
 
 class NetBox:
@@ -99,7 +114,6 @@ class NetBox:
         session.mount("http://", _Adapter(timeout))
         session.mount("https://", _Adapter(timeout))
         self._session = session
-        self.requests = 0
 
     @classmethod
     def of(cls, settings: Settings, tenant: str = "") -> NetBox:
@@ -266,7 +280,6 @@ class NetBox:
 
     def _ask(self, url: str, query: Query, method: str = "GET", body: Any = None) -> Answer:
         ends = time.monotonic() + self._timeout
-        self.requests += 1
         try:
             with self._session.request(
                 method,

@@ -13,14 +13,12 @@ from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.lacking import There
 from opsctl.inventory.mapping import Unusable, host_name
 from opsctl.inventory.netbox import IDS, NetBox, Query, Row, Server
-from opsctl.inventory.pull import PATHS, SERVICES
-from opsctl.inventory.record import KINDS, TYPES, Kind
+from opsctl.inventory.pull import ADDRESSES, SERVICES
+from opsctl.inventory.record import KINDS, PARENTS, PATHS, TYPES, Kind
 from opsctl.inventory.wanted import Wanted
 
-ADDRESSES = "ipam/ip-addresses"
 INTERFACES: Mapping[Kind, str] = {"device": "dcim/interfaces", "virtual-machine": "virtualization/interfaces"}
 INTERFACE_TYPES: Mapping[Kind, str] = {"device": "dcim.interface", "virtual-machine": "virtualization.vminterface"}
-PARENTS: Mapping[Kind, str] = {"device": "device", "virtual-machine": "virtual_machine"}
 # So many addresses a request: an IPv6 address may have 39 characters.
 _ADDRESSES_AT_ONCE = 80
 _FIELDS = "id,name,tenant,site,cluster,role,platform,status,primary_ip4,primary_ip6"

@@ -18,6 +18,7 @@ from opsctl.inventory.listing import Reading
 from opsctl.inventory.netbox import NetBox, Query, Row, Server
 from opsctl.inventory.record import (
     KINDS,
+    PATHS,
     Kind,
     Malformed,
     Ports,
@@ -32,8 +33,7 @@ from opsctl.inventory.record import (
 if TYPE_CHECKING:
     from opsctl.config import Settings
 
-PATHS: Mapping[Kind, str] = {"device": "dcim/devices", "virtual-machine": "virtualization/virtual-machines"}
-SERVICES = "ipam/services"
+SERVICES, ADDRESSES = "ipam/services", "ipam/ip-addresses"
 # A part of the fields costs the server far less than all of them; `primary_ip` alone doubles the time.
 FIELDS = "id,name,status,tenant,site,cluster,role,platform,tags,custom_fields,primary_ip4,primary_ip6,config_context"
 SERVICE_FIELDS = "id,name,parent_object_type,parent_object_id,port_mappings"
@@ -277,18 +277,3 @@ def custom_fields(netbox: NetBox, server: Server) -> dict[str, frozenset[str]]:
     """The custom fields of NetBox, each with the kinds of objects that have it."""
     rows = netbox.rows("extras/custom-fields", {"fields": "id,name,object_types"}, cursor=server.cursor)
     return {str(row["name"]): frozenset(map(str, row.get("object_types") or ())) for row in rows}
-
-
-__all__ = [
-    "FIELDS",
-    "FILTERS",
-    "KINDS",
-    "PATHS",
-    "SERVICES",
-    "Filters",
-    "Pull",
-    "custom_fields",
-    "fetch_records",
-    "filters",
-    "pull",
-]

@@ -17,8 +17,7 @@ from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.intended import by_token, other_host
 from opsctl.inventory.mapping import Rules
 from opsctl.inventory.netbox import NetBox, Row
-from opsctl.inventory.pull import PATHS
-from opsctl.inventory.record import KINDS, TYPES, Kind
+from opsctl.inventory.record import KINDS, PATHS, TYPES, Kind, number
 from opsctl.inventory.take import mapping_of
 from opsctl.model.host import Host
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 Cell = str | int | None
 # So many records a request: NetBox writes them in one transaction, and a gateway waits a minute.
 BATCH = 100
-# Bulk writes take a message for the changelog since NetBox 4.4.
-MESSAGES_SINCE = (4, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +151,7 @@ def write(settings: Settings, hosts: Sequence[Host], planned: PushPlan, message:
         netbox = NetBox.of(settings, tenant)
         keys = {host.key for host in theirs}
         try:
-            said = {"changelog_message": message} if netbox.server().number >= MESSAGES_SINCE else {}
+            said = netbox.server().said(message)
             for kind in KINDS:
                 rows = list(_bodies(kind, [one for one in planned.writes if one.host in keys]))
                 for begin in range(0, len(rows), BATCH):
@@ -176,9 +173,9 @@ def _bodies(kind: Kind, writes: Iterable[Write]) -> Iterator[Row]:
     fields: dict[int, dict[str, Cell]] = {}
     for one in (one for one in writes if one.record.startswith(f"{kind}/")):
         assert one.field in _OWN, one.field
-        fields.setdefault(_number(one.record), {})[one.field] = one.after
-    for number in sorted(fields):
-        yield {"id": number, "custom_fields": fields[number]}
+        fields.setdefault(number(one.record), {})[one.field] = one.after
+    for record in sorted(fields):
+        yield {"id": record, "custom_fields": fields[record]}
 
 
 def set_up(netbox: NetBox, names: Sequence[str]) -> None:
@@ -203,14 +200,6 @@ def set_up(netbox: NetBox, names: Sequence[str]) -> None:
 def _rows(netbox: NetBox, known: Mapping[str, Host], fields: str) -> Iterable[Row]:
     """The records of these hosts, as far as they are there, each with its name in opsctl as `record`."""
     for kind in KINDS:
-        ids = sorted(_number(record) for record in known if record.startswith(f"{kind}/"))
+        ids = sorted(number(record) for record in known if record.startswith(f"{kind}/"))
         for row in netbox.by_id(PATHS[kind], ids, {"fields": fields}) if ids else ():
-            yield {**row, "record": _name(kind, int(row["id"]))}
-
-
-def _name(kind: Kind, number: int) -> str:
-    return f"{kind}/{number}"
-
-
-def _number(record: str) -> int:
-    return int(record.partition("/")[2])
+            yield {**row, "record": f"{kind}/{row['id']}"}

@@ -26,10 +26,6 @@ class Sorted:
     quarantined: tuple[Quarantined, ...]
     left_out: Mapping[str, int]
 
-    @property
-    def stale(self) -> tuple[Host, ...]:
-        return tuple(host for host in self.hosts if host.stale)
-
 
 def sort_out(
     records: Iterable[Record],
@@ -81,7 +77,7 @@ def _told(reason: Unusable) -> str:
 def _refuse_shared(good: dict[str, Host], bad: dict[str, str], others: Sequence[Host]) -> None:
     """Two records with one name, or one address on one network, cannot both be right: nobody knows which is."""
     _refuse_doubles(good, bad, lambda host: host.key, "the name {0.name} is there twice: {1}")
-    _refuse_doubles(good, bad, claim, "the address {0.address} is there twice: {1}")
+    _refuse_doubles(good, bad, lambda host: host.claim, "the address {0.address} is there twice: {1}")
     elsewhere = {host.record: host.tenant for host in others if host.record}
     for key in [key for key in good if key in elsewhere]:
         bad[key] = f"it is still in the inventory of {elsewhere[key]}: sync both tenants together"
@@ -142,13 +138,10 @@ def _jump_fault(host: Host, whole: Inventory, keys: Collection[str]) -> str:
     return next((f"jump {one.key}: it has no address" for one in way if not one.address), "")
 
 
-def claim(host: Host) -> str:
-    """Who claims an address, where: other sites, and other jump hosts, may use it again."""
-    return "\0".join((host.tenant, host.site, host.jump, host.address, str(host.port))) if host.address else ""
-
-
-def _refuse_doubles(good: dict[str, Host], bad: dict[str, str], mark: Callable[[Host], str], why: str) -> None:
-    sharing: dict[str, list[str]] = {}
+def _refuse_doubles(
+    good: dict[str, Host], bad: dict[str, str], mark: Callable[[Host], str | tuple[str, ...]], why: str
+) -> None:
+    sharing: dict[str | tuple[str, ...], list[str]] = {}
     for key, host in good.items():
         if marked := mark(host):
             sharing.setdefault(marked, []).append(key)
@@ -165,9 +158,9 @@ def _kept(before: Sequence[Host], bad: Mapping[str, str]) -> dict[str, Host]:
 def _refuse_where_kept(good: dict[str, Host], bad: dict[str, str], kept: Collection[Host]) -> None:
     """A kept host's name and address stay its own until a person has looked."""
     names = {host.key: host for host in kept}
-    places = {claim(host): host for host in kept if host.address}
+    places = {host.claim: host for host in kept if host.address}
     for key, host in list(good.items()):
-        holder = names.get(host.key) or places.get(claim(host) or "-")
+        holder = names.get(host.key) or places.get(host.claim)
         if holder is not None:
             bad[key] = f"{holder.key} of {holder.record}, which is stale, still has this name or address"
             del good[key]

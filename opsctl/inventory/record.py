@@ -16,9 +16,12 @@ Kind = Literal["device", "virtual-machine"]
 KINDS: tuple[Kind, ...] = ("device", "virtual-machine")
 # The names under which the changelog, services and addresses speak of them.
 TYPES: Mapping[str, Kind] = {"dcim.device": "device", "virtualization.virtualmachine": "virtual-machine"}
+TYPE_OF: Mapping[Kind, str] = {kind: name for name, kind in TYPES.items()}
+# Where the API and NetBox's own pages list them, and what interfaces and services call the one that they belong to.
+PATHS: Mapping[Kind, str] = {"device": "dcim/devices", "virtual-machine": "virtualization/virtual-machines"}
+PARENTS: Mapping[Kind, str] = {"device": "device", "virtual-machine": "virtual_machine"}
 # One encoder for all: json.dumps makes a new one for each value.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-_PAGES = {"device": "dcim/devices", "virtual-machine": "virtualization/virtual-machines"}
 
 
 class Malformed(Exception):
@@ -68,8 +71,8 @@ class Record:
 
 def link(key: str, address: str) -> str:
     """Where a person finds the record of this name (`virtual-machine/12`) in the NetBox at this address."""
-    kind, _, number = key.partition("/")
-    return f"{address.rstrip('/')}/{_PAGES[kind]}/{number}/" if address and kind in _PAGES else ""
+    path = next((path for kind, path in PATHS.items() if key.startswith(f"{kind}/")), "")
+    return f"{address.rstrip('/')}/{path}/{number(key)}/" if address and path else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +86,11 @@ class ServiceRecord:
 
 # By the record that they belong to, in the order of names and ports.
 Ports = Mapping[str, tuple[Port, ...]]
+
+
+def number(record: str) -> int:
+    """NetBox's id of `virtual-machine/12`."""
+    return int(record.partition("/")[2])
 
 
 class Texts:
@@ -163,7 +171,7 @@ def _parent(row: Mapping[str, Any]) -> str:
         kind = TYPES.get(str(row["parent_object_type"]))
         return f"{kind}/{_id(row['parent_object_id'])}" if kind else ""
     # NetBox 4.2 has one field for each kind of parent.
-    for name, kind in (("device", "device"), ("virtual_machine", "virtual-machine")):
+    for kind, name in PARENTS.items():
         if row.get(name):
             return f"{kind}/{_id(row[name]['id'])}"
     return ""

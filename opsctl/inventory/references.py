@@ -126,13 +126,12 @@ def _check_circles(tenants: Sequence[Tenant], hosts: Sequence[Located]) -> None:
 
 
 def _check_addresses(hosts: Sequence[Located]) -> None:
-    """One address and port on one network is one host. Other sites, and other jump hosts, may use it again."""
-    taken: dict[tuple[str, str, str, str, int], Located] = {}
+    """One address and port on one network is one host."""
+    taken: dict[tuple[str, ...], Located] = {}
     for located in hosts:
         host = located.host
-        if not host.address:
+        if not (claim := host.claim):
             continue
-        claim = (host.tenant, host.site, host.jump, host.address, host.port)
         if claim in taken:
             other = taken[claim]
             located.section.wrong(

@@ -42,7 +42,6 @@ class Taken:
     """What NetBox gave for the tenants. `whole`: it was asked for everything, records without a tenant of ours too."""
 
     found: Sorted
-    version: str
     whole: bool
     how: str
 
@@ -81,7 +80,7 @@ def take(
         records.values(), ports, chosen, tenants, regions, before=before, others=others, address=address, same=same
     )
     whole = len(wanted) == len(tenants) and not tokens.for_each_tenant(settings)
-    return Taken(found=found, version=pulled[0].version, whole=whole, how="; ".join(one.now.how for one in read))
+    return Taken(found=found, whole=whole, how="; ".join(one.now.how for one in read))
 
 
 def _same(read: Sequence[_Read], before: Sequence[Host]) -> dict[str, Host]:

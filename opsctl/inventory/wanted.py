@@ -17,7 +17,7 @@ from opsctl.inventory.hostfile import STATUSES
 from opsctl.inventory.mapping import Rules, Unusable, host_name
 from opsctl.inventory.record import KINDS, Kind
 from opsctl.inventory.words import address_fault, free_text
-from opsctl.model.host import Host
+from opsctl.model.host import Host, Service
 
 HEAD = """\
 # Records for NetBox, not yet there. Put right what is not; then: opsctl inventory push --from FILE
@@ -29,18 +29,6 @@ SLUG_RULE = "a slug of NetBox: letters, digits, hyphens and underscores"
 # Ansible does not know what an interface is called; NetBox holds no address without one.
 INTERFACE = "primary"
 Cell = str | int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Port:
-    """A service of a wanted record."""
-
-    name: str
-    port: int
-    protocol: str = "tcp"
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.protocol}/{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +49,7 @@ class Wanted:
     interface: str = INTERFACE
     tags: tuple[str, ...] = ()
     fields: Mapping[str, Cell] = field(default_factory=dict)
-    services: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
     where: str = ""
 
     @property
@@ -106,7 +94,7 @@ def of_host(host: Host, rules: Rules, place: Place) -> Wanted:
         status=rules.untranslated("status", host.status),
         tags=tuple(tags),
         fields=fields,
-        services=tuple(Port(name=s.name, port=s.port, protocol=s.protocol) for s in host.services),
+        services=host.services,
     )
 
 
@@ -195,7 +183,7 @@ def _wanted(section: Section) -> Wanted:
         interface=free_text(section, "interface", INTERFACE),
         tags=_tags(section),
         fields=_fields(section.section("fields")),
-        services=tuple(_port(entry) for entry in section.sections("services")),
+        services=tuple(_service(entry) for entry in section.sections("services")),
         where=section.where,
     )
     if kind == "virtual-machine" and not one.site and not one.cluster:
@@ -256,10 +244,10 @@ def _fields(section: Section) -> dict[str, Cell]:
     return {name: value for name, value in found.items() if not isinstance(value, tuple)}
 
 
-def _port(entry: Section) -> Port:
+def _service(entry: Section) -> Service:
     if not entry.has("port"):
         entry.wrong("port", "port is missing", "a whole number from 1 to 65535")
-    found = Port(
+    found = Service(
         name=free_text(entry, "name", required=True),
         port=entry.number("port", 1, low=1, high=65535),
         protocol=entry.one_of("protocol", ("tcp", "udp"), "tcp"),

@@ -80,6 +80,12 @@ class Host:
         return f"{self.tenant}.{self.name}"
 
     @property
+    def claim(self) -> tuple[str, ...]:
+        """What no other host may claim too, empty without an address: other sites, and other jump hosts, may use an
+        address again."""
+        return (self.tenant, self.site, self.jump, self.address, str(self.port)) if self.address else ()
+
+    @property
     def family(self) -> str:
         """The platform without its version: debian-12 -> debian."""
         return self.platform.partition("-")[0]

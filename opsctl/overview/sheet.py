@@ -58,6 +58,7 @@ def _inventory(known: Known) -> dict[str, object]:
     said: dict[str, object] = {
         "host": host.key,
         "address": f"{host.address} port {host.port}" + (f", through {', '.join(known.jumps)}" if known.jumps else ""),
+        "kept as it was": host.stale and f"its record cannot be used: {host.stale}",
         "role": host.role,
         "platform": host.platform,
         "ring": host.ring,

@@ -125,7 +125,7 @@ def _pages(address: str) -> list[str]:
     """The addresses of all pages of hosts and services, the dearest first."""
     import requests
 
-    from opsctl.inventory import pull
+    from opsctl.inventory import pull, record
 
     def ids(path: str) -> list[int]:
         found: list[int] = []
@@ -139,7 +139,7 @@ def _pages(address: str) -> list[str]:
             if not answer["next"]:
                 return found
 
-    asked = [(path, pull.FIELDS) for path in (*pull.PATHS.values(),)[::-1]] + [(pull.SERVICES, pull.SERVICE_FIELDS)]
+    asked = [(path, pull.FIELDS) for path in (*record.PATHS.values(),)[::-1]] + [(pull.SERVICES, pull.SERVICE_FIELDS)]
     return [
         f"{address}/api/{path}/?fields={chosen}&start={start}&limit=1000"
         for path, chosen in asked

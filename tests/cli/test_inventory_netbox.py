@@ -289,6 +289,8 @@ def test_a_host_that_turns_bad_is_kept_and_shown_as_stale(workspace: Path, serve
     shown = capsys.readouterr()
     assert "active; kept as it was" in shown.out
     assert "1 managed, 0 not managed, 1 host kept as it was" in shown.err
+    run(["host", "show", "sdl-app-00008", "--offline"])
+    assert "kept as it was  its record cannot be used: primary address 127.0.0.1" in capsys.readouterr().out
 
 
 def test_a_renamed_record_is_a_rename(server: Played, capsys: Capture) -> None:

@@ -7,7 +7,7 @@ import pytest
 from opsctl.inventory.amend import Act, Amendments
 from opsctl.inventory.corrections import Correction
 from opsctl.inventory.intended import Intended, Primary
-from opsctl.inventory.netbox import Row
+from opsctl.inventory.netbox import Row, Server
 from opsctl.inventory.record import Port, ServiceRecord
 from opsctl.model.host import Service
 
@@ -25,10 +25,10 @@ OTHERS = {"id": 9, "address": "192.0.2.11/24", "assigned_object": {"display": "e
 
 
 def amended(
-    *, now: Intended | None = NOW, version: tuple[int, int] = (4, 7), there: list[Row] | None = None, **wanted: object
+    *, now: Intended | None = NOW, version: str = "4.7.3", there: list[Row] | None = None, **wanted: object
 ) -> Amendments:
     platforms = {"debian-12": {"debian-12": 5}, "debian-13": {"debian-13": 6, "trixie": 7}}
-    found = Amendments(version=version, platforms=platforms, holders=lambda _: there or [])
+    found = Amendments(server=Server(version=version), platforms=platforms, holders=lambda _: there or [])
     found.add(replace(WANTED, **wanted), now)  # type: ignore[arg-type]
     return found
 
@@ -99,21 +99,21 @@ def test_a_new_service_is_made_once_and_an_old_one_loses_its_port_or_goes() -> N
 @pytest.mark.parametrize(
     ("version", "parent", "ports"),
     [
-        ((4, 2), {"virtual_machine": 1}, {"protocol": "tcp", "ports": [8099]}),
+        ("4.2.9", {"virtual_machine": 1}, {"protocol": "tcp", "ports": [8099]}),
         (
-            (4, 6),
+            "4.6.0",
             {"parent_object_type": "virtualization.virtualmachine", "parent_object_id": 1},
             {"protocol": "tcp", "ports": [8099]},
         ),
         (
-            (4, 7),
+            "4.7.0",
             {"parent_object_type": "virtualization.virtualmachine", "parent_object_id": 1},
             {"port_mappings": ["tcp/8099"]},
         ),
     ],
 )
 def test_each_version_is_told_of_a_service_in_its_own_words(
-    version: tuple[int, int], parent: dict[str, object], ports: dict[str, object]
+    version: str, parent: dict[str, object], ports: dict[str, object]
 ) -> None:
     (made,) = amended(version=version, add_services=(Service(name="opslab", port=8099),)).acts
     assert made.body == {"name": "opslab", **parent, **ports}

@@ -99,6 +99,15 @@ def test_a_fault_in_the_file_is_told_with_its_line(workspace: Path, text: str, f
     assert faults(workspace)[0].startswith(fault)
 
 
+def test_an_option_that_is_not_known_is_told_with_all_that_are_whatever_the_file_gives(workspace: Path) -> None:
+    write(workspace, "version: 1\nnetbox:\n  url: https://netbox.example\n  ownr: field:owner\n")
+    (told,) = faults(workspace)
+    assert "opsctl.yml:4: 'ownr' is not known here" in told
+    assert all(
+        f" {option.name.removeprefix('netbox.')}" in told for option in OPTIONS if option.name.startswith("netbox.")
+    )
+
+
 def test_all_faults_of_file_and_environment_come_at_once(workspace: Path) -> None:
     write(workspace, "version: 1\nssh: {parallel: x, colour: blue}\n")
     assert len(faults(workspace, {"OPSCTL_PATCH_TIMEOUT": "soon"})) == 3

@@ -489,7 +489,8 @@ def test_a_reason_that_quotes_netbox_never_makes_the_copy_unreadable(tmp_path: P
     assert again.quarantined == found.quarantined
     assert len(again.quarantined) == 1
     before = [replace(host(record()), name="old")]
-    stale = sort_out([record(**values)], ports, rules_, TENANTS, REGIONS, before=before).stale
+    stale = sort_out([record(**values)], ports, rules_, TENANTS, REGIONS, before=before).hosts
+    assert [bool(one.stale) for one in stale] == [True]
     assert read_back(tmp_path, Sorted(hosts=stale, quarantined=(), left_out={})).hosts[0].host == stale[0]
 
 

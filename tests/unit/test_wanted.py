@@ -12,12 +12,12 @@ from opsctl.inventory import wanted
 from opsctl.inventory.lacking import There, decide
 from opsctl.inventory.mapping import MAPPED, Rules, rules
 from opsctl.inventory.named import nearest
-from opsctl.inventory.wanted import Place, Port, Wanted
-from opsctl.model.host import Host
+from opsctl.inventory.wanted import Place, Wanted
+from opsctl.model.host import Host, Service
 
 WEB = Wanted(
     name="web1", tenant="ange", role="web", address="192.0.2.11/24", site="hall", cluster="pve", platform="debian-12",
-    services=(Port(name="http", port=80),),
+    services=(Service(name="http", port=80),),
 )  # fmt: skip
 HOST = Host(name="web1", tenant="ange", address="192.0.2.11", role="web", platform="ubuntu-22.04", port=2222)
 RECORD = "  - {name: web1, tenant: ange, cluster: pve, role: web, address: 192.0.2.11/24, PLUS}\n"

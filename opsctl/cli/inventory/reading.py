@@ -13,7 +13,7 @@ from opsctl.cli.inventory.options import tenant_option
 from opsctl.errors import Problem, SetupError
 
 if TYPE_CHECKING:
-    from opsctl.model.host import Host, Quarantined
+    from opsctl.model.host import Host
 
 _COLUMNS = ("tenant", "host", "role", "platform", "ring", "address", "cluster", "status", "serves")
 
@@ -28,16 +28,16 @@ def list_hosts(app: App, /, *, output: str, **selection: tuple[str, ...]) -> Non
 
     hosts = select(app, selection, managed_only=False)
     app.warn_old_inventory({host.tenant for host in hosts})
+    put_aside = aside.among(app, selection)
     if output == "json":
         listed = [_host_document(host) for host in hosts]
-        records = encode_quarantined(_quarantined(app, selection))
+        records = encode_quarantined(put_aside)
         out.as_json({"hosts": listed, "quarantined": records, "inventory": app.inventory.digest})
         return
     rows = [(h.tenant, h.name, h.role, h.platform, h.ring, h.address, h.cluster, _status(h), _served(h)) for h in hosts]
     shared = any(row[-1] for row in rows)
     out.table(_COLUMNS if shared else _COLUMNS[:-1], rows if shared else [row[:-1] for row in rows])
     ours = sum(host.managed for host in hosts)
-    put_aside = _quarantined(app, selection)
     also = f", {out.some(len(put_aside), 'record')} in quarantine" if put_aside else ""
     if stale := sum(bool(host.stale) for host in hosts):
         also += f", {aside.kept(stale)}"
@@ -73,7 +73,7 @@ def quarantine(app: App, *, tenants: tuple[str, ...], output: str) -> None:
     """Records of NetBox that cannot be used. Also the hosts that are kept as they were."""
     for tenant in tenants:
         app.inventory.tenant(tenant)
-    found = [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
+    found = aside.among(app, {"tenants": tenants})
     stale = [host for host in app.inventory if host.stale and (not tenants or host.tenant in tenants)]
     if output == "json":
         out.as_json(aside.document(stale, found, app.settings.text("netbox.url")))
@@ -108,14 +108,6 @@ def _problems(app: App) -> tuple[Problem, ...]:
             raise
         return error.problems
     return faults(settings, app.now())
-
-
-def _quarantined(app: App, selection: dict[str, tuple[str, ...]]) -> list[Quarantined]:
-    """The records that could be among the selected hosts; a record has no role or ring that anybody could name."""
-    if any(selection.get(name) for name in ("limit", "roles", "rings")):
-        return []
-    tenants = selection.get("tenants", ())
-    return [one for one in app.inventory.quarantined if not tenants or one.tenant in tenants]
 
 
 def _status(host: Host) -> str:
