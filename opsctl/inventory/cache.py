@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opsctl import __version__
@@ -34,12 +35,13 @@ class Fingerprint:
     size: int
 
 
-def fingerprint(files: Iterable[Path]) -> Fingerprint:
+def fingerprint(files: Iterable[Path], texts: Mapping[Path, str] = MappingProxyType({})) -> Fingerprint:
+    """Of the files as they lie there; those of `texts` as they will be."""
     total = hashlib.sha256(f"opsctl {__version__} format 3\0".encode())
     size = 0
     for file in files:
         try:
-            found = file.read_bytes()
+            found = texts[file].encode() if file in texts else file.read_bytes()
         except OSError:
             found = b""  # the parser says what is wrong with it
         size += len(found)

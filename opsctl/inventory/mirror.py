@@ -100,7 +100,7 @@ def refresh(
     seen |= {change.id for change in changes}
     newest = max(changes, key=lambda change: change.id).time
     mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]), newest=newest)
-    return Refreshed(mirror=mirror, how=f"{len(fresh)} change{'' if len(fresh) == 1 else 's'}")
+    return Refreshed(mirror=mirror, how=f"{len(fresh)} changes")
 
 
 @dataclass(frozen=True, kw_only=True)

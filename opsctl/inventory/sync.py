@@ -203,8 +203,8 @@ def _nothing_moved(
     )  # fmt: skip
 
 
-def settle(planned: SyncPlan) -> None:
-    """Remember that copy and NetBox are equal now: after a sync that wrote, or had nothing to write."""
+def settle(planned: SyncPlan, copies: Fingerprint) -> None:
+    """Remember that these copies and NetBox are equal: after a sync that wrote them, or had nothing to write."""
     if planned.source == "netbox" and not planned.settled and not planned.stale:
         from opsctl.inventory import settled
 
@@ -214,7 +214,7 @@ def settle(planned: SyncPlan) -> None:
             left_out=planned.left_out,
             marks=planned.marks,
         )
-        settled.remember(planned.settings, _copies(planned.settings.inventories), planned.tenants, found)
+        settled.remember(planned.settings, copies, planned.tenants, found)
 
 
 def _copy(
@@ -325,8 +325,8 @@ def _by_tenant(items: Iterable[_Item]) -> dict[str, list[_Item]]:
     return found
 
 
-def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> None:
-    """Write the copies as planned and enter it in the ledger. Raises StalePlan, OpsctlError (disk full).
+def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetime]) -> Fingerprint:
+    """Write the copies as planned, enter it in the ledger and return what was written. Raises StalePlan, OpsctlError.
 
     A sync holds `alone` from its plan to here; what a hand or another tool changed meanwhile is found all the same.
     """
@@ -339,14 +339,20 @@ def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetim
         "stale": len(planned.stale),
     }
     inventories = planned.settings.inventories
+    # Cut off between two tenants, a host that moves is in neither of them rather than in both.
+    leaving = {move.before.tenant for move in planned.diff.moved}
+    ordered = sorted(planned.texts.items(), key=lambda item: item[0] not in leaving)
+    texts = {inventories / name / files.HOSTS: text for name, text in ordered}
+    if planned.nobodys is not None:
+        texts[inventories / files.NOBODYS] = planned.nobodys
+    # Reckoned before anything is compared or written: what a hand changes from here on is never taken for ours.
+    written = fingerprint(files.copied_files(inventories), texts)
     if _copies(inventories) != planned.copies:
         raise StalePlan("the inventory was changed by somebody else meanwhile", hint="run the sync again")
     with ledger.act("inventory sync", planned.diff.keys, detail, who, now):
-        texts = {inventories / name / files.HOSTS: text for name, text in planned.texts.items()}
-        if planned.nobodys is not None:
-            texts[inventories / files.NOBODYS] = planned.nobodys
         _replace(texts)
-    cache.remember(planned.settings, _copies(inventories), planned.inventory, planned.content)
+    cache.remember(planned.settings, written, planned.inventory, planned.content)
+    return written
 
 
 @contextmanager
@@ -374,6 +380,9 @@ def _replace(texts: Mapping[Path, str]) -> None:
     """Put every new text beside its file, flushed to disk; only when all of them stand, replace the files."""
     fresh = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}") for path in texts}
     try:
+        for path in texts:  # of a sync that was killed: this one is alone
+            for litter in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 8}"):
+                litter.unlink()
         for path, beside in fresh.items():
             with beside.open("x", encoding="utf-8") as file:
                 file.write(texts[path])

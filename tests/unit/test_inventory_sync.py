@@ -3,16 +3,18 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opsctl import config
 from opsctl.config import Settings
 from opsctl.errors import FuseTripped, InventoryError, Locked, OpsctlError, StalePlan, UnknownName
-from opsctl.inventory import files, sync
-from opsctl.state.ledger import Ledger
+from opsctl.inventory import cache, files, sync
+from opsctl.state.ledger import Act, Ledger
 from opsctl.state.store import Store
 
 TENANTS = ("ange", "sundsvall")
@@ -176,3 +178,58 @@ def test_a_full_disk_leaves_every_file_as_it_was_and_no_litter(
     }
     assert {t: (settings.inventories / t / "source.yml").read_text() for t in TENANTS} == source
     assert ledger.entries()[-1].outcome == "failed"
+
+
+def test_what_a_hand_changes_while_a_sync_writes_is_not_taken_for_what_the_sync_wrote(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_IT", 0)
+    planned, real = sync.plan(settings), ledger.act
+
+    @contextmanager
+    def act(*words: Any) -> Iterator[Act]:
+        with real(*words) as found:
+            yield found
+        (settings.inventories / "ange" / "hosts.yml").write_text("version: 1\ntenant: ange\nhosts: []\n")
+        (settings.inventories / "sundsvall" / "tenant.yml").write_text("version: 1\nname: sundsvall\ntitle: Other\n")
+
+    monkeypatch.setattr(ledger, "act", act)
+    written = sync.write(planned, ledger, "anna", now)
+    assert written != cache.fingerprint(files.copied_files(settings.inventories))
+    found = files.load(settings)
+    assert {host.tenant for host in found} == {"sundsvall"}
+    assert found.tenant("sundsvall").title == "Other"
+
+
+def test_what_was_written_is_what_lies_there(settings: Settings, ledger: Ledger) -> None:
+    written = sync.write(sync.plan(settings), ledger, "anna", now)
+    assert written == cache.fingerprint(files.copied_files(settings.inventories))
+
+
+def test_a_sync_that_is_killed_between_two_tenants_has_a_moving_host_in_neither_and_the_next_takes_its_litter_away(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync.write(sync.plan(settings), ledger, "anna", now)
+    path = settings.inventories / "ange" / "source.yml"
+    path.write_text(
+        path.read_text() + "  - {name: sundsvall-web3, address: 192.0.2.99, role: web, platform: debian-12}\n"
+    )
+    put_source(settings, "sundsvall", 2)
+    planned, real = sync.plan(settings), Path.replace
+    assert len(planned.diff.moved) == 1
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.parent.name == "ange":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        sync.write(planned, ledger, "anna", now)
+    monkeypatch.undo()
+    assert len(list(settings.inventories.rglob(".hosts.yml.*"))) == 1
+    assert not [host for host in files.load(settings) if host.name == "sundsvall-web3"]
+    sync.write(sync.plan(settings), ledger, "anna", now)
+    assert [host.tenant for host in files.load(settings) if host.name == "sundsvall-web3"] == ["ange"]
+    assert not list(settings.inventories.rglob(".hosts.yml.*"))

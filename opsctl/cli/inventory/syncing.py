@@ -18,6 +18,7 @@ from opsctl.inventory.quick import quick
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opsctl.inventory.cache import Fingerprint
     from opsctl.inventory.diff import Diff
     from opsctl.inventory.sync import SyncPlan
 
@@ -76,10 +77,11 @@ def sync(
         books = app.ledger
         planned = _planned(app, tenants, source, full=full, output=output)
         planned.refuse_losses(_words(accepted), _words(additions), _remembered(app, planned))
+        written = planned.copies
         if planned.writes:
             app.confirm(f"Write this to {', '.join(planned.writes)}?", yes=yes)
-            room.write(planned, books, app.who, app.now)
-        _remember(app, planned)
+            written = room.write(planned, books, app.who, app.now)
+        _remember(app, planned, written)
     if output == "json":
         out.as_json({"written": bool(planned.writes), **_sync_document(planned)})
     elif planned.writes:
@@ -94,7 +96,7 @@ def _planned(app: App, tenants: tuple[str, ...], source: str | None, *, full: bo
 
     planned = room.plan(app.settings, tenants, source, now=app.now(), full=full)
     if planned.how:
-        since = " since it was read last" if planned.how.endswith((" change", " changes")) else ""
+        since = " since it was read last" if planned.how.endswith(" changes") else ""
         out.note(f"NetBox: read {planned.how}{since}")
     if output == "table":
         _print_diff(planned.diff)
@@ -109,7 +111,7 @@ def _remembered(app: App, planned: SyncPlan) -> Mapping[str, frozenset[str]]:
     return witness.recall(app.store, planned.bare) if planned.bare and app.settings.state.is_dir() else {}
 
 
-def _remember(app: App, planned: SyncPlan) -> None:
+def _remember(app: App, planned: SyncPlan, written: Fingerprint) -> None:
     """Source and copy are equal now."""
     from opsctl.inventory import freshness, witness
     from opsctl.inventory import sync as room
@@ -118,7 +120,7 @@ def _remember(app: App, planned: SyncPlan) -> None:
         witness.remember(app.store, planned.tenants, planned.after, app.now())
     if planned.source == "netbox":
         freshness.remember(app.store, planned.tenants, planned.inventory.digest, app.now())
-        room.settle(planned)
+        room.settle(planned, written)
 
 
 @click.command("diff")
