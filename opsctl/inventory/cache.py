@@ -6,11 +6,8 @@ written, the files are simply parsed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opsctl import __version__
+from opsctl.inventory import saving
 from opsctl.inventory.document import canonical, decode, encode_quarantined
 from opsctl.model.host import Inventory
 
@@ -57,7 +55,7 @@ def recall(settings: Settings, files: Fingerprint) -> Inventory | None:
     if files.size < WORTH_IT:
         return None
     try:
-        found = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
+        found = saving.recall(settings.state / FILE)
         if found["files"] != files.sha256:
             return None
         return decode({**found["inventory"], "quarantined": found["quarantined"]}, found["digest"])
@@ -71,13 +69,6 @@ def remember(settings: Settings, files: Fingerprint, inventory: Inventory, conte
         return
     aside = encode_quarantined(inventory.quarantined)
     head = json.dumps({"files": files.sha256, "digest": inventory.digest, "quarantined": aside}, ensure_ascii=False)
-    with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=settings.state, prefix=f".{FILE}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                # The text that the digest was made of, as it is: making it again costs as much as reading NetBox's.
-                text = content or canonical(inventory.tenants, inventory.hosts)
-                file.write(f'{head[:-1]}, "inventory": {text}}}')
-            Path(name).replace(settings.state / FILE)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
+    # The text that the digest was made of, as it is: making it again costs as much as reading NetBox's.
+    text = content or canonical(inventory.tenants, inventory.hosts)
+    saving.keep(settings.state / FILE, f'{head[:-1]}, "inventory": {text}}}')

@@ -1,4 +1,4 @@
-"""NetBox's records as they were read last, kept in the state folder, so that the next sync asks only for what changed.
+"""NetBox's records as they were read last, kept (`mirrorfile`), so that the next sync asks only for what changed.
 
     full pull    nothing is kept, something shared has changed, the changelog has a gap, or the last is long ago
     otherwise    changelog since then -> changed hosts, services, addresses by id -> counts, and ids where they differ
@@ -8,38 +8,24 @@ The result is that of a full pull. The mirror is only ever a saving: it can be d
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import secrets
-import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from operator import attrgetter
-from pathlib import Path
-from typing import Any
 
-from opsctl import __version__
 from opsctl.inventory import pull as pulling
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.changes import Change, read_change, todo
 from opsctl.inventory.listing import Reading
 from opsctl.inventory.netbox import NetBox, Query, Server
 from opsctl.inventory.pull import NOTHING, SERVICES, Filters, Meanwhile, Pull
-from opsctl.inventory.record import KINDS, PATHS, Kind, Malformed, Port, Record, ServiceRecord, Texts
+from opsctl.inventory.record import KINDS, PATHS, Kind, Malformed, Record, ServiceRecord, Texts
 
 CHANGES = "core/object-changes"
 # Commits come out of order: so many entries before the last one are read again.
 OVERLAP = 200
 # More changed hosts than this are had faster by reading everything.
 MANY = 2000
-_RECORD = tuple(one.name for one in fields(Record) if one.name != "context")
-_values = attrgetter(*_RECORD)
-_FORMAT = f"opsctl {__version__} mirror 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +100,7 @@ def refresh(
     seen |= {change.id for change in changes}
     newest = max(changes, key=lambda change: change.id).time
     mirror = replace(known, pulled=pulled, seen=tuple(sorted(seen)[-OVERLAP:]), newest=newest)
-    return Refreshed(mirror=mirror, how=f"{len(fresh)} change{'' if len(fresh) == 1 else 's'}")
+    return Refreshed(mirror=mirror, how=f"{len(fresh)} changes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,119 +235,3 @@ def _pull(server: Server, records: Iterable[Record], services: Iterable[ServiceR
         regions=before.regions,
         labels=before.labels,
     )
-
-
-# --- on disk ----------------------------------------------------------------------------------------------------------
-
-
-def path(state: Path, address: str, wanted: Filters, scope: str) -> Path:
-    """Where the mirror of one NetBox, asked in one way, lies."""
-    asked = json.dumps([_FORMAT, address, sorted((name, sorted(values)) for name, values in wanted.items())])
-    return state / f"netbox-{scope or 'all'}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
-
-
-def head(file: Path) -> Head | None:
-    """The head of the mirror in this file, or None where there is none that can be read."""
-    try:
-        found = json.loads(_head_of(file).read_text(encoding="utf-8"))
-        return Head(
-            mark=str(found["mark"]),
-            version=found["version"],
-            full_at=datetime.fromisoformat(found["full_at"]),
-            seen=tuple(found["seen"]),
-            newest=str(found["newest"]),
-            counts=dict(found["counts"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _head_of(file: Path) -> Path:
-    return file.with_suffix(".head")
-
-
-def load(file: Path) -> Mirror | None:
-    """The mirror, or None where there is none that can be read."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        contexts = found["contexts"]
-        records = tuple(_record(row, contexts) for row in found["records"])
-        services = tuple(
-            ServiceRecord(id=row[0], parent=row[1], ports=tuple(_port(port) for port in row[2]))
-            for row in found["services"]
-        )
-        pulled = Pull(
-            version=found["version"],
-            records=records,
-            services=services,
-            regions=found["regions"],
-            labels=found["labels"],
-        )
-        return Mirror(
-            pulled=pulled,
-            full_at=datetime.fromisoformat(found["full_at"]),
-            seen=tuple(found["seen"]),
-            newest=str(found["newest"]),
-            mark=str(found["mark"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return None
-
-
-def save(file: Path, mirror: Mirror) -> None:
-    """Keep the mirror; a state folder that is not there, or full, costs a full pull the next time and nothing else."""
-    if not file.parent.is_dir():
-        return
-    pulled = mirror.pulled
-    numbers = {text: number for number, text in enumerate(sorted({record.context for record in pulled.records}))}
-    content = {
-        "mark": secrets.token_hex(8),
-        "version": pulled.version,
-        "labels": pulled.labels,
-        "full_at": mirror.full_at.isoformat(),
-        "seen": mirror.seen,
-        "newest": mirror.newest,
-        "regions": dict(pulled.regions),
-        "contexts": list(numbers),
-        "records": [[*_values(record), numbers[record.context]] for record in pulled.records],
-        "services": [
-            [one.id, one.parent, [[p.name, p.protocol, p.port, *_labels(p)] for p in one.ports]]
-            for one in pulled.services
-        ],
-    }
-    counts = Counter(record.kind for record in pulled.records)
-    top = {name: content[name] for name in ("mark", "version", "full_at", "seen", "newest")} | {"counts": counts}
-    # The head goes first and comes last: it never speaks of another mirror than the one that is there.
-    _head_of(file).unlink(missing_ok=True)
-    if _put(file, content):
-        _put(_head_of(file), top)
-
-
-def _put(file: Path, content: object) -> bool:
-    """Was there room for it?"""
-    with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".netbox.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as opened:
-                opened.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
-            Path(name).replace(file)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-        else:
-            return True
-    return False
-
-
-def _record(row: list[Any], contexts: list[str]) -> Record:
-    values = dict(zip(_RECORD, row, strict=False))
-    values["tags"], values["address_ids"] = tuple(values["tags"]), tuple(values["address_ids"])
-    return Record(**values, context=contexts[row[-1]])
-
-
-def _labels(port: Port) -> list[object]:
-    return [port.tags, port.fields] if port.tags or port.fields else []
-
-
-def _port(row: list[Any]) -> Port:
-    tags, values = (tuple(row[3]), row[4]) if len(row) > 3 else ((), {})
-    return Port(name=row[0], protocol=row[1], port=row[2], tags=tags, fields=values)

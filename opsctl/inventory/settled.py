@@ -6,18 +6,15 @@ nothing new, its counts are the same and the last full read is not long ago. Any
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opsctl import __version__
+from opsctl.inventory import saving
 from opsctl.inventory.cache import Fingerprint
 from opsctl.inventory.document import encode_quarantined
 from opsctl.model.host import Quarantined
@@ -43,7 +40,7 @@ class Settled:
 def recall(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> Settled | None:
     """What was remembered of exactly these copies; None where nothing is, or nothing that can be read."""
     try:
-        found: dict[str, Any] = json.loads((settings.state / FILE).read_text(encoding="utf-8"))
+        found: dict[str, Any] = saving.recall(settings.state / FILE)
         if found["key"] != _key(settings, copies, wanted):
             return None
         return Settled(
@@ -78,14 +75,14 @@ def unmoved(settings: Settings, wanted: Sequence[str], now: datetime, marked: tu
 
 def _heads(settings: Settings, wanted: Sequence[str]) -> list[tuple[str, Filters, Head | None]]:
     """What is asked for, by tenant where each has a token of its own, and the head of the mirror of it."""
-    from opsctl.inventory import files, mirror
+    from opsctl.inventory import files, mirrorfile
     from opsctl.inventory.address import checked_address
     from opsctl.inventory.take import mapping_of, scopes
 
     names = [folder.name for folder in files.tenant_folders(settings.inventories)]
     address = checked_address(settings)
     return [
-        (tenant, filters, mirror.head(mirror.path(settings.state, address, filters, tenant)))
+        (tenant, filters, mirrorfile.head(mirrorfile.path(settings.state, address, filters, tenant)))
         for tenant, filters in scopes(settings, wanted, names, mapping_of(settings))
     ]
 
@@ -110,14 +107,7 @@ def remember(settings: Settings, copies: Fingerprint, wanted: Sequence[str], set
         "quarantined": encode_quarantined(settled.quarantined),
         "left_out": dict(settled.left_out),
     }
-    with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=settings.state, prefix=f".{FILE}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, ensure_ascii=False)
-            Path(name).replace(settings.state / FILE)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
+    saving.keep(settings.state / FILE, json.dumps(content, ensure_ascii=False))
 
 
 def _key(settings: Settings, copies: Fingerprint, wanted: Sequence[str]) -> str:

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from opsctl.errors import ConfigError
-from opsctl.inventory import mirror
+from opsctl.inventory import mirrorfile
 from opsctl.inventory import pull as pulling
 from opsctl.inventory import token as tokens
 from opsctl.inventory.address import checked_address
 from opsctl.inventory.ahead import Ahead
 from opsctl.inventory.mapping import MAPPED, Rules, rules
-from opsctl.inventory.mirror import Mirror, Refreshed
+from opsctl.inventory.mirror import Mirror, Refreshed, refresh
 from opsctl.inventory.netbox import NetBox, Server
 from opsctl.inventory.pull import Filters, Meanwhile, Pull
 from opsctl.inventory.quarantine import Sorted, sort_out
@@ -154,11 +154,11 @@ def _read(
     settings: Settings, tenant: str, filters: Filters, chosen: Rules, ahead: Ahead, *, now: datetime, full: bool
 ) -> _Read:
     netbox = NetBox.of(settings, tenant)
-    file = mirror.path(settings.state, netbox.address, filters, tenant)
+    file = mirrorfile.path(settings.state, netbox.address, filters, tenant)
     hours = timedelta(hours=settings.number("netbox.full_hours"))
     try:
-        known = None if full else mirror.load(file)
-        found = mirror.refresh(
+        known = None if full else mirrorfile.load(file)
+        found = refresh(
             netbox, filters, known, full_every=hours, now=now, labels=bool(chosen.serves.kind),
             meanwhile=Meanwhile(once=partial(_refuse_unknown_fields, netbox, chosen), came=ahead.came),
         )  # fmt: skip
@@ -168,7 +168,7 @@ def _read(
     finally:
         netbox.close()
     if known is None or found.mirror != known:
-        mirror.save(file, found.mirror)
+        mirrorfile.save(file, found.mirror)
     return _Read(before=known, now=found, ahead=ahead)
 
 

@@ -312,6 +312,18 @@ def test_a_host_that_turns_bad_is_kept_and_shown_as_stale(workspace: Path, serve
     assert "kept as it was  its record cannot be used: primary address 127.0.0.1" in capsys.readouterr().out
 
 
+def test_half_a_character_in_a_name_puts_its_record_aside_and_stops_nothing(server: Played, capsys: Capture) -> None:
+    server.changes = []
+    server.change("virtualization.virtualmachine", 1)
+    server.row(MACHINES, "sdl-app-00008")["name"] = "half\ud800"
+    assert sync() == 0
+    assert "30 records in quarantine" in capsys.readouterr().out
+    assert sync("-o", "json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["read"] == "0 changes", "what was read is kept all the same"
+    assert "half\ud800" in [one["name"] for one in again["quarantined"]]
+
+
 def test_a_renamed_record_is_a_rename(server: Played, capsys: Capture) -> None:
     sync()
     row = server.row(MACHINES, "sdl-app-00008")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from opsctl.inventory import mirror
+from opsctl.inventory import mirror, mirrorfile
 from opsctl.inventory.changes import Change, todo
 from opsctl.inventory.mirror import Mirror, Refreshed
 from opsctl.inventory.netbox import NetBox
@@ -184,13 +184,13 @@ def test_an_entry_that_was_committed_late_is_still_seen(server: Played, netbox: 
 
 def test_the_mirror_is_read_back_as_it_was(netbox: NetBox, tmp_path: Path) -> None:
     kept = refresh(netbox, None).mirror
-    file = mirror.path(tmp_path, netbox.address, {}, "")
-    mirror.save(file, kept)
-    assert mirror.load(file) == kept
+    file = mirrorfile.path(tmp_path, netbox.address, {}, "")
+    mirrorfile.save(file, kept)
+    assert mirrorfile.load(file) == kept
     assert file.stat().st_mode & 0o077 == 0
     file.write_text("{")
-    assert mirror.load(file) is None
-    assert mirror.path(tmp_path, netbox.address, {"role": ("web",)}, "") != file
+    assert mirrorfile.load(file) is None
+    assert mirrorfile.path(tmp_path, netbox.address, {"role": ("web",)}, "") != file
 
 
 def test_a_harmless_object_asks_for_nothing() -> None:
@@ -201,14 +201,14 @@ def test_the_head_tells_that_nothing_moved_and_is_another_for_every_mirror(
     server: Played, netbox: NetBox, tmp_path: Path
 ) -> None:
     kept = refresh(netbox, None).mirror
-    file = mirror.path(tmp_path, netbox.address, {}, "")
-    mirror.save(file, kept)
-    first = mirror.head(file)
+    file = mirrorfile.path(tmp_path, netbox.address, {}, "")
+    mirrorfile.save(file, kept)
+    first = mirrorfile.head(file)
     assert first is not None
     assert mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
     assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW + DAY)
-    mirror.save(file, kept)
-    assert mirror.head(file) != first
+    mirrorfile.save(file, kept)
+    assert mirrorfile.head(file) != first
     delete_without_an_entry(server)
     assert not mirror.unmoved(netbox, {}, first, full_every=DAY, now=NOW)
     rename(server)
@@ -238,10 +238,10 @@ def test_a_full_read_at_a_time_that_is_still_to_come_was_never_made(netbox: NetB
 def test_a_disk_that_holds_the_head_but_not_the_mirror_keeps_no_head(
     server: Played, netbox: NetBox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = mirror.path(tmp_path, netbox.address, {}, "")
-    mirror.save(file, refresh(netbox, None).mirror)
+    file = mirrorfile.path(tmp_path, netbox.address, {}, "")
+    mirrorfile.save(file, refresh(netbox, None).mirror)
     rename(server)
-    kept = refresh(netbox, mirror.load(file)).mirror
+    kept = refresh(netbox, mirrorfile.load(file)).mirror
     real, full = Path.replace, OSError(errno.ENOSPC, "No space left on device")
 
     def replace(self: Path, target: Path) -> Path:
@@ -250,17 +250,17 @@ def test_a_disk_that_holds_the_head_but_not_the_mirror_keeps_no_head(
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    mirror.save(file, kept)
-    assert mirror.head(file) is None
+    mirrorfile.save(file, kept)
+    assert mirrorfile.head(file) is None
 
 
 def test_the_mark_is_that_of_the_mirror_itself_and_not_of_the_head_beside_it(netbox: NetBox, tmp_path: Path) -> None:
-    kept, file = refresh(netbox, None).mirror, mirror.path(tmp_path, netbox.address, {}, "")
-    mirror.save(file, kept)
+    kept, file = refresh(netbox, None).mirror, mirrorfile.path(tmp_path, netbox.address, {}, "")
+    mirrorfile.save(file, kept)
     older = file.with_suffix(".head").read_text()
-    mirror.save(file, kept)
+    mirrorfile.save(file, kept)
     file.with_suffix(".head").write_text(older)  # two that wrote at the same time
-    head, found = mirror.head(file), mirror.load(file)
+    head, found = mirrorfile.head(file), mirrorfile.load(file)
     assert head is not None
     assert found is not None
     assert found.mark

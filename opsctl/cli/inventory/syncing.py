@@ -96,7 +96,7 @@ def _planned(app: App, tenants: tuple[str, ...], source: str | None, *, full: bo
 
     planned = room.plan(app.settings, tenants, source, now=app.now(), full=full)
     if planned.how:
-        since = " since it was read last" if planned.how.endswith((" change", " changes")) else ""
+        since = " since it was read last" if planned.how.endswith(" changes") else ""
         out.note(f"NetBox: read {planned.how}{since}")
     if output == "table":
         _print_diff(planned.diff)
