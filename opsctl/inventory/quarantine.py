@@ -39,10 +39,12 @@ def sort_out(
     others: Sequence[Host] = (),
     address: str = "",
     same: Mapping[str, Host] = MappingProxyType({}),
+    moved: Mapping[str, str] = MappingProxyType({}),
 ) -> Sorted:
     """`before` is the copy of the tenants in question, `others` the hosts of the tenants that are not asked for.
 
     `same`: the hosts that some of the records are known to give, by record: those need not be mapped again.
+    `moved`: by record, why some must wait: they are of tenants that are not asked for.
     """
     known = {tenant.name: tenant for tenant in tenants}
     good: dict[str, Host] = {}
@@ -54,6 +56,9 @@ def sort_out(
             left_out[record.status] = left_out.get(record.status, 0) + 1
             continue
         by_key[key := record.key] = record
+        if key in moved:
+            bad[key] = _told(Unusable(moved[key]))
+            continue
         try:
             good[key] = same.get(key) or to_host(record, ports.get(key, ()), chosen, known, regions)
         except Unusable as reason:

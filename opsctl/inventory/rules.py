@@ -1,4 +1,4 @@
-"""The mapping of NetBox's records as opsctl.yml says it: where each value comes from, and what NetBox's words mean. Pure.
+"""The mapping of records as opsctl.yml says it: where each value comes from, and what the words of NetBox mean. Pure.
 
 Where a value comes from is written as `field:NAME` (a custom field), `tag:PREFIX` (what follows the prefix in a tag's
 slug), `cluster`, `region`, `site`, `role` (NetBox's own), or nothing.

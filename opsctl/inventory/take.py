@@ -18,7 +18,7 @@ from opsctl.inventory.mirror import Mirror, Refreshed, refresh
 from opsctl.inventory.netbox import NetBox, Server
 from opsctl.inventory.pull import Filters, Meanwhile, Pull
 from opsctl.inventory.quarantine import Sorted, sort_out
-from opsctl.inventory.record import TYPES
+from opsctl.inventory.record import KINDS, TYPES, Record, Texts, number
 from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.model.host import Host, Tenant
 
@@ -76,11 +76,43 @@ def take(
     records = {record.key: record for one in pulled for record in one.records}
     # Of each record the ports that came with it: another tenant's token may see only a part of them.
     ports = {key: one.ports.get(key, ()) for one in pulled for key in (record.key for record in one.records)}
+    one_token = not tokens.for_each_tenant(settings)
+    whole = len(wanted) == len(tenants) and one_token
+    strayed = _strayed(settings, chosen, wanted, before, records.keys()) if one_token and not whole else {}
+    moved = {key: _moved(chosen, one) for key, one in strayed.items()}
     found = sort_out(
-        records.values(), ports, chosen, tenants, regions, before=before, others=others, address=address, same=same
-    )
-    whole = len(wanted) == len(tenants) and not tokens.for_each_tenant(settings)
+        [*records.values(), *strayed.values()], ports, chosen, tenants, regions,
+        before=before, others=others, address=address, same=same, moved=moved,
+    )  # fmt: skip
     return Taken(found=found, whole=whole, how="; ".join(one.now.how for one in read))
+
+
+def _strayed(
+    settings: Settings, chosen: Rules, wanted: Sequence[str], before: Sequence[Host], seen: Collection[str]
+) -> dict[str, Record]:
+    """The records of our hosts that are another tenant's by now: asked for one tenant alone, NetBox hides them.
+
+    Taken for removed, a host would move in two steps that nobody accepted.
+    """
+    gone = [host.record for host in before if host.record and host.record not in seen]
+    if not gone:
+        return {}
+    netbox, own = NetBox.of(settings), pulling.filters(settings)
+    try:
+        found = [
+            record
+            for kind in KINDS
+            if (ids := sorted(number(key) for key in gone if key.startswith(f"{kind}/")))
+            for record in pulling.fetch_records(netbox, kind, ids, Texts())
+        ]
+    finally:
+        netbox.close()
+    return {one.key: one for one in found if pulling.fits(one, own) and chosen.place(one.tenant)[0] not in wanted}
+
+
+def _moved(chosen: Rules, record: Record) -> str:
+    whose = f"{chosen.place(record.tenant)[0] or record.tenant}'s" if record.tenant else "nobody's"
+    return f"it is {whose} in NetBox now: sync all tenants together"
 
 
 def _same(read: Sequence[_Read], before: Sequence[Host]) -> dict[str, Host]:

@@ -268,6 +268,25 @@ def test_a_move_between_tenants_wants_both_to_be_accepted(server: Played, capsys
     assert sync(*removal, *addition) == 0
 
 
+def test_a_host_does_not_move_in_two_steps_that_nobody_accepted(workspace: Path, server: Played) -> None:
+    sync()
+    row = server.row(MACHINES, "sdl-app-00008")
+    row["tenant"] = server.row(MACHINES, "ang-app-00004")["tenant"]
+    for _ in range(2):
+        assert sync("--tenant", "sundsvall") == 0
+        assert sync("--tenant", "ange") == 0
+    found = files.load(config.load(workspace, {}))
+    (host,) = (host for host in found if host.name == "sdl-app-00008")
+    assert (host.tenant, host.stale) == ("sundsvall", "it is ange's in NetBox now: sync all tenants together")
+    (aside,) = (one for one in found.quarantined if one.record == host.record)
+    assert (aside.tenant, aside.reason.partition(":")[0]) == ("ange", "it is still in the inventory of sundsvall")
+    both = ["--accept-removals", "sundsvall.sdl-app-00008", "--accept-additions", "ange.sdl-app-00008"]
+    assert sync() == 3
+    assert sync(*both) == 0
+    now = files.load(config.load(workspace, {}))
+    assert [(host.tenant, host.stale) for host in now if host.name == "sdl-app-00008"] == [("ange", "")]
+
+
 def test_a_host_that_turns_bad_is_kept_and_shown_as_stale(workspace: Path, server: Played, capsys: Capture) -> None:
     sync()
     server.row(MACHINES, "sdl-app-00008")["primary_ip4"]["address"] = "127.0.0.1/8"
