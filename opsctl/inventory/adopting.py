@@ -18,7 +18,7 @@ from opsctl.errors import OpsctlError, Refused, UsageError
 from opsctl.inventory import emit, files, wanted
 from opsctl.inventory.adopt import Adopted, adopt, fingerprint_lines
 from opsctl.inventory.hostfile import PLATFORM, read_hosts
-from opsctl.inventory.take import mapping_of
+from opsctl.inventory.rules import mapping_of
 from opsctl.inventory.wanted import Place
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from opsctl.inventory.mapping import Rules, Unusable, to_host
+from opsctl.inventory.mapping import Unusable, to_host
 from opsctl.inventory.pull import Pull
 from opsctl.inventory.record import Ports, Record
+from opsctl.inventory.rules import Rules
 from opsctl.model.host import Host, Tenant
 
 

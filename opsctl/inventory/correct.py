@@ -15,11 +15,11 @@ from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.corrections import Correction
 from opsctl.inventory.intended import Intended, by_token, read
 from opsctl.inventory.making import refuse_lacks
-from opsctl.inventory.mapping import Rules, Unusable, platform_name
+from opsctl.inventory.mapping import Unusable, platform_name
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.pull import ADDRESSES
 from opsctl.inventory.push import BATCH, Write
-from opsctl.inventory.take import mapping_of
+from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.model.host import Host
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def _check_netbox(settings: Settings, problems: Problems) -> None:
     """What opsctl.yml says of NetBox, as far as that can be judged without asking it."""
     from opsctl.inventory import pull
     from opsctl.inventory.address import checked_address, checked_authorities
-    from opsctl.inventory.take import mapping_of
+    from opsctl.inventory.rules import mapping_of
 
     for look in (checked_address, checked_authorities, pull.filters, mapping_of):
         try:

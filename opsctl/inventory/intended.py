@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsctl.inventory import token as tokens
 from opsctl.inventory.answers import SourceFailed
-from opsctl.inventory.mapping import Rules, Unusable, host_name, platform_name
+from opsctl.inventory.mapping import Unusable, host_name, platform_name
 from opsctl.inventory.netbox import IDS, NetBox, Query, Row
 from opsctl.inventory.pull import SERVICES, service_fields
 from opsctl.inventory.record import (
@@ -28,7 +28,7 @@ from opsctl.inventory.record import (
     number,
     read_service,
 )
-from opsctl.inventory.take import mapping_of
+from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.model.host import Host, Service
 
 if TYPE_CHECKING:

@@ -19,15 +19,15 @@ from opsctl.errors import Incomplete, Locked, Problem, SetupError
 from opsctl.inventory import token as tokens
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.lacking import Differs, Lack, decide
-from opsctl.inventory.mapping import Rules, host_name
+from opsctl.inventory.mapping import host_name
 from opsctl.inventory.named import REFERENCES, Named, look_up, used
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.present import INTERFACE_TYPES, INTERFACES, look, mark
 from opsctl.inventory.pull import ADDRESSES, SERVICES
 from opsctl.inventory.push import BATCH
 from opsctl.inventory.record import KINDS, PARENTS, PATHS, Kind
+from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.inventory.servicefields import parent_fields, port_fields
-from opsctl.inventory.take import mapping_of
 from opsctl.inventory.wanted import Wanted
 from opsctl.model.host import Service
 

@@ -15,10 +15,9 @@ from opsctl.errors import Incomplete
 from opsctl.inventory import pull as pulling
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.intended import by_token, other_host
-from opsctl.inventory.mapping import Rules
 from opsctl.inventory.netbox import NetBox, Row
 from opsctl.inventory.record import KINDS, PATHS, TYPES, Kind, number
-from opsctl.inventory.take import mapping_of
+from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.model.host import Host
 
 if TYPE_CHECKING:

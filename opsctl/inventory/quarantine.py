@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from opsctl.errors import UnknownName
-from opsctl.inventory.mapping import Rules, Unusable, to_host, visible
+from opsctl.inventory.mapping import Unusable, to_host, visible
 from opsctl.inventory.record import Ports, Record
+from opsctl.inventory.rules import Rules
 from opsctl.model.handling import NO_BALANCER
 from opsctl.model.host import BALANCER_ROLE, Host, Inventory, Quarantined, Tenant
 

@@ -77,7 +77,8 @@ def _heads(settings: Settings, wanted: Sequence[str]) -> list[tuple[str, Filters
     """What is asked for, by tenant where each has a token of its own, and the head of the mirror of it."""
     from opsctl.inventory import files, mirrorfile
     from opsctl.inventory.address import checked_address
-    from opsctl.inventory.take import mapping_of, scopes
+    from opsctl.inventory.rules import mapping_of
+    from opsctl.inventory.take import scopes
 
     names = [folder.name for folder in files.tenant_folders(settings.inventories)]
     address = checked_address(settings)

@@ -15,12 +15,12 @@ from opsctl.inventory import token as tokens
 from opsctl.inventory.address import checked_address
 from opsctl.inventory.ahead import Ahead
 from opsctl.inventory.answers import SourceFailed
-from opsctl.inventory.mapping import MAPPED, Rules, rules
 from opsctl.inventory.mirror import Mirror, Refreshed, refresh
 from opsctl.inventory.netbox import NetBox, Server
 from opsctl.inventory.pull import Filters, Meanwhile, Pull
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import KINDS, TYPES, Record, Texts, number
+from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.model.host import Host, Tenant
 
 if TYPE_CHECKING:
@@ -121,13 +121,6 @@ def _same(read: Sequence[_Read], before: Sequence[Host]) -> dict[str, Host]:
     known = [(one.before.pulled, one.now.mirror.pulled) for one in read if one.before]
     untouched = {key for was, now in known for key in pulling.untouched(was, now)}
     return {host.record: host for host in before if host.record in untouched}
-
-
-def mapping_of(settings: Settings) -> Rules:
-    """The mapping that opsctl.yml describes. Raises ConfigError."""
-    texts = {name: settings.text(f"netbox.{name}") for name in (*MAPPED, "serves", "prefer")}
-    lists = {name: settings.texts(f"netbox.{name}") for name in ("statuses", "tenants", "translate")}
-    return rules(texts, lists)
 
 
 def scopes(

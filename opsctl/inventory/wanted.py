@@ -14,8 +14,9 @@ from opsctl.documents import read as read_yaml
 from opsctl.errors import ConfigError
 from opsctl.inventory.emit import scalar
 from opsctl.inventory.hostfile import STATUSES
-from opsctl.inventory.mapping import Rules, Unusable, host_name
+from opsctl.inventory.mapping import OWN_FIELDS, Unusable, host_name
 from opsctl.inventory.record import KINDS, Kind
+from opsctl.inventory.rules import Rules
 from opsctl.inventory.words import address_fault, free_text
 from opsctl.model.host import Host, Service
 
@@ -239,7 +240,7 @@ def _fields(section: Section) -> dict[str, Cell]:
     for name, value in found.items():
         if isinstance(value, tuple):
             section.wrong(name, f"{name} is a list")
-        if name.startswith("opsctl_"):
+        if name.startswith(OWN_FIELDS):
             section.wrong(name, f"{name} is opsctl's own: push fills it")
     return {name: value for name, value in found.items() if not isinstance(value, tuple)}
 

@@ -15,7 +15,7 @@ from opsctl.documents import Problems
 from opsctl.errors import ConfigError
 from opsctl.inventory.emit import hosts_file
 from opsctl.inventory.hostfile import HostFile, read_file
-from opsctl.inventory.mapping import MAPPED, Rules, Unusable, host_name, rules, to_host
+from opsctl.inventory.mapping import Unusable, host_name, to_host
 from opsctl.inventory.quarantine import Sorted, sort_out
 from opsctl.inventory.record import (
     Malformed,
@@ -28,6 +28,7 @@ from opsctl.inventory.record import (
     read_record,
     read_service,
 )
+from opsctl.inventory.rules import MAPPED, Rules, rules
 from opsctl.inventory.take import refuse_missing_fields
 from opsctl.model.host import Host, Organisation, Site, Tenant, Window
 from tests.netbox.played import recorded_rows

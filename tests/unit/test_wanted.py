@@ -10,8 +10,8 @@ import pytest
 from opsctl.errors import ConfigError
 from opsctl.inventory import wanted
 from opsctl.inventory.lacking import There, decide
-from opsctl.inventory.mapping import MAPPED, Rules, rules
 from opsctl.inventory.named import nearest
+from opsctl.inventory.rules import MAPPED, Rules, rules
 from opsctl.inventory.wanted import Place, Wanted
 from opsctl.model.host import Host, Service
 
