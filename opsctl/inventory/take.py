@@ -14,6 +14,7 @@ from opsctl.inventory import pull as pulling
 from opsctl.inventory import token as tokens
 from opsctl.inventory.address import checked_address
 from opsctl.inventory.ahead import Ahead
+from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.mirror import Mirror, Refreshed, refresh
 from opsctl.inventory.netbox import NetBox, Server
 from opsctl.inventory.pull import Filters, Meanwhile, Pull
@@ -160,6 +161,8 @@ def _read(
             _refuse_unknown_fields(netbox, chosen, Server(version=found.mirror.pulled.version))
     finally:
         netbox.close()
+    if known:
+        _refuse_lost_fields(known.pulled, found.mirror.pulled, chosen)
     if known is None or found.mirror != known:
         mirrorfile.save(file, found.mirror)
     return _Read(before=known, now=found, ahead=ahead)
@@ -171,6 +174,21 @@ def _knows_fields(pulled: Pull, chosen: Rules) -> bool:
     return all(any(name in record.fields for record in pulled.records) for name in chosen.fields) and (
         chosen.serves.kind != "field" or any(chosen.serves.name in port.fields for port in ports)
     )
+
+
+def _refuse_lost_fields(before: Pull, now: Pull, chosen: Rules) -> None:
+    """Raise SourceFailed where a custom field that the mapping names is there, but no more for one kind of records.
+
+    All of that kind would lose their ring, window or whatever it gave them, at once and without another word.
+    """
+    for kind in KINDS:
+        was, is_now = ([record.fields for record in one.records if record.kind == kind] for one in (before, now))
+        for name, option in chosen.fields.items():
+            if is_now and not any(name in fields for fields in is_now) and any(fields.get(name) for fields in was):
+                raise SourceFailed(
+                    f"{option}: no {kind.replace('-', ' ')} has the custom field {name} any more; nothing was written",
+                    hint="give it back in NetBox; if that is meant: opsctl inventory sync --full",
+                )
 
 
 def _refuse_unknown_fields(netbox: NetBox, chosen: Rules, server: Server) -> None:

@@ -366,6 +366,26 @@ def test_a_mapping_that_goes_wrong_after_a_good_sync_is_told_although_netbox_did
     assert texts(workspace) == first
 
 
+def test_a_custom_field_that_one_kind_of_records_loses_is_not_taken_for_values_that_are_empty(
+    workspace: Path, server: Played, capsys: Capture
+) -> None:
+    server.changes = []
+    server.change("virtualization.virtualmachine", 1)
+    assert sync() == 0
+    before = texts(workspace)
+    for row in server.rows[MACHINES]:
+        del row["custom_fields"]["maintenance_window"]
+    server.change("extras.customfield", 1)
+    for _ in range(2):
+        capsys.readouterr()
+        assert sync() == 3
+        told = capsys.readouterr().err
+        assert "netbox.windows: no virtual machine has the custom field maintenance_window any more" in told
+        assert texts(workspace) == before
+    assert sync("--full") == 0
+    assert texts(workspace) != before
+
+
 def test_check_finds_what_opsctl_yml_says_wrongly_of_netbox(workspace: Path, capsys: Capture) -> None:
     with (workspace / "opsctl.yml").open("a") as file:
         file.write("  filters: [rolle=web]\n")
