@@ -7,15 +7,15 @@ is remembered.
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opsctl.errors import Incomplete, Locked, Problem, SetupError
+from opsctl.errors import Incomplete, Problem, SetupError
+from opsctl.inventory import alone as locks
 from opsctl.inventory import token as tokens
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.lacking import Differs, Lack, decide
@@ -273,12 +273,6 @@ def document(planned: MakePlan) -> dict[str, object]:
     }
 
 
-@contextmanager
-def alone(file: Path) -> Iterator[None]:
+def alone(file: Path) -> AbstractContextManager[None]:
     """One push of a file at a time: two would each find the same services missing, and make them twice."""
-    with file.open("rb") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(f"somebody else is pushing {file}", hint="wait for it, then try again") from None
-        yield
+    return locks.alone(file, f"somebody else is pushing {file}")

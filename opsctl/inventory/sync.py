@@ -6,9 +6,6 @@ old one and flushed before the first one is replaced, and the ledger holds the a
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +16,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from opsctl.documents import Problems, nowhere
-from opsctl.errors import InventoryError, Locked, OpsctlError, StalePlan, UnknownName
+from opsctl.errors import InventoryError, StalePlan, UnknownName
+from opsctl.inventory import alone as locks
 from opsctl.inventory import cache, emit, files
 from opsctl.inventory.cache import Fingerprint, fingerprint
 from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing, refuse_moves
 from opsctl.inventory.hostfile import Located
 from opsctl.inventory.quick import quick
 from opsctl.inventory.references import check_references
+from opsctl.inventory.replacing import replace_all
 from opsctl.inventory.tenantfile import TenantFile
 from opsctl.model.host import Host, Inventory, Quarantined, Tenant
 
@@ -350,59 +349,16 @@ def write(planned: SyncPlan, ledger: Ledger, who: str, now: Callable[[], datetim
     if _copies(inventories) != planned.copies:
         raise StalePlan("the inventory was changed by somebody else meanwhile", hint="run the sync again")
     with ledger.act("inventory sync", planned.diff.keys, detail, who, now):
-        _replace(texts)
+        replace_all(texts)
     cache.remember(planned.settings, written, planned.inventory, planned.content)
     return written
 
 
 @contextmanager
 def alone(settings: Settings) -> Iterator[None]:
-    """One sync of a workspace at a time, from its first look to its last write. Raises Locked.
-
-    The kernel lets go of the lock however this process ends.
-    """
-    try:
-        folder = os.open(settings.inventories, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    """One sync of a workspace at a time, from its first look to its last write. Raises Locked."""
+    if not settings.inventories.is_dir():
         yield  # a workspace without any tenant: the plan says so
         return
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked("another sync of this workspace is at work", hint="wait for it, then try again") from None
+    with locks.alone(settings.inventories, "another sync of this workspace is at work"):
         yield
-    finally:
-        os.close(folder)
-
-
-def _replace(texts: Mapping[Path, str]) -> None:
-    """Put every new text beside its file, flushed to disk; only when all of them stand, replace the files."""
-    fresh = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}") for path in texts}
-    try:
-        for path in texts:  # of a sync that was killed: this one is alone
-            for litter in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 8}"):
-                litter.unlink()
-        for path, beside in fresh.items():
-            with beside.open("x", encoding="utf-8") as file:
-                file.write(texts[path])
-                file.flush()
-                os.fsync(file.fileno())
-        for path, beside in fresh.items():
-            beside.replace(path)
-            _flush_folder(path.parent)
-    except OSError as error:
-        raise OpsctlError(
-            f"the inventory could not be written: {error}", hint="make room or mend the permissions, then sync again"
-        ) from error
-    finally:
-        for beside in fresh.values():
-            beside.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -134,7 +134,7 @@ def text(wanted: Iterable[Wanted]) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of the file, for the ledger: what was reviewed is what was made."""
+    """SHA-256 of the file, for the ledger."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -121,6 +121,8 @@ def _make(app: App, file: Path, selection: Selection, *, dry_run: bool, yes: boo
     known = [app.inventory.tenant(name).name for name in selection["tenants"]]
     with making.alone(file):
         tenants = known or [tenant.name for tenant in app.inventory.tenants]
+        # Before it is read: an editor may put another file there while somebody thinks about the plan.
+        reviewed = wanted.fingerprint(file)
         planned = making.plan(app.settings, wanted.read(file), tenants)
         if output == "table":
             _show(planned)
@@ -129,7 +131,7 @@ def _make(app: App, file: Path, selection: Selection, *, dry_run: bool, yes: boo
             making.refuse_lacks(planned.lacks)
             app.confirm(f"Make this in {checked_address(app.settings)}?", yes=yes)
             keys = [lack.host for lack in planned.makes]
-            detail = {"made": len(keys), "from": str(file), "sha256": wanted.fingerprint(file)}
+            detail = {"made": len(keys), "from": str(file), "sha256": reviewed}
             with app.ledger.act("inventory push", keys, detail, app.who, app.now) as act:
                 message = f"opsctl inventory push by {app.who}, run {act.id}"
                 making.make(

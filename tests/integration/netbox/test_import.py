@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -14,8 +15,11 @@ from pathlib import Path
 import pytest
 
 from opsctl import config
+from opsctl.cli.app import App
 from opsctl.cli.main import run
 from opsctl.inventory import files
+from opsctl.state.ledger import Ledger
+from opsctl.state.store import Store
 from tests.integration.netbox.test_changes import VMS, Api
 from tests.netbox import real as netboxes
 from tests.netbox.played import Fault
@@ -209,6 +213,24 @@ def test_a_device_is_made_too(workspace: Path, api: Api) -> None:
     assert found["primary_ip6"]["address"] == "2001:db8:21::5/64"
     assert push("--yes") == 0
     assert api.call("GET", "dcim/devices/?name=new-metal")["count"] == 1
+
+
+def test_the_ledger_names_the_file_that_was_read_and_not_what_became_of_it_while_somebody_thought(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records(record("named", "10.21.9.9/24"))
+    reviewed = hashlib.sha256((workspace / "records.yml").read_bytes()).hexdigest()
+
+    def thinking(_app: App, _question: str, *, yes: bool) -> None:
+        assert yes
+        with (workspace / "records.yml").open("a") as file:
+            file.write("# another thought\n")
+
+    monkeypatch.setattr(App, "confirm", thinking)
+    assert push("--yes") == 0
+    with Store.open(config.load(workspace, {}).state) as store:
+        pushed = [entry.detail for entry in Ledger(store).entries() if entry.verb == "inventory push"]
+    assert pushed[0]["sha256"] == reviewed
 
 
 @pytest.fixture(name="proxy")
