@@ -199,8 +199,15 @@ class Settings:
         return value if isinstance(value, tuple) else (str(value),)
 
     def path(self, name: str) -> Path:
-        """A path option, relative to the workspace."""
-        return self.workspace / self.text(name)
+        """The file or folder that an option names."""
+        return self.within(self.text(name))
+
+    def within(self, text: str) -> Path:
+        """A path as people write it: relative to the workspace, or to a home with `~`."""
+        try:
+            return self.workspace / Path(text).expanduser()
+        except RuntimeError:  # nobody has this home
+            return self.workspace / text
 
     @property
     def id(self) -> str:

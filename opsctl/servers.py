@@ -58,7 +58,7 @@ def authorities(settings: Settings, option: str) -> str:
     named = settings.text(option)
     if not named:
         return str(SYSTEM) if SYSTEM.is_file() else ""
-    file = (settings.workspace / named).expanduser()
+    file = settings.within(named)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except ssl.SSLError as error:

@@ -33,6 +33,7 @@ class Mirror:
     """What was read last, when it was last read in full, and the changelog's entries that are in it.
 
     `newest` is when NetBox wrote the last of them: put back to a backup, it gives the same ids to other entries.
+    `reader` is whose token saw it: another one may see less, or more, without any entry in the changelog.
     `mark` is another one for every mirror that was ever written.
     """
 
@@ -40,6 +41,7 @@ class Mirror:
     full_at: datetime
     seen: tuple[int, ...]
     newest: str
+    reader: str
     mark: str = field(default="", compare=False)
 
 
@@ -71,6 +73,8 @@ def refresh(
         return in_full("for the first time")
     if _long_ago(known, full_every, now):
         return in_full("the last full read is long ago")
+    if known.reader != netbox.reader:
+        return in_full("another token is used now")
     if known.pulled.version != server.version:
         return in_full(f"NetBox is {server.version} now")
     if known.pulled.labels != labels:
@@ -112,12 +116,13 @@ class Head:
     full_at: datetime
     seen: tuple[int, ...]
     newest: str
+    reader: str
     counts: Mapping[str, int]
 
 
 def unmoved(netbox: NetBox, wanted: Filters, known: Head, *, full_every: timedelta, now: datetime) -> bool:
     """Is NetBox surely as the mirror has it? Raises SourceFailed."""
-    if _long_ago(known, full_every, now):
+    if _long_ago(known, full_every, now) or known.reader != netbox.reader:
         return False
     # All asked at once: each answer counts only if every other one is as it was, so their order says nothing.
     with Reading(netbox, Server(version=known.version)) as reading:
@@ -153,7 +158,8 @@ def _in_full(
         seen, newest = _latest(netbox)
 
     pulled = pulling.pull(netbox, wanted, server=server, labels=labels, meanwhile=replace(meanwhile, before=note_place))
-    return Refreshed(mirror=Mirror(pulled=pulled, full_at=now, seen=seen, newest=newest), how=f"in full: {why}")
+    mirror = Mirror(pulled=pulled, full_at=now, seen=seen, newest=newest, reader=netbox.reader)
+    return Refreshed(mirror=mirror, how=f"in full: {why}")
 
 
 def _latest(netbox: NetBox) -> tuple[tuple[int, ...], str]:

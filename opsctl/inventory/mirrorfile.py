@@ -39,6 +39,7 @@ def head(file: Path) -> Head | None:
             full_at=datetime.fromisoformat(found["full_at"]),
             seen=tuple(found["seen"]),
             newest=str(found["newest"]),
+            reader=str(found["reader"]),
             counts=dict(found["counts"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -71,6 +72,7 @@ def load(file: Path) -> Mirror | None:
             full_at=datetime.fromisoformat(found["full_at"]),
             seen=tuple(found["seen"]),
             newest=str(found["newest"]),
+            reader=str(found["reader"]),
             mark=str(found["mark"]),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
@@ -90,6 +92,7 @@ def save(file: Path, mirror: Mirror) -> None:
         "full_at": mirror.full_at.isoformat(),
         "seen": mirror.seen,
         "newest": mirror.newest,
+        "reader": mirror.reader,
         "regions": dict(pulled.regions),
         "contexts": list(numbers),
         "records": [[*_values(record), numbers[record.context]] for record in pulled.records],
@@ -99,7 +102,9 @@ def save(file: Path, mirror: Mirror) -> None:
         ],
     }
     counts = Counter(record.kind for record in pulled.records)
-    top = {name: content[name] for name in ("mark", "version", "full_at", "seen", "newest")} | {"counts": counts}
+    top = {name: content[name] for name in ("mark", "version", "full_at", "seen", "newest", "reader")} | {
+        "counts": counts
+    }
     # The head goes first and comes last: it never speaks of another mirror than the one that is there.
     _head_of(file).unlink(missing_ok=True)
     if saving.keep(file, _as_text(content)):

@@ -163,6 +163,7 @@ def _read(
         netbox.close()
     if known:
         _refuse_lost_fields(known.pulled, found.mirror.pulled, chosen)
+        _refuse_lost_services(known, found.mirror)
     if known is None or found.mirror != known:
         mirrorfile.save(file, found.mirror)
     return _Read(before=known, now=found, ahead=ahead)
@@ -189,6 +190,18 @@ def _refuse_lost_fields(before: Pull, now: Pull, chosen: Rules) -> None:
                     f"{option}: no {kind.replace('-', ' ')} has the custom field {name} any more; nothing was written",
                     hint="give it back in NetBox; if that is meant: opsctl inventory sync --full",
                 )
+
+
+def _refuse_lost_services(before: Mirror, now: Mirror) -> None:
+    """Raise SourceFailed where a full read shows not one service where there were some.
+
+    A token that may not see them is shown none, and no error. Where each was removed, the changelog says so.
+    """
+    if before.pulled.services and now.pulled.records and not now.pulled.services and now.full_at != before.full_at:
+        raise SourceFailed(
+            f"NetBox shows no service any more, and {len(before.pulled.services)} before; nothing was written",
+            hint="the token's user needs `view` on ipam.service; if that is meant: opsctl inventory sync --full",
+        )
 
 
 def _refuse_unknown_fields(netbox: NetBox, chosen: Rules, server: Server) -> None:

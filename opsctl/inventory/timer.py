@@ -87,7 +87,7 @@ def _credentials(settings: Settings) -> list[str]:
     file = settings.text("netbox.token_file")
     if not file:
         return []  # in opsctl.yml itself, or nowhere: the sync says so
-    path = str((settings.workspace / file).expanduser())
+    path = str(settings.within(file))
     if not tokens.for_each_tenant(settings):
         return [f"LoadCredential={_CREDENTIAL}:{specifiers(path)}", _variable(_CREDENTIAL)]
     names = [folder.name for folder in files.tenant_folders(settings.inventories)]

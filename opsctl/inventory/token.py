@@ -55,12 +55,11 @@ def read(settings: Settings, tenant: str = "") -> str:
     if named == ["netbox.token"]:
         return _checked(settings.text("netbox.token"), settings.origin["netbox.token"])
     if named == ["netbox.token_file"]:
-        return _from_file(settings.workspace / settings.text("netbox.token_file").replace(PLACE, tenant))
+        return _from_file(settings.within(settings.text("netbox.token_file").replace(PLACE, tenant)))
     return _from_command([word.replace(PLACE, tenant) for word in settings.texts("netbox.token_command")])
 
 
 def _from_file(path: Path) -> str:
-    path = path.expanduser()
     try:
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"{path} holds a token and can be read by others", hint=f"chmod 0600 {path}")

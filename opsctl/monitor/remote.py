@@ -168,7 +168,7 @@ def read_token(settings: Settings) -> str:
     if file and command:
         raise ConfigError("monitor.token_file and monitor.token_command are both given", hint="keep one")
     if file:
-        return _from_file((settings.workspace / file).expanduser())
+        return _from_file(settings.within(file))
     return _from_command(command) if command else ""
 
 

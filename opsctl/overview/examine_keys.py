@@ -23,7 +23,7 @@ def keys(settings: Settings) -> Iterator[Look]:
     if not given:
         yield look(*_agent())
         return
-    path = settings.workspace / Path(given).expanduser()
+    path = settings.path("ssh.identity")
     origin = settings.origin["ssh.identity"]
     if not path.is_file():
         yield look("bad", f"{path} is not there (ssh.identity, from {origin})", "set ssh.identity to the key file")

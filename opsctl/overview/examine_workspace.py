@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from opsctl import config, content
 from opsctl.config import Settings
@@ -17,6 +18,8 @@ from opsctl.rollout import targets
 from opsctl.state.redaction import Redactor
 
 _VAULT = b"$ANSIBLE_VAULT;"
+# Options that name the file of a secret.
+_SECRETS = ("ssh.identity", "netbox.token_file", "monitor.token_file", "notify.targets_file")
 
 
 def workspace(settings: Settings) -> Iterator[Look]:
@@ -79,12 +82,24 @@ def _git(settings: Settings) -> Iterator[tuple[Verdict, str, str]]:
     if inside.returncode != 0:
         said = inside.stderr.strip().splitlines() or [""]
         if "not a git repository" in inside.stderr:
-            yield "warn", "not in git: nobody sees who changed what", f"{at} init && {at} add . && {at} commit"
+            yield (
+                "warn",
+                "not in git: nobody sees who changed what",
+                f"{at} init && {at} add {config.FILE} inventories && {at} commit",
+            )
         else:
             yield "warn", f"git refuses: {said[0]}", "see the message"
         return
-    if _ask_git(settings, "check-ignore", "-q", f"{settings.state}/").returncode == 1 and _within(settings):
+    if _ask_git(settings, "check-ignore", "-q", f"{settings.state}/").returncode == 1 and _within(
+        settings, settings.state
+    ):
         yield "warn", f"{settings.text('state.path')} is not ignored by git", "add .state/ to .gitignore"
+    for file in _secret_files(settings):
+        if _ask_git(settings, "ls-files", "--error-unmatch", "--", file).returncode == 0:
+            mend = f"{at} rm --cached {shlex.quote(file)}, and a new secret: whoever has the repository has the old one"
+            yield "bad", f"{file} holds a secret, and it is in git", mend
+        elif _ask_git(settings, "check-ignore", "-q", "--", file).returncode == 1:
+            yield "warn", f"{file} holds a secret, and git would take it", f"add {file} to .gitignore"
     changed = _ask_git(settings, "status", "--porcelain", "--", config.FILE, "inventories").stdout.splitlines()
     if changed:
         names = listed([line[3:] for line in changed])
@@ -93,8 +108,19 @@ def _git(settings: Settings) -> Iterator[tuple[Verdict, str, str]]:
         yield "ok", "settings and inventories are committed", ""
 
 
-def _within(settings: Settings) -> bool:
-    return settings.state.absolute().is_relative_to(settings.workspace.absolute())
+def _within(settings: Settings, path: Path) -> bool:
+    return path.absolute().is_relative_to(settings.workspace.absolute())
+
+
+def _secret_files(settings: Settings) -> list[str]:
+    """The files of secrets that lie in the workspace."""
+    from opsctl.inventory import files, token
+
+    tenants = [folder.name for folder in files.tenant_folders(settings.inventories)]
+    named = [text for option in _SECRETS if (text := settings.text(option))]
+    found = {settings.within(text.replace(token.PLACE, tenant)) for text in named for tenant in ("", *tenants)}
+    inside = sorted(path for path in found if path.is_file() and _within(settings, path))
+    return [str(path.absolute().relative_to(settings.workspace.absolute())) for path in inside]
 
 
 def _ask_git(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:

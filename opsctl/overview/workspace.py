@@ -19,7 +19,12 @@ from opsctl.model.host import Tenant
 if TYPE_CHECKING:
     from opsctl.lab.fleet import Fleet
 
-GITIGNORE = "# Store, ledger and reports of this installation: `opsctl state backup` saves them, not git.\n.state/\n"
+GITIGNORE = """\
+# Store, ledger and reports of this installation: `opsctl state backup` saves them, not git.
+.state/
+# Secrets.
+*.token
+"""
 FINGERPRINTS = "handover/fingerprints"
 
 

@@ -127,7 +127,7 @@ def _asked(url: str, question: bytes, seconds: int) -> bytes:
 def _authorities(settings: Settings) -> Path:
     """The file of comply.timestamp_ca. Raises ConfigError where it holds no certificate."""
     name = settings.text("comply.timestamp_ca")
-    path = (settings.workspace / name).expanduser().resolve()
+    path = settings.within(name).resolve()
     try:
         text = path.read_bytes() if name else b""
     except OSError as error:

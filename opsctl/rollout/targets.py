@@ -103,7 +103,7 @@ def _addresses(settings: Settings, redactor: Redactor) -> dict[str, tuple[str, .
         hint = "notify.targets_file, or notify.targets_command" + (": keep one" if file else "")
         raise ConfigError("the addresses of notifications are given twice" if file else "no addresses", hint=hint)
     if file:
-        path = (settings.workspace / file).expanduser()
+        path = settings.within(file)
         return _parsed(_from_file(path, settings, redactor), f"notify.targets_file {path}", redactor)
     return _parsed(_from_command(command, settings), f"notify.targets_command {command[0]}", redactor)
 

@@ -65,10 +65,9 @@ class Transport:
         """Account, key and files of this transport; known_hosts is written here."""
         runtime = config.prepare_runtime(self.settings)
         tidy(runtime, time.time())
-        identity = self.settings.text("ssh.identity")
         return client_config.Access(
             user=self.settings.text("ssh.user"),
-            identity=self.settings.workspace / Path(identity).expanduser() if identity else None,
+            identity=self.settings.path("ssh.identity") if self.settings.text("ssh.identity") else None,
             known_hosts=written(runtime, "known_hosts", self.pins.known_hosts()),
             sockets=socket_folder(self.settings),
             connect_timeout=self.settings.number("ssh.connect_timeout"),

@@ -386,6 +386,22 @@ def test_a_custom_field_that_one_kind_of_records_loses_is_not_taken_for_values_t
     assert texts(workspace) != before
 
 
+def test_services_that_a_token_does_not_show_are_not_taken_for_removed(
+    workspace: Path, server: Played, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sync() == 0
+    before = texts(workspace)
+    server.rows["ipam/services"].clear()
+    monkeypatch.setenv("OPSCTL_NETBOX_TOKEN", "b" * 40)
+    for _ in range(2):
+        capsys.readouterr()
+        assert sync() == 3
+        assert "NetBox shows no service any more" in capsys.readouterr().err
+        assert texts(workspace) == before
+    assert sync("--full") == 0
+    assert texts(workspace) != before
+
+
 def test_check_finds_what_opsctl_yml_says_wrongly_of_netbox(workspace: Path, capsys: Capture) -> None:
     with (workspace / "opsctl.yml").open("a") as file:
         file.write("  filters: [rolle=web]\n")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opsctl import config
-from opsctl.overview.workspace import ANSIBLE_PLUGIN
+from opsctl.overview.workspace import ANSIBLE_PLUGIN, GITIGNORE
 from tests.netbox import real
 from tests.netbox.cache import Impossible
 
@@ -47,6 +47,7 @@ Ctrl-C ends it; nothing of it stays."""
 def workspace(folder: Path, address: str, tenants: Sequence[str] = ("ange", "sundsvall")) -> Path:
     """A workspace for the seeded NetBox."""
     (folder / "opsctl.yml").write_text(config.example({**SETTINGS, "netbox.url": address}), encoding="utf-8")
+    (folder / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
     token = folder / "netbox.token"
     token.touch(mode=0o600)
     token.write_text(real.TOKEN, encoding="ascii")

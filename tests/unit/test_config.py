@@ -45,6 +45,23 @@ def test_each_layer_wins_over_the_one_before_and_is_named(workspace: Path) -> No
     assert (found.text("ssh.user"), found.origin["ssh.user"]) == ("from-option", "option")
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("keys/id", "{workspace}/keys/id"),
+        ("/etc/ops/id", "/etc/ops/id"),
+        ("~/keys/id", "/home/anna/keys/id"),
+        ("~nobody-has-this-name/id", "{workspace}/~nobody-has-this-name/id"),
+    ],
+)
+def test_a_path_is_the_workspaces_or_a_homes(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, written: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    write(workspace, f"version: 1\nssh: {{identity: {written}}}\n")
+    assert str(load(workspace, {}).path("ssh.identity")) == meant.format(workspace=workspace)
+
+
 def test_every_option_but_lists_can_come_from_the_environment(workspace: Path) -> None:
     def other(option: config.Option) -> str:
         if option.choices:

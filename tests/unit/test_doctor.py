@@ -168,6 +168,31 @@ def test_git_is_asked_whether_it_knows_the_workspace(settings: Settings) -> None
     assert ".state is not ignored by git" in seen()[0]
 
 
+def test_a_secret_that_git_would_take_or_has_taken_is_told(settings: Settings) -> None:
+    def git(*words: str) -> None:
+        name = ["-c", "user.name=a", "-c", "user.email=a@ange.example"]
+        subprocess.run(["git", "-C", str(folder), *name, *words], check=True, capture_output=True)
+
+    def seen() -> list[tuple[str, str]]:
+        looks = list(examine_workspace.workspace(config.load(folder, {})))
+        return [(look.verdict, look.seen) for look in looks if look.name == "git" and "secret" in look.seen]
+
+    folder = settings.workspace
+    with (folder / "opsctl.yml").open("a") as file:
+        file.write("netbox: {token_file: '{tenant}.token'}\nmonitor: {token_file: ~/elsewhere.token}\n")
+    for name in ("ange", "nobodys"):
+        (folder / f"{name}.token").write_text("nbt_secret")
+    (folder / ".gitignore").write_text(".state/\n")
+    git("init")
+    assert seen() == [("warn", "ange.token holds a secret, and git would take it")]
+    git("add", ".")
+    git("commit", "-m", "Begin")
+    assert seen() == [("bad", "ange.token holds a secret, and it is in git")]
+    git("rm", "--cached", "ange.token")
+    (folder / ".gitignore").write_text(workspace.GITIGNORE)
+    assert seen() == []
+
+
 def test_the_store_is_looked_at_without_being_made(settings: Settings) -> None:
     assert [look.verdict for look in examine_workspace.state(settings)] == ["ok"]
     assert not settings.state.exists()

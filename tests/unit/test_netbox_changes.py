@@ -167,6 +167,14 @@ def test_a_token_that_never_saw_the_changelog_reads_everything_each_time(server:
     assert refresh(netbox, first).how == "in full: nothing of the changelog was known"
 
 
+def test_another_token_may_see_less_or_more_and_reads_everything(server: Played, netbox: NetBox) -> None:
+    first = refresh(netbox, None).mirror
+    other = NetBox(server.address, "b" * 40)
+    assert refresh(other, first).how == "in full: another token is used now"
+    assert refresh(other, refresh(other, first).mirror).how == "0 changes"
+    other.close()
+
+
 def test_everything_is_read_anew_now_and_then(netbox: NetBox) -> None:
     first = refresh(netbox, None).mirror
     assert "long ago" in refresh(netbox, first, later=DAY).how
@@ -272,5 +280,6 @@ def test_the_mark_is_that_of_the_mirror_itself_and_not_of_the_head_beside_it(net
 def head_of(kept: Mirror) -> mirror.Head:
     counts: Counter[str] = Counter(record.kind for record in kept.pulled.records)
     return mirror.Head(
-        mark="", version=kept.pulled.version, full_at=kept.full_at, seen=kept.seen, newest=kept.newest, counts=counts
-    )
+        mark="", version=kept.pulled.version, full_at=kept.full_at, seen=kept.seen, newest=kept.newest,
+        reader=kept.reader, counts=counts,
+    )  # fmt: skip

@@ -378,6 +378,14 @@ def test_the_token_comes_from_variable_file_or_command_and_is_said_once(tmp_path
         token.read(settings_of(tmp_path, ""))
 
 
+def test_the_tokens_file_may_lie_in_the_operators_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/netbox.token").write_text(TOKEN)
+    (tmp_path / "home/netbox.token").chmod(0o600)
+    assert token.read(settings_of(tmp_path, "netbox: {token_file: ~/netbox.token}\n")) == TOKEN
+
+
 def test_a_token_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
     with pytest.raises(ConfigError, match="No such file") as missing:
