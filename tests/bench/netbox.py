@@ -25,6 +25,7 @@ TENANTS = ("ange", "bollnas", "soderhamn", "sundsvall")
 ANSIBLE = "14.5.0"
 WORKERS = 3
 CHANGED = 50
+_CLIENTS = (str(BIN / "python"), str(Path(__file__).with_name("clients.py")))
 _ENVIRONMENT = {**os.environ, "OPSCTL_NETBOX_TOKEN": real.TOKEN, "NETBOX_TOKEN": real.TOKEN, "ANSIBLE_NOCOLOR": "1"}
 _NB_INVENTORY = """\
 plugin: netbox.netbox.nb_inventory
@@ -65,7 +66,9 @@ def run(options: argparse.Namespace) -> None:
     with _site(FEW) as few:
         small = _several(few.full, options.runs)
     with _site(HOSTS) as site:
-        large = _against_others(site, options.runs)
+        bare = _bare(site)
+        large = _against_others(site, options.runs, bare)
+        _against_the_server(site, options.runs * 4, bare)
         _again(site, options.runs)
     rows: list[Sequence[object]] = [["what", f"{FEW} hosts", f"{HOSTS} hosts", "times"]]
     for figure in ("wall", "cpu", "memory"):
@@ -85,26 +88,38 @@ def _several(once: Callable[[], Took], runs: int) -> list[Took]:
     return [once() for _ in range(runs + 1)][1:]
 
 
-def _against_others(site: Site, runs: int) -> list[Took]:
+def _bare(site: Site) -> Callable[[], Took]:
+    """The requests for all pages, and nothing done with the answers; once now, so that the server is warm."""
+    pages = site.folder / "pages.json"
+    pages.write_text(json.dumps(_pages(site.netbox.address)))
+    bare = partial(timed, [*_CLIENTS, "bare", str(pages)], cwd=site.folder, env=_ENVIRONMENT)
+    bare()
+    return bare
+
+
+def _against_the_server(site: Site, pairs: int, bare: Callable[[], Took]) -> None:
+    """A full sync and the bare requests in turn, often: one page that takes the server longer decides a single pair."""
+    found = sorted(site.full().wall / bare().wall for _ in range(pairs))
+    row = [f"{value:.2f}" for value in (statistics.median(found), found[0], found[-1])]
+    show(f"{pairs} pairs: wall time of a full sync in times of the bare requests", [["median", "least", "most"], row])
+
+
+def _against_others(site: Site, runs: int, bare: Callable[[], Took]) -> list[Took]:
     """A full sync, and each other way to have the same hosts, in turn."""
     ansible = environment(f"ansible-{ANSIBLE}", f"ansible=={ANSIBLE}", "pytz")
     plugin = site.folder / "netbox_inventory.yml"
     plugin.write_text(_NB_INVENTORY.format(address=site.netbox.address, token=real.TOKEN))
     written = [str(ansible / "bin/ansible-inventory"), "-i", str(plugin), "--list", "--output", str(plugin) + ".json"]
-    clients = [str(BIN / "python"), str(Path(__file__).with_name("clients.py"))]
-    pages = site.folder / "pages.json"
-    pages.write_text(json.dumps(_pages(site.netbox.address)))
     ways: Mapping[str, Callable[[], Took]] = {
         "opsctl inventory sync, in full": site.full,
         f"nb_inventory (ansible {ANSIBLE}), written as JSON": partial(
             timed, written, cwd=site.folder, env=_ENVIRONMENT
         ),
         "pynetbox all() to dict": partial(
-            timed, [*clients, "pynetbox", site.netbox.address], cwd=site.folder, env=_ENVIRONMENT
+            timed, [*_CLIENTS, "pynetbox", site.netbox.address], cwd=site.folder, env=_ENVIRONMENT
         ),
-        "the bare requests": partial(timed, [*clients, "bare", str(pages)], cwd=site.folder, env=_ENVIRONMENT),
+        "the bare requests": bare,
     }
-    list(ways.values())[-1]()
     rounds = [[way() for way in ways.values()] for _ in range(runs)]
     ours, *_ = columns = list(zip(*rounds, strict=True))
     rows: list[Sequence[object]] = [["what", "wall s", "cpu s", "memory MiB", "times our wall", "times our cpu"]]
