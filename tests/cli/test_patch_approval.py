@@ -64,8 +64,10 @@ def opened(workspace: Path) -> Store:
 
 
 def test_a_start_without_a_second_person_is_refused_and_says_who_may_and_how(
-    workspace: Path, keys: Path, capsys: Told
+    workspace: Path, keys: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A plan of more than a week is not worth a start any more, and nobody is reminded of it.
+    monkeypatch.setattr(App, "now", lambda _: NOW + timedelta(hours=1))
     plan = keep(workspace)
     assert run(["patch", "start", plan, "--dry-run"]) == 0
     assert "it may not start: ring broad needs a second person: nobody has approved it" in capsys.readouterr().err
