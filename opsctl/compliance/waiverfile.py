@@ -6,13 +6,11 @@ one line of base64. What is signed is the entry's meaning, so it may be laid out
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import secrets
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +22,7 @@ from opsctl.documents import NAME, Problems, Section, read
 from opsctl.errors import ConfigError, Refused, UnknownName, UsageError
 from opsctl.model.finding import Waiver
 from opsctl.state import signing
+from opsctl.state.alone import alone
 from opsctl.state.signing import Operators
 
 FILE = "waivers.yml"
@@ -287,7 +286,7 @@ def _means(entry: yaml.MappingNode, waiver: Waiver) -> bool:
 
 def _change(path: Path, made: Callable[[str], str], waiver: Waiver) -> None:
     """Write the file anew, in one move, once what would stand there says what it should."""
-    with _locked(path.parent):
+    with alone(path.parent):
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         part = path.with_name(f".{FILE}.{secrets.token_hex(8)}")
         try:
@@ -318,13 +317,3 @@ def _refuse_another(part: Path, before: str, waiver: Waiver) -> None:
 def _all(text: str, waiver: Waiver) -> Iterator[Waiver]:
     for entry in _entries(yaml.compose(text, Loader=yaml.SafeLoader)):
         yield _waiver(Section(entry, FILE, Problems()), waiver.tenant, {waiver.control})
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

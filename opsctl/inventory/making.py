@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opsctl.errors import Incomplete, Problem, SetupError
-from opsctl.inventory import alone as locks
 from opsctl.inventory import token as tokens
 from opsctl.inventory.answers import SourceFailed
 from opsctl.inventory.lacking import Differs, Lack, decide
@@ -30,6 +29,7 @@ from opsctl.inventory.rules import Rules, mapping_of
 from opsctl.inventory.servicefields import parent_fields, port_fields
 from opsctl.inventory.wanted import Wanted
 from opsctl.model.host import Service
+from opsctl.state import alone as locks
 
 if TYPE_CHECKING:
     from opsctl.config import Settings

@@ -57,7 +57,7 @@ def sort_out(
             continue
         by_key[key := record.key] = record
         if key in moved:
-            bad[key] = _told(Unusable(moved[key]))
+            bad[key] = _told(moved[key])
             continue
         try:
             good[key] = same.get(key) or to_host(record, ports.get(key, ()), chosen, known, regions)
@@ -75,7 +75,7 @@ def sort_out(
     )
 
 
-def _told(reason: Unusable) -> str:
+def _told(reason: object) -> str:
     """The reason as hosts.yml can hold it: it may quote NetBox, and a copy that cannot be read stops everything."""
     return visible(unicodedata.normalize("NFC", str(reason)))
 

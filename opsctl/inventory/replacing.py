@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from opsctl.errors import OpsctlError
+from opsctl.state.filesystem import to_disk
 
 
 def replace_all(texts: Mapping[Path, str]) -> None:
@@ -27,7 +28,7 @@ def replace_all(texts: Mapping[Path, str]) -> None:
                 os.fsync(file.fileno())
         for path, beside in fresh.items():
             beside.replace(path)
-            _flush_folder(path.parent)
+            to_disk(path.parent)
     except OSError as error:
         raise OpsctlError(
             f"the inventory could not be written: {error}", hint="make room or mend the permissions, then sync again"
@@ -35,11 +36,3 @@ def replace_all(texts: Mapping[Path, str]) -> None:
     finally:
         for beside in fresh.values():
             beside.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

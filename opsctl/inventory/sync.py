@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from opsctl.documents import Problems, nowhere
 from opsctl.errors import InventoryError, StalePlan, UnknownName
-from opsctl.inventory import alone as locks
 from opsctl.inventory import cache, emit, files
 from opsctl.inventory.cache import Fingerprint, fingerprint
 from opsctl.inventory.diff import Diff, compare, refuse_losses, refuse_missing, refuse_moves
@@ -27,6 +26,7 @@ from opsctl.inventory.references import check_references
 from opsctl.inventory.replacing import replace_all
 from opsctl.inventory.tenantfile import TenantFile
 from opsctl.model.host import Host, Inventory, Quarantined, Tenant
+from opsctl.state import alone as locks
 
 if TYPE_CHECKING:
     from opsctl.config import Settings

@@ -9,11 +9,9 @@ Pins are keyed by `tenant.host`, never by address: two municipalities may use th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +20,7 @@ from opsctl.documents import NAME, NAME_RULE, Problems
 from opsctl.errors import InventoryError
 from opsctl.model.host import Host
 from opsctl.ssh import fingerprints
+from opsctl.state.alone import alone
 
 FILE = "pins"
 _KIND = re.compile(r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521))")
@@ -103,7 +102,7 @@ def approve(
     note = f"approved {stamp} by {_one_line(who)} from {_one_line(source)}"
     new = tuple(Pin(host_key=host.key, key=key, note=note) for key in keys)
     folder = inventories / host.tenant
-    with _locked(folder):
+    with alone(folder):
         problems = Problems()
         old = tuple(_read(folder / FILE, problems)) if (folder / FILE).exists() else ()
         problems.finish(InventoryError, "the approved host keys are not usable")
@@ -149,16 +148,6 @@ def _write(file: Path, pins: Iterable[Pin]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     part.replace(file)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _one_line(text: str) -> str:

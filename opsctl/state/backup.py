@@ -65,9 +65,9 @@ def backup(store: Store, target: Path) -> Backup:
             # One file, nothing beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         proven = prove(part)
-        _to_disk(part)
+        filesystem.to_disk(part)
         os.link(part, target)  # unlike rename, never over a file that came in between
-        _to_disk(target.parent)
+        filesystem.to_disk(target.parent)
     except OSError as error:
         raise StoreError(f"the backup {target} cannot be written: {error.strerror}") from error
     finally:
@@ -105,10 +105,10 @@ def restore(folder: Path, source: Path, now: datetime) -> Restored:
         proven = prove(part)
         with told_file(part), closing_connection(part, "rw") as restored:
             fencing.raise_floor(restored, now)
-        _to_disk(part)
+        filesystem.to_disk(part)
         aside = _set_aside(folder, now)
         part.replace(folder / FILE)
-        _to_disk(folder)
+        filesystem.to_disk(folder)
     except OSError as error:
         raise StoreError(
             f"{source} could not be restored to {filesystem.describe_space(folder)}: {error.strerror}; the store is "
@@ -217,11 +217,3 @@ def _set_aside(folder: Path, now: datetime) -> Path | None:
 def _new_private_file(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
     path.chmod(filesystem.FILE_MODE)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -71,6 +71,15 @@ def free_bytes(path: Path) -> int:
     return space.f_bavail * space.f_frsize
 
 
+def to_disk(path: Path) -> None:
+    """What was written into the file, or renamed within the folder, is there after a power cut, too."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def describe_space(path: Path) -> str:
     """For messages: the file system of a path and how much of it is free."""
     mount = current_mount(path)

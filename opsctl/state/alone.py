@@ -12,12 +12,12 @@ from opsctl.errors import Locked
 
 
 @contextmanager
-def alone(path: Path, taken: str) -> Iterator[None]:
-    """Hold the path. Raises Locked, saying `taken`, where somebody else does."""
-    held = os.open(path, os.O_RDONLY)
+def alone(path: Path, taken: str = "") -> Iterator[None]:
+    """Hold the path. Where somebody else does, raise Locked, saying `taken`; without that, wait for them."""
+    held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
         except BlockingIOError:
             raise Locked(taken, hint="wait for it, then try again") from None
         yield
